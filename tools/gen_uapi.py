@@ -1,0 +1,174 @@
+"""Write src/anybpf/uapi.py, uapi.pxd and uapi_structs.py from a kernel's numbers.
+
+Usage: python tools/gen_uapi.py uapi-6.18.json
+
+The JSON holds the enums, flags and struct layouts that a kernel's BTF gives. What is only a
+macro in the headers (opcodes, pseudo source registers, limits) stands here as a table.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "anybpf"
+
+# RFC 9669 and linux/bpf_common.h, linux/bpf.h, linux/filter.h: macros that BTF cannot carry.
+MACROS: dict[str, dict[str, int]] = {
+    "masks": {
+        "U8": 0xFF, "U16": 0xFFFF, "U32": 0xFFFF_FFFF, "U64": 0xFFFF_FFFF_FFFF_FFFF,
+        "S32_MIN": -(1 << 31), "S32_MAX": (1 << 31) - 1,
+        "S64_MIN": -(1 << 63), "S64_MAX": (1 << 63) - 1,
+    },
+    "instruction classes": {
+        "BPF_LD": 0x00, "BPF_LDX": 0x01, "BPF_ST": 0x02, "BPF_STX": 0x03, "BPF_ALU": 0x04,
+        "BPF_JMP": 0x05, "BPF_RET": 0x06, "BPF_JMP32": 0x06, "BPF_MISC": 0x07, "BPF_ALU64": 0x07,
+    },
+    "load and store sizes": {"BPF_W": 0x00, "BPF_H": 0x08, "BPF_B": 0x10, "BPF_DW": 0x18},
+    "load and store modes": {
+        "BPF_IMM": 0x00, "BPF_ABS": 0x20, "BPF_IND": 0x40, "BPF_MEM": 0x60, "BPF_LEN": 0x80,
+        "BPF_MEMSX": 0x80, "BPF_MSH": 0xA0, "BPF_ATOMIC": 0xC0, "BPF_XADD": 0xC0,
+        "BPF_PROBE_MEM": 0x20, "BPF_PROBE_MEMSX": 0x40, "BPF_PROBE_MEM32": 0xA0,
+        "BPF_PROBE_MEM32SX": 0xC0, "BPF_PROBE_ATOMIC": 0xE0,
+    },
+    "arithmetic": {
+        "BPF_ADD": 0x00, "BPF_SUB": 0x10, "BPF_MUL": 0x20, "BPF_DIV": 0x30, "BPF_OR": 0x40,
+        "BPF_AND": 0x50, "BPF_LSH": 0x60, "BPF_RSH": 0x70, "BPF_NEG": 0x80, "BPF_MOD": 0x90,
+        "BPF_XOR": 0xA0, "BPF_MOV": 0xB0, "BPF_ARSH": 0xC0, "BPF_END": 0xD0,
+        "BPF_TO_LE": 0x00, "BPF_TO_BE": 0x08,
+    },
+    "jumps": {
+        "BPF_JA": 0x00, "BPF_JEQ": 0x10, "BPF_JGT": 0x20, "BPF_JGE": 0x30, "BPF_JSET": 0x40,
+        "BPF_JNE": 0x50, "BPF_JSGT": 0x60, "BPF_JSGE": 0x70, "BPF_CALL": 0x80, "BPF_EXIT": 0x90,
+        "BPF_JLT": 0xA0, "BPF_JLE": 0xB0, "BPF_JSLT": 0xC0, "BPF_JSLE": 0xD0, "BPF_JCOND": 0xE0,
+        "BPF_MAY_GOTO": 0, "BPF_TAIL_CALL": 0xF0,
+    },
+    "operand source": {"BPF_K": 0x00, "BPF_X": 0x08, "BPF_A": 0x10, "BPF_TAX": 0x00, "BPF_TXA": 0x80},
+    "atomics": {
+        "BPF_FETCH": 0x01, "BPF_XCHG": 0xE1, "BPF_CMPXCHG": 0xF1,
+        "BPF_LOAD_ACQ": 0x100, "BPF_STORE_REL": 0x110,
+    },
+    "pseudo source registers": {
+        "BPF_PSEUDO_MAP_FD": 1, "BPF_PSEUDO_MAP_VALUE": 2, "BPF_PSEUDO_BTF_ID": 3,
+        "BPF_PSEUDO_FUNC": 4, "BPF_PSEUDO_MAP_IDX": 5, "BPF_PSEUDO_MAP_IDX_VALUE": 6,
+        "BPF_PSEUDO_CALL": 1, "BPF_PSEUDO_KFUNC_CALL": 2,
+    },
+    "limits": {
+        "MAX_BPF_REG": 11, "MAX_BPF_STACK": 512, "BPF_MAXINSNS": 4096, "BPF_MAX_SUBPROGS": 256,
+        "BPF_COMPLEXITY_LIMIT_INSNS": 1_000_000, "MAX_TAIL_CALL_CNT": 33, "BPF_OBJ_NAME_LEN": 16,
+        "BPF_TAG_SIZE": 8, "MAX_BPF_FUNC_ARGS": 12, "MAX_BPF_FUNC_REG_ARGS": 5, "MAX_USED_MAPS": 64,
+        "BPF_MEMWORDS": 16, "XDP_PACKET_HEADROOM": 256,
+    },
+    "program load flags": {
+        "BPF_F_STRICT_ALIGNMENT": 1 << 0, "BPF_F_ANY_ALIGNMENT": 1 << 1,
+        "BPF_F_TEST_RND_HI32": 1 << 2, "BPF_F_TEST_STATE_FREQ": 1 << 3, "BPF_F_SLEEPABLE": 1 << 4,
+        "BPF_F_XDP_HAS_FRAGS": 1 << 5, "BPF_F_XDP_DEV_BOUND_ONLY": 1 << 6,
+        "BPF_F_TEST_REG_INVARIANTS": 1 << 7,
+    },
+    "attach and query flags": {
+        "BPF_F_ALLOW_OVERRIDE": 1 << 0, "BPF_F_ALLOW_MULTI": 1 << 1, "BPF_F_REPLACE": 1 << 2,
+        "BPF_F_BEFORE": 1 << 3, "BPF_F_AFTER": 1 << 4, "BPF_F_ID": 1 << 5, "BPF_F_PREORDER": 1 << 6,
+        "BPF_F_QUERY_EFFECTIVE": 1 << 0,
+    },
+    "test run flags": {
+        "BPF_F_TEST_RUN_ON_CPU": 1 << 0, "BPF_F_TEST_XDP_LIVE_FRAMES": 1 << 1,
+        "BPF_F_TEST_SKB_CHECKSUM_COMPLETE": 1 << 2,
+    },
+    "log levels": {"BPF_LOG_LEVEL1": 1, "BPF_LOG_LEVEL2": 2, "BPF_LOG_STATS": 4, "BPF_LOG_FIXED": 8},
+    "classic BPF ancillary data": {
+        "SKF_AD_OFF": -0x1000, "SKF_NET_OFF": -0x100000, "SKF_LL_OFF": -0x200000,
+        "SKF_AD_PROTOCOL": 0, "SKF_AD_PKTTYPE": 4, "SKF_AD_IFINDEX": 8, "SKF_AD_NLATTR": 12,
+        "SKF_AD_NLATTR_NEST": 16, "SKF_AD_MARK": 20, "SKF_AD_QUEUE": 24, "SKF_AD_HATYPE": 28,
+        "SKF_AD_RXHASH": 32, "SKF_AD_CPU": 36, "SKF_AD_ALU_XOR_X": 40, "SKF_AD_VLAN_TAG": 44,
+        "SKF_AD_VLAN_TAG_PRESENT": 48, "SKF_AD_PAY_OFFSET": 52, "SKF_AD_RANDOM": 56,
+        "SKF_AD_VLAN_TPID": 60, "SKF_AD_MAX": 64,
+    },
+    "ring buffer": {"BPF_RINGBUF_BUSY_BIT": 1 << 31, "BPF_RINGBUF_PGOFF": 0},
+    "BTF file format": {"BTF_MAGIC": 0xEB9F, "BTF_VERSION": 1, "BTF_MAX_TYPE": 0x000F_FFFF,
+                        "BTF_MAX_NAME_OFFSET": 0x00FF_FFFF, "BTF_MAX_SIZE": 16 * 1024 * 1024,
+                        "BTF_INT_SIGNED": 1, "BTF_INT_CHAR": 2, "BTF_INT_BOOL": 4,
+                        "BTF_FUNC_STATIC": 0, "BTF_FUNC_GLOBAL": 1, "BTF_FUNC_EXTERN": 2},
+}
+
+HEADER = "GENERATED by tools/gen_uapi.py; do not edit."
+
+
+def groups(data: dict) -> dict[str, dict[str, int]]:
+    """Every named number once, grouped by where it comes from; the first meaning wins."""
+    seen: set[str] = set()
+    out: dict[str, dict[str, int]] = {}
+    named = {**MACROS, **{f"enum {k}": v for k, v in data["enums"].items()}, "flags": data["flags"]}
+    for title, members in named.items():
+        out[title] = {k: v for k, v in members.items() if k not in seen}
+        seen.update(members)
+    return out
+
+
+def python_module(named: dict[str, dict[str, int]], kernel: str) -> str:
+    lines = [f'"""Numbers of linux/bpf.h and linux/btf.h, Linux {kernel}. {HEADER}"""', ""]
+    for title, members in named.items():
+        lines += [f"# {title}"] + [f"{name} = {value:#x}" if value > 0xFFFF else f"{name} = {value}"
+                                   for name, value in members.items()] + [""]
+    for enum in (t[5:] for t in named if t.startswith("enum ")):
+        lines.append(f"#: the members of enum {enum}, in order, with their values")
+        lines.append(f"{enum.upper()} = (")
+        lines += [f'    ("{n}", {v}),' for n, v in named["enum " + enum].items()] + [")", ""]
+    return "\n".join(lines)
+
+
+def pxd_module(named: dict[str, dict[str, int]], kernel: str) -> str:
+    lines = [f"# Numbers of linux/bpf.h and linux/btf.h, Linux {kernel}. {HEADER}", ""]
+    wide = {n: v for m in named.values() for n, v in m.items() if v > 0x7FFF_FFFF or v < -(1 << 31)}
+    small = {n: v for m in named.values() for n, v in m.items() if n not in wide}
+    lines += ["cdef enum:"] + [f"    {n} = {v}" for n, v in small.items()] + [""]
+    lines += ["cdef extern from *:", '    """']
+    lines += [f"    #define ANYBPF_{n} {c_literal(v)}" for n, v in wide.items()] + ['    """']
+    lines += [f'    const {c_type(v)} {n} "ANYBPF_{n}"' for n, v in wide.items()] + [""]
+    return "\n".join(lines)
+
+
+def c_literal(value: int) -> str:
+    if value == -(1 << 63):
+        return "(-9223372036854775807LL - 1)"
+    return f"{value:#x}ULL" if value > 0x7FFF_FFFF_FFFF_FFFF else (
+        f"{value:#x}U" if 0 < value <= 0xFFFF_FFFF else f"{value}LL")
+
+
+def c_type(value: int) -> str:
+    if 0 <= value <= 0xFFFF_FFFF:
+        return "unsigned int"
+    return "unsigned long long" if value > 0x7FFF_FFFF_FFFF_FFFF else "long long"
+
+
+def structs_module(data: dict) -> str:
+    lines = [f'"""Struct layouts of linux/bpf.h, Linux {data["kernel"]}. {HEADER}"""', "",
+             "from typing import NamedTuple", "", "",
+             "class Member(NamedTuple):",
+             '    """One member: byte offset, C type, and for a bitfield its first bit and width."""', "",
+             "    name: str", "    offset: int", "    type: str", "    bits: int = 0",
+             "    bit: int = 0", "", "",
+             "class Struct(NamedTuple):",
+             '    """A struct: its size in bytes and its members (nested ones dotted)."""', "",
+             "    size: int", "    members: tuple[Member, ...]", "", "",
+             "STRUCTS: dict[str, Struct] = {"]
+    for name, struct in data["structs"].items():
+        lines.append(f'    "{name}": Struct({struct["size"]}, (')
+        for member, offset, ctype, bits in struct["members"]:
+            byte = int(offset)
+            tail = f", {bits}, {round((offset - byte) * 8)}" if bits else ""
+            lines.append(f'        Member("{member}", {byte}, "{ctype}"{tail}),')
+        lines.append("    )),")
+    return "\n".join([*lines, "}", ""])
+
+
+def main(path: str) -> None:
+    data = json.loads(Path(path).read_text())
+    named = groups(data)
+    (PACKAGE / "uapi.py").write_text(python_module(named, data["kernel"]))
+    (PACKAGE / "uapi.pxd").write_text(pxd_module(named, data["kernel"]))
+    (PACKAGE / "uapi_structs.py").write_text(structs_module(data))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,13 @@
+"""Install what pyproject.toml names (runtime and `dev` extra) into this interpreter's environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
+               check=True)
