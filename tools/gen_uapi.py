@@ -114,7 +114,10 @@ def python_module(named: dict[str, dict[str, int]], kernel: str) -> str:
     for title, members in named.items():
         lines += [f"# {title}"] + [f"{name} = {value:#x}" if value > 0xFFFF else f"{name} = {value}"
                                    for name, value in members.items()] + [""]
+    constants = {name for members in named.values() for name in members}
     for enum in (t[5:] for t in named if t.startswith("enum ")):
+        if enum.upper() in constants:
+            continue
         lines.append(f"#: the members of enum {enum}, in order, with their values")
         lines.append(f"{enum.upper()} = (")
         lines += [f'    ("{n}", {v}),' for n, v in named["enum " + enum].items()] + [")", ""]
@@ -149,7 +152,7 @@ def structs_module(data: dict) -> str:
     lines = [f'"""Struct layouts of linux/bpf.h, Linux {data["kernel"]}. {HEADER}"""', "",
              "from typing import NamedTuple", "", "",
              "class Member(NamedTuple):",
-             '    """One member: byte offset, C type, for a bitfield its first bit and width."""', "",
+             '    """One member: byte offset, C type, a bitfield\'s first bit and width."""', "",
              "    name: str", "    offset: int", "    type: str", "    bits: int = 0",
              "    bit: int = 0", "", "",
              "class Struct(NamedTuple):",

@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: the top: the command line, the debugger, the test plugin, the public names
 TOP = {"cli", "debug", "testing", "conformance", "__init__", "__main__"}
 
-CIMPORT = re.compile(r"^\s*from\s+(anybpf[\w.]*)\s+cimport\s+([\w, ]+)|^\s*cimport\s+(anybpf[\w.]*)")
+CIMPORT = re.compile(
+    r"^\s*from\s+(anybpf[\w.]*)\s+cimport\s+([\w, ]+)|^\s*cimport\s+(anybpf[\w.]*)")
 
 
 def layer_of(path: Path) -> str:
