@@ -137,6 +137,20 @@ class Btf:
 
     name = string
 
+    def string_offset(self, text: str) -> int:
+        """The first offset at which `text` can be read, 0 if nowhere (or if it is empty)."""
+        return next(iter(self._string_offsets(text)), 0) if text else 0
+
+    @property
+    def strings(self) -> bytes:
+        """The string table of this blob, without that of the base."""
+        return self._strings
+
+    @property
+    def words(self) -> array[int]:
+        """The type section as 32-bit words in native order. Do not change it."""
+        return self._words
+
     # -- types --------------------------------------------------------------------------------
 
     def type(self, type_id: int) -> t.Type:
