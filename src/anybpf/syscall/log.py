@@ -12,6 +12,14 @@ MASK = (uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2 | uapi.BPF_LOG_STATS | uapi.BP
 MAX_SIZE = uapi.U32 >> 2
 
 
+class Refused(BpfError):
+    """What a log belongs to is refused: the errno, and the line that the log gets."""
+
+    def __init__(self, errno: int, text: str) -> None:
+        self.text = text
+        super().__init__(errno, text.strip())
+
+
 class Log:
     """Collects text, then puts as much as fits into the caller's buffer."""
 

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-from errno import EFAULT, EPERM, ESRCH
+from errno import EFAULT
 from typing import Protocol
 
+from anybpf.core.memory import copy_from_user, copy_to_user
 from anybpf.errors import BpfError
 
 PAGE = 4096
-ADDRESS_LIMIT = 1 << 47
+#: user addresses lie below (TASK_SIZE of x86-64 and arm64 with 48 bits)
+ADDRESS_LIMIT = 1 << 48
 
 
 class UserMemory(Protocol):
@@ -31,67 +31,34 @@ def read_string(memory: UserMemory, address: int, limit: int) -> bytes:
     found = bytearray()
     while len(found) < limit:
         here = address + len(found)
-        size = min(limit - len(found), PAGE - here % PAGE)
-        chunk = memory.read(here, size)
-        end = chunk.find(0)
-        if end >= 0:
-            return bytes(found + chunk[:end])
-        found += chunk
+        chunk = memory.read(here, min(limit - len(found), PAGE - here % PAGE))
+        text, nul, _ = chunk.partition(b"\0")
+        found += text
+        if nul:
+            break
     return bytes(found)
 
 
-class _IoVec(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_uint64), ("length", ctypes.c_size_t)]
-
-
-def _unreachable(address: int, size: int) -> bool:
-    """Whether the range is no user address at all (access_ok)."""
-    return address < 0 or address + size > ADDRESS_LIMIT
+def _reachable(address: int, size: int) -> bool:
+    """Whether the range lies among user addresses (access_ok)."""
+    return 0 <= address <= ADDRESS_LIMIT - size
 
 
 class OwnMemory:
-    """This process's own memory, copied by the host kernel so that bad addresses cannot crash."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._pid = os.getpid()
-
-    def _transfer(self, name: str, local: int, remote: int, size: int) -> bool:
-        """Copy between our buffer and the checked address; False where a page is missing."""
-        done = 0
-        while done < size:
-            ours = _IoVec(local + done, size - done)
-            theirs = _IoVec(remote + done, size - done)
-            count = getattr(self._libc, name)(
-                os.getpid(), ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
-            if count <= 0:
-                return self._failed(ctypes.get_errno())
-            done += count
-        return True
-
-    @staticmethod
-    def _failed(errno: int) -> bool:
-        if errno in (EPERM, ESRCH):
-            raise BpfError(errno, "the host forbids copying memory safely (process_vm_readv)")
-        return False
+    """This process's own memory, copied so that bad addresses cannot crash it."""
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes at `address`; EFAULT where not all of them are mapped."""
-        if size == 0:
+        if not size:
             return b""
-        if _unreachable(address, size):
+        if not _reachable(address, size):
             raise BpfError(EFAULT)
-        buffer = ctypes.create_string_buffer(size)
-        if not self._transfer("process_vm_readv", ctypes.addressof(buffer), address, size):
-            raise BpfError(EFAULT)
-        return buffer.raw
+        return copy_from_user(address, size)
 
     def write(self, address: int, data: bytes) -> None:
         """Put `data` at `address`; EFAULT where not all of it is writable."""
         if not data:
             return
-        if _unreachable(address, len(data)):
+        if not _reachable(address, len(data)):
             raise BpfError(EFAULT)
-        buffer = ctypes.create_string_buffer(data, len(data))
-        if not self._transfer("process_vm_writev", ctypes.addressof(buffer), address, len(data)):
-            raise BpfError(EFAULT)
+        copy_to_user(address, data)

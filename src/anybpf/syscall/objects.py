@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anybpf import uapi
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.tags import tag
 
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
     from anybpf.core.prog import Prog
     from anybpf.maps import Map
     from anybpf.syscall.state import State
-
-#: maps whose slots lose their programs or events with the last user, so that cycles end
-_CLEARED_UNUSED = frozenset((uapi.BPF_MAP_TYPE_PROG_ARRAY,))
-
 
 class BtfObject(KernelObject):
     """One BTF: the bytes as loaded and the parsed form."""
@@ -77,14 +72,11 @@ class MapObject(KernelObject):
         return bool(self.map.frozen)
 
     def unused(self) -> None:
-        if self.type in _CLEARED_UNUSED:
-            for slot in range(self.map.max_entries):
-                self.map.clear_slot(slot)
+        self.map.release_uref()
 
     def free(self) -> None:
         self._state.maps.remove(self.id)
         self._state.kernel.remove_map(self.map)
-        self.map.close()
         if self.btf is not None:
             self.btf.object.put()
 
@@ -178,10 +170,10 @@ class StatsObject(KernelObject):
     def __init__(self, state: State) -> None:
         super().__init__()
         self._state = state
-        state.stats_users += 1
+        state.enable_stats(1)
 
     def free(self) -> None:
-        self._state.stats_users -= 1
+        self._state.enable_stats(-1)
 
 
 class Held:
