@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.bits import s32
 from anybpf.isa import opcodes as tab
 from anybpf.isa.insn import Insn, imm64, is_ld_imm64
 
@@ -70,6 +71,29 @@ def disasm(insns: Sequence[Insn], callbacks: Callbacks = _NO_CALLBACKS) -> Itera
     """Lines `INDEX: (OPCODE) TEXT`, one for each instruction, as the verifier's log has them."""
     for index, text in listing(insns, callbacks):
         yield f"{index}: {text}"
+
+
+def xlated_imm(insn: Insn, number: int) -> str | None:
+    """How bpftool writes what a 64-bit immediate of a loaded program points at; None: a number.
+
+    In the instructions that the kernel gives back, the lower half is a map's id.
+    """
+    low, high = number & uapi.U32, number >> 32
+    return {
+        uapi.BPF_PSEUDO_MAP_FD: f"map[id:{low}]",
+        uapi.BPF_PSEUDO_MAP_VALUE: f"map[id:{low}][0]+{high}",
+        uapi.BPF_PSEUDO_MAP_IDX_VALUE: f"map[idx:{low}]+{high}",
+        uapi.BPF_PSEUDO_FUNC: f"subprog[{s32(low):+d}]",
+    }.get(insn.src)
+
+
+XLATED = Callbacks(imm=xlated_imm)
+
+
+def xlated(insns: Sequence[Insn], callbacks: Callbacks = XLATED) -> Iterator[str]:
+    """Lines as `bpftool prog dump xlated` writes them, without source lines."""
+    for index, text in listing(insns, callbacks):
+        yield f"{index:4}: {text}"
 
 
 def listing(
@@ -163,17 +187,16 @@ def _atomic(insn: Insn) -> str | None:
 def _returning_atomic(insn: Insn) -> str | None:
     """Atomics written as calls, which take the address and not what is there."""
     size = tab.SIZE_NAMES[insn.size]
-    wide = "64" if insn.size == uapi.BPF_DW else ""
-    base, name = (insn.dst, "") if insn.imm != uapi.BPF_LOAD_ACQ else (insn.src, "load")
-    place = f"({size} *)(r{base} {insn.off:+d})"
-    if name:
-        return f"r{insn.dst} = load_acquire({place})"
+    prefix = "atomic64" if insn.size == uapi.BPF_DW else "atomic"
+    if insn.imm == uapi.BPF_LOAD_ACQ:
+        return f"r{insn.dst} = load_acquire(({size} *)(r{insn.src} {insn.off:+d}))"
+    place, reg = f"({size} *)(r{insn.dst} {insn.off:+d})", f"r{insn.src}"
     if insn.imm in tab.FETCH_NAMES:
-        return f"r{insn.src} = atomic{wide}_fetch_{tab.FETCH_NAMES[insn.imm]}({place}, r{insn.src})"
+        return f"{reg} = {prefix}_fetch_{tab.FETCH_NAMES[insn.imm]}({place}, {reg})"
     return {
-        uapi.BPF_XCHG: f"r{insn.src} = atomic{wide}_xchg({place}, r{insn.src})",
-        uapi.BPF_CMPXCHG: f"r0 = atomic{wide}_cmpxchg({place}, r0, r{insn.src})",
-        uapi.BPF_STORE_REL: f"store_release({place}, r{insn.src})",
+        uapi.BPF_XCHG: f"{reg} = {prefix}_xchg({place}, {reg})",
+        uapi.BPF_CMPXCHG: f"r0 = {prefix}_cmpxchg({place}, r0, {reg})",
+        uapi.BPF_STORE_REL: f"store_release({place}, {reg})",
     }.get(insn.imm)
 
 
