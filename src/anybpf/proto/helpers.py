@@ -409,3 +409,11 @@ HELPERS: tuple[Helper, ...] = (
 
 BY_ID: dict[int, Helper] = {h.id: h for h in HELPERS}
 BY_NAME: dict[str, Helper] = {h.name: h for h in HELPERS}
+
+# (id, program type): the same helper with other arguments there
+VARIANTS: dict[tuple[int, int], Helper] = {}
+
+
+def proto_for(number: int, prog_type: int, attach_type: int = 0) -> Helper:
+    """Helper `number` with the arguments it takes in programs of this type."""
+    return VARIANTS.get((number, prog_type), BY_ID[number])
