@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from unit.btf import blobs
 
 from anybpf import uapi
 from anybpf.btf import encode
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
+from unit.btf import blobs
 
 
 @pytest.mark.parametrize("order", ["little", "big"])

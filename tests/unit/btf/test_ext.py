@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from unit.btf import blobs
 
 from anybpf.btf import ext
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
+from unit.btf import blobs
 
 
 def table(order: str, size: int, *sections: tuple[int, list[tuple[int, ...]]]) -> bytes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 
 import pytest
-from unit.btf import blobs
 
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
+from unit.btf import blobs
 
 
 def test_names_find_ids_by_kind():
