@@ -30,7 +30,8 @@ ROWS: tuple[tuple[str, str, str, str, str, str], ...] = (
 '''
 
 # What a running 6.18 kernel answers otherwise than the table says. A hook serves all cgroup types.
-CGROUP = "cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl sock_ops"
+CGROUP = ("cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl"
+          " sock_ops")
 TRACING = "tracing tracepoint perf_event lsm"
 TYPES = {
     "generic_btf_ids": f"{TRACING} sched_cls xdp struct_ops syscall {CGROUP}",
