@@ -12,18 +12,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from anybpf import uapi
-from anybpf.btf import types as t
-from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, split_imm64
 from anybpf.libbpf import bpf, kconfig
-from anybpf.libbpf.externs import KCONFIG, KSYMS
 from anybpf.libbpf.program import Program
 from anybpf.libbpf.spec import DataSection, ExternSpec, ObjectSpec
 
 DEFAULT_VERSION = (6, 18, 0)
-DUMMY = "dummy_ksym"
 #: libbpf marks the call of a weak function that the kernel lacks; the verifier says "unreachable"
 POISON_CALL_KFUNC_BASE = 2_002_000_000
 PREFIXES = {uapi.BPF_TRACE_RAW_TP: ("btf_trace_", uapi.BTF_KIND_TYPEDEF),
@@ -140,60 +136,3 @@ def fill_kconfig(spec: ObjectSpec, data: DataSection, backend: bpf.Backend) -> N
     config = kconfig.parse_config(source() if source else "") | kconfig.parse_config(spec.kconfig)
     version = getattr(backend, "kernel_version", DEFAULT_VERSION)
     kconfig.fill(data, spec.externs, spec.btf, kconfig.KernelFacts(version, config))
-
-
-# BTF for the kernel
-
-def kernel_btf(spec: ObjectSpec, btf: Btf) -> Btf:
-    """The object's BTF as the kernel takes it: extern variables and functions are no longer so.
-
-    Ids stay; one dummy variable is added for functions, which no data section may hold.
-    """
-    if not spec.externs:
-        return btf
-    builder = BtfBuilder(btf.byteorder)
-    dummy = len(btf)
-    integer = btf.find("int", uapi.BTF_KIND_INT)
-    for type_id, found in btf.types():
-        builder.add(_without_extern(btf, spec, type_id, found, integer or dummy + 1, dummy))
-    builder.add(t.Var(DUMMY, integer or dummy + 1))
-    if not integer:
-        builder.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
-    return builder.build()
-
-
-def _without_extern(btf: Btf, spec: ObjectSpec, type_id: int, found: t.Type, integer: int,
-                    dummy: int) -> t.Type:
-    if isinstance(found, t.Datasec) and found.name == KSYMS:
-        return _ksyms_section(btf, found, dummy)
-    if isinstance(found, t.Datasec) and found.name == KCONFIG:
-        return _kconfig_section(btf, spec, found)
-    extern = spec.externs.get(found.name)
-    if extern is None or extern.btf_id != type_id:
-        return _with_param_names(found)
-    target = btf.target(type_id)
-    if isinstance(found, t.Func):
-        return t.Func(found.name, target, uapi.BTF_FUNC_GLOBAL)
-    return t.Var(found.name, target if extern.section == KCONFIG else integer)
-
-
-def _with_param_names(found: t.Type) -> t.Type:
-    """A function that is no longer extern needs names for its parameters."""
-    if not isinstance(found, t.FuncProto) or all(p.name or not p.type for p in found.params):
-        return found
-    params = tuple(p if p.name or not p.type else p._replace(name=DUMMY) for p in found.params)
-    return t.FuncProto(found.type, params)
-
-
-def _ksyms_section(btf: Btf, found: t.Datasec, dummy: int) -> t.Datasec:
-    rows = tuple(t.SecVar(dummy if btf.kind(row.type) == uapi.BTF_KIND_FUNC else row.type,
-                          4 * i, 4) for i, row in enumerate(found.vars))
-    return t.Datasec(found.name, 4 * len(rows), rows)
-
-
-def _kconfig_section(btf: Btf, spec: ObjectSpec, found: t.Datasec) -> t.Datasec:
-    placed = (spec.externs[btf.type(row.type).name] for row in found.vars
-              if btf.type(row.type).name in spec.externs)
-    rows = sorted((t.SecVar(e.btf_id, e.offset, e.size) for e in placed), key=lambda r: r.offset)
-    end = max((r.offset + r.size for r in rows), default=0)
-    return t.Datasec(found.name, end, tuple(rows))

@@ -20,6 +20,7 @@ from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
 from anybpf.libbpf import bpf, core_local, ksyms
 from anybpf.libbpf.bpf import Backend, ProgAttr
+from anybpf.libbpf.btf_sanitize import sanitize
 from anybpf.libbpf.data_sections import READ_ONLY
 from anybpf.libbpf.map import HOLDS_FD, Map
 from anybpf.libbpf.program import Program
@@ -103,7 +104,7 @@ class Loader:
         """
         if self.spec.btf is None:
             return 0
-        data = ksyms.kernel_btf(self.spec, self.spec.btf).to_bytes()
+        data = sanitize(self.spec.btf, self.spec.externs).to_bytes()
         try:
             return bpf.btf_load(self.backend, data)
         except BpfError:
