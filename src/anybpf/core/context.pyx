@@ -5,48 +5,37 @@ Every load and store there is looked up by its offset and answered from the memb
 names. An offset without a row, a store to a read-only field, an odd size: refused.
 """
 
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from anybpf.core.memory cimport find_region
-from anybpf.core.run_ctx cimport (
-    CTX_NARROW,
-    CTX_NARROW_WRITE,
-    CTX_POINTER,
-    CTX_READ,
-    CTX_WRITE,
-    REGION_CTX,
-    ctx_rule,
-    region,
-)
+from anybpf.core.run_ctx cimport REGION_CTX, ctx_rule, region
+from anybpf.proto import contexts, kinds
 
-READ, WRITE, NARROW = CTX_READ, CTX_WRITE, CTX_NARROW
-POINTER, NARROW_WRITE = CTX_POINTER, CTX_NARROW_WRITE
+SIZES = (1, 2, 4, 8)
 
 
 cdef class ContextTable:
-    """Native rules for the `size` bytes of a context.
+    """Native rules for the first `size` bytes of a context.
 
-    `rules`: tuples (offset, size, source offset, source size, flags), all in bytes; flags are
-    READ, WRITE, NARROW, NARROW_WRITE, POINTER of this module. A source size of 0 reads as 0 and
-    forgets what is stored.
+    `rules`: for every offset that may be accessed a tuple (loads, stores, source, left, pointer):
+    the access sizes OR-ed together, the offset in the native struct, the bytes of the member from
+    there on, and whether the member is a pointer.
     """
 
     def __cinit__(self, size, rules):
+        cdef ctx_rule *rule
         self.c.size = size
         self.c.rules = <ctx_rule *> calloc(size + 1, sizeof(ctx_rule))
         if self.c.rules == NULL:
             raise MemoryError
-        for offset, length, source, source_size, flags in rules:
-            if not 0 <= offset < offset + length <= size:
-                raise ValueError(f"context field at {offset} of {length} bytes in {size}")
-            for at in range(offset, offset + length):
-                self.c.rules[at].offset = offset
-                self.c.rules[at].size = length
-                self.c.rules[at].source = source
-                self.c.rules[at].source_size = source_size
-                self.c.rules[at].flags = flags
+        for offset, (loads, stores, source, left, pointer) in rules.items():
+            if not 0 <= offset < size:
+                raise ValueError(f"context offset {offset} of {size}")
+            rule = &self.c.rules[offset]
+            rule.loads, rule.stores, rule.source = loads, stores, source
+            rule.left, rule.pointer = min(left, 8), bool(pointer)
 
     def __dealloc__(self):
         free(self.c.rules)
@@ -62,60 +51,54 @@ cdef class ContextTable:
         return <uint64_t> &self.c
 
 
-cdef inline bint power_of_two(uint32_t size) noexcept nogil:
-    return size == 1 or size == 2 or size == 4 or size == 8
+def _rule(view, layout, offset, attach_type):
+    """The rule for one offset, or None if nothing may be done there."""
+    loads = [(size, contexts.load(view, offset, size, attach_type)) for size in SIZES]
+    stores = [(size, contexts.store(view, offset, size, attach_type)) for size in SIZES]
+    field = next((f for _, f in loads + stores if f is not None), None)
+    if field is None or field.source not in layout:
+        return None
+    source, size = layout[field.source]
+    delta = offset - field.offset
+    pointer = field.kind != kinds.SCALAR_VALUE
+    if delta >= size:
+        return None
+    return (sum(n for n, f in loads if f), sum(n for n, f in stores if f), source + delta,
+            8 if pointer else size - delta, pointer)
 
 
-cdef bint fits(ctx_rule *rule, uint64_t off, uint32_t size, uint32_t narrow) noexcept nogil:
-    """Whether an access of `size` bytes at `off` is one that the field takes."""
-    cdef uint64_t delta = off - rule.offset
-    if rule.size == 0 or off % size:
-        return False
-    if delta == 0 and size == rule.size:
-        return True
-    return (rule.flags & narrow) != 0 and delta + size <= rule.size
+def compile_context(view, layout, attach_type=0):
+    """The ContextTable of a `proto.contexts.View` whose members lie as `layout` says.
+
+    `layout` maps sources such as "xdp_buff.data" to (offset, size) in bytes. Fields without a
+    place in it cannot be accessed.
+    """
+    size = contexts.CONTEXTS[view.context].size
+    rules = {off: _rule(view, layout, off, attach_type) for off in range(size)}
+    return ContextTable(size, {off: rule for off, rule in rules.items() if rule is not None})
 
 
-cdef uint64_t fetch(uint64_t addr, uint32_t size) noexcept nogil:
-    """A little-endian number of up to 8 bytes."""
-    cdef uint64_t value = 0
-    memcpy(&value, <void *> addr, min(size, <uint32_t> 8))
-    return value
+cdef inline ctx_rule *rule_at(context_table *table, uint64_t off) noexcept nogil:
+    return &table.rules[off if off < table.size else table.size]
 
 
 cdef bint context_load(context_table *table, uint64_t base, uint64_t off, uint32_t size,
                        uint64_t *value) noexcept nogil:
-    cdef ctx_rule *rule
-    cdef uint64_t delta
-    if off >= table.size or not power_of_two(size):
+    cdef ctx_rule *rule = rule_at(table, off)
+    cdef uint32_t n = 8 if rule.pointer else min(size, <uint32_t> rule.left)
+    if not rule.loads & size:
         return False
-    rule = &table.rules[off]
-    delta = off - rule.offset
-    if not rule.flags & CTX_READ or not fits(rule, off, size, CTX_NARROW):
-        return False
-    if rule.flags & CTX_POINTER:
-        value[0] = fetch(base + rule.source, 8)
-        return delta == 0 and size == rule.size
-    if delta >= rule.source_size:
-        value[0] = 0
-        return True
-    value[0] = fetch(base + rule.source + delta, min(size, rule.source_size - <uint32_t> delta))
+    value[0] = 0
+    memcpy(value, <void *> (base + rule.source), n)
     return True
 
 
 cdef bint context_store(context_table *table, uint64_t base, uint64_t off, uint32_t size,
                         uint64_t value) noexcept nogil:
-    cdef ctx_rule *rule
-    cdef uint64_t delta
-    if off >= table.size or not power_of_two(size):
+    cdef ctx_rule *rule = rule_at(table, off)
+    if not rule.stores & size:
         return False
-    rule = &table.rules[off]
-    delta = off - rule.offset
-    if not rule.flags & CTX_WRITE or not fits(rule, off, size, CTX_NARROW_WRITE):
-        return False
-    if delta < rule.source_size:
-        memcpy(<void *> (base + rule.source + delta), &value,
-               min(size, rule.source_size - <uint32_t> delta))
+    memcpy(<void *> (base + rule.source), &value, min(size, <uint32_t> rule.left))
     return True
 
 

@@ -19,20 +19,14 @@ ctypedef uint64_t (*bpf_callback_t)(run_ctx *run, uint64_t func, uint64_t r1, ui
 ctypedef int64_t (*bpf_load_packet_t)(run_ctx *run, int64_t offset, uint32_t size,
                                       uint64_t *out) noexcept nogil
 
-# How one offset of a context is read and written: made from the rows by core.context.
-cdef enum:
-    CTX_READ = 1
-    CTX_WRITE = 2
-    CTX_NARROW = 4              # parts of the field may be loaded
-    CTX_POINTER = 8             # the member is a pointer: a load of the field gives all 64 bits
-    CTX_NARROW_WRITE = 16       # parts of the field may be stored
-
+# How the byte at one offset of a context is read and written: made from the rows by core.context.
+# The access sizes are their own bits: loads 1 | 4 means that 1 or 4 bytes may be loaded there.
 cdef struct ctx_rule:
-    uint32_t source             # offset of the member in the native struct
-    uint16_t offset             # offset of the field in the context
-    uint8_t size                # of the field, in bytes; 0: no field here
-    uint8_t source_size         # of the member
-    uint32_t flags
+    uint32_t source             # offset in the native struct
+    uint8_t loads               # sizes that may be loaded
+    uint8_t stores              # sizes that may be stored
+    uint8_t left                # bytes of the native member from `source` on, at most 8
+    uint8_t pointer             # the member is a pointer: a load gives all its 64 bits
 
 cdef struct context_table:
     ctx_rule *rules             # one per byte of the context
@@ -40,9 +34,11 @@ cdef struct context_table:
 
 # What a helper's five arguments must be in a checked run: made from the rows by core.arguments.
 cdef struct helper_args:
-    uint8_t checks[5]           # ARG_CHECK_*
-    uint8_t flags[5]
+    uint64_t map_types          # bit t: maps of type t may be used; 0: all may
     uint32_t sizes[5]           # bytes, for memory of fixed size
+    uint8_t checks[5]           # ARG_CHECK_*
+    uint8_t need[5]             # REGION_READ, REGION_WRITE: what is done with memory
+    uint8_t nullable[5]
 
 # One instruction in the engine's form. Register and immediate forms are one: the second operand
 # is always regs[src] + imm, where src is ZERO_REG for immediates and imm is 0 for registers.
