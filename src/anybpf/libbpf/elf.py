@@ -38,7 +38,7 @@ HEADER_SIZE, SECTION_SIZE, SYMBOL_SIZE, REL_SIZE = 64, 64, 24, 16
 class Symbol(NamedTuple):
     """One symbol: `section` is a section index (or SHN_*), `value` an offset into it in bytes."""
 
-    index: int
+    number: int
     name: str
     value: int
     size: int

@@ -40,7 +40,7 @@ def _declarations(btf: Btf) -> dict[str, tuple[str, int]]:
 def _extern(btf: Btf | None, symbol: Symbol, known: dict[str, tuple[str, int]]) -> ExternSpec:
     if btf is None or symbol.name not in known:
         raise LoadError(f"extern '{symbol.name}' has no BTF in .ksyms or .kconfig", ".symtab",
-                        24 * symbol.index)
+                        24 * symbol.number)
     section, btf_id = known[symbol.name]
     declared = btf.type(btf_id)
     is_func = isinstance(declared, t.Func)
