@@ -17,19 +17,19 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.bits import s32
+from anybpf.errors import LoadError
 from anybpf.isa import opcodes as tab
 from anybpf.isa.disasm import helper_number
 from anybpf.isa.insn import LD_IMM64, Insn, split_imm64
 
 
-class AsmError(ValueError):
+class AsmError(LoadError):
     """A statement is not understood: `line` counts from 1, `statement` is its text."""
 
     def __init__(self, message: str, line: int, statement: str) -> None:
-        self.message = message
         self.line = line
         self.statement = statement
-        super().__init__(f"line {line}: {message}: {statement!r}")
+        super().__init__(f"line {line}: {message}: {statement}")
 
 
 class Pseudo(NamedTuple):

@@ -9,7 +9,10 @@ from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported
 from anybpf.syscall import batch, btf, map, obj, prog, test_run
 from anybpf.syscall.attr import Attr
+from anybpf.syscall.inode import BpfFs
 from anybpf.syscall.state import State
+
+__all__ = ["COMMANDS", "BpfFs", "bpf"]
 
 COMMANDS: dict[int, Callable[[State, Attr], int]] = {
     uapi.BPF_MAP_CREATE: map.map_create,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from errno import EFAULT, EPERM
-from typing import TYPE_CHECKING
 
-from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.map import permit, update_value
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
+from anybpf.syscall.map import permit, update_value
 from anybpf.syscall.memory import UserMemory
 from anybpf.syscall.objects import MapObject
 from anybpf.syscall.state import State

@@ -94,7 +94,7 @@ def _native(state: State, attr: Attr, flags: int, inner: MapObject | None, name:
         map_type=attr["map_type"], key_size=attr["key_size"], value_size=attr["value_size"],
         max_entries=attr["max_entries"], map_flags=flags, name=name,
         numa_node=attr["numa_node"], map_extra=attr["map_extra"],
-        inner=inner.map if inner else None, spin_lock_off=spin_lock_off), state.kernel.ncpus)
+        inner=inner.map if inner else None, spin_lock_off=spin_lock_off), state.kernel.ncpus, state.seed)
 
 
 def map_create(state: State, attr: Attr) -> int:

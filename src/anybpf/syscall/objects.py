@@ -188,5 +188,8 @@ class Held:
         self.address: int = native.address
         self.id: int = object.id
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.native, name)
+
     def __del__(self) -> None:
         self._object.put()

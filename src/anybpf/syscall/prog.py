@@ -14,7 +14,7 @@ from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.check import BadInsn, check_insn, check_jumps_into_imm64, check_subprogs
 from anybpf.isa.insn import Insn, decode, is_helper_call, slots
 from anybpf.proto.helpers import BY_ID
-from anybpf.syscall import attach_type, check_btf
+from anybpf.syscall import attach_type, check_btf, context
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.errnos import ENOTSUPP
 from anybpf.syscall.log import Log, Refused
@@ -112,7 +112,7 @@ def read_source(state: State, attr: Attr) -> Source:
     facts = ProgFacts(
         type=kind, name=name, insns=insns, gpl=is_gpl_compatible(licence),
         flags=attr["prog_flags"], expected_attach_type=expected,
-        attach_btf_id=attr["attach_btf_id"], uid=state.uid, load_time=state.boottime_ns())
+        attach_btf_id=attr["attach_btf_id"], uid=state.uid, load_time=state.kernel.clock_ns)
     return Source(facts, decode(insns))
 
 
@@ -195,8 +195,10 @@ def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
 
 def _native(state: State, source: Source, checked: Checked) -> Prog:
     """The runnable form."""
-    maps = {index: (ref.map.map, ref.offset) for index, ref in checked.resolver.refs.items()}
-    return state.compile(source.facts, maps)
+    facts = source.facts
+    return Prog(facts.insns, kernel=state.kernel, prog_type=facts.type, name=facts.name,
+                maps={i: (r.map.map, r.offset) for i, r in checked.resolver.refs.items()},
+                context=context.table(facts.type, facts.expected_attach_type), gpl=facts.gpl)
 
 
 def prog_load(state: State, attr: Attr) -> int:

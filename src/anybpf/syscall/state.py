@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import EINVAL
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anybpf.errors import BpfError
 from anybpf.syscall.fds import FileTable
@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=KernelObject)
 
 
+class TraceLine(NamedTuple):
+    """One bpf_trace_printk: program name, text without newline at its end, time, CPU."""
+
+    program: str
+    text: str
+    time_ns: int
+    cpu: int
+
+
 class State:
     """One kernel's tables. `memory` is the caller's; `kernel` runs the programs."""
 
-    def __init__(self, kernel: Kernel, memory: UserMemory, *, checked: bool) -> None:
+    def __init__(self, kernel: Kernel, memory: UserMemory, *, checked: bool, seed: int) -> None:
         self.kernel = kernel
+        self.seed = seed
         self.memory = memory
         self.checked = checked
         self.lock = RLock()
@@ -34,8 +44,13 @@ class State:
         self.bpffs = BpfFs()
         #: user id of the caller
         self.uid = 0
-        #: how many BPF_ENABLE_STATS descriptors are open
-        self.stats_users = 0
+        self.trace: list[TraceLine] = []
+        self._stats_users = 0
+
+    def enable_stats(self, change: int) -> None:
+        """One more (1) or less (-1) open descriptor of BPF_ENABLE_STATS."""
+        self._stats_users += change
+        self.kernel.stats_enabled = self._stats_users > 0
 
     def object(self, fd: int, kind: type[K]) -> K:
         """The open object; EBADF where the number is not open, EINVAL where it is another kind."""
