@@ -53,7 +53,7 @@ class Places:
 def read_code(elf: ElfFile, section: Section, places: Places) -> Code:
     """The instructions of one section, relocated as far as no kernel is needed."""
     try:
-        insns = isa.decode(section.data, elf.byteorder)
+        insns = isa.decode(bytes(section.data), elf.byteorder)
     except isa.InsnError as error:
         raise section.error(str(error), error.offset) from None
     code = Code(section.name, insns)
