@@ -182,6 +182,13 @@ class Btf:
             raise LoadError(f"type id {type_id} does not exist", SECTION)
         return self._starts[index]
 
+    def record_words(self, type_id: int) -> list[int]:
+        """All words of the record of one of this blob's own types."""
+        pos = self._word(type_id)
+        index = type_id - self.start_id + 1
+        end = self._starts[index] if index < len(self._starts) else len(self._words)
+        return list(self._words[pos:end])
+
     def offset_of(self, type_id: int) -> int:
         """The byte offset of this type's record in the blob that holds it, for error messages."""
         if self.base is not None and type_id < self.start_id:

@@ -12,13 +12,15 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy, memset
 
 from anybpf cimport bits
-from anybpf.core.arguments cimport check_arguments
+from anybpf.core.arguments cimport check_arguments, is_function
 from anybpf.core.context cimport context_at, context_load, context_store, context_table
 from anybpf.core.decode cimport *
 from anybpf.core.kernel cimport Kernel
 from anybpf.core.memory cimport KIND_PACKET, may_access
 from anybpf.core.run_ctx cimport *
+from anybpf.maps.arraymap cimport fd_array_slot
 from anybpf.maps.bpf_map cimport bpf_map
+from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock
 
 from anybpf.core.fault import to_fault
 
@@ -168,15 +170,9 @@ cdef bpf_prog *tail_target(run_ctx *run, uint64_t map_address, uint64_t index) n
     """The program that a tail call goes to; NULL: the call falls through."""
     cdef bpf_map *map = <bpf_map *> map_address
     cdef uint32_t at = <uint32_t> index
-    if at >= map.max_entries or run.tail_calls >= MAX_TAIL_CALLS:
+    if run.tail_calls >= MAX_TAIL_CALLS:
         return NULL
-    return <bpf_prog *> map.ops.lookup(map, &at, run.cpu)
-
-
-cdef bint is_function(run_ctx *run, uint64_t func) noexcept nogil:
-    """Whether `func` is the address of a bpf_func of the running program."""
-    cdef uint64_t off = func - <uint64_t> run.prog.funcs
-    return (off < <uint64_t> run.prog.n_funcs * sizeof(bpf_func) and off % sizeof(bpf_func) == 0)
+    return <bpf_prog *> fd_array_slot(map, at)
 
 
 cdef uint64_t call_checked(run_ctx *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
@@ -751,6 +747,7 @@ cdef int prepare(RunCtx run, Prog prog, bint checked, uint64_t budget) except -1
         run.c.packet.flags = REGION_READ | REGION_WRITE
         run.c.packet.kind = KIND_PACKET
     kernel.begin_run()
+    rcu_read_lock()
     return 0
 
 
@@ -781,6 +778,7 @@ cdef uint64_t run_prog(run_ctx *run, uint64_t ctx, uint64_t r2) noexcept nogil:
 
 cdef int finish(RunCtx run) except -1:
     cdef Kernel kernel = run.kernel
+    rcu_read_unlock()
     kernel.end_run()
     run.c.callback = NULL
     if run.c.fault == FAULT_NONE:

@@ -34,9 +34,11 @@ cdef struct context_table:
 
 # What a helper's five arguments must be in a checked run: made from the rows by core.arguments.
 cdef struct helper_args:
-    uint8_t checks[5]           # ARG_CHECK_*
-    uint8_t flags[5]
+    uint64_t map_types          # bit t: maps of type t may be used; 0: all may
     uint32_t sizes[5]           # bytes, for memory of fixed size
+    uint8_t checks[5]           # ARG_CHECK_*
+    uint8_t need[5]             # REGION_READ, REGION_WRITE: what is done with memory
+    uint8_t nullable[5]
 
 # One instruction in the engine's form. Register and immediate forms are one: the second operand
 # is always regs[src] + imm, where src is ZERO_REG for immediates and imm is 0 for registers.

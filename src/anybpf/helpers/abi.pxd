@@ -1,7 +1,8 @@
 # What every helper needs: the kernel's error numbers and how a helper answers with one.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from anybpf.core.run_ctx cimport run_ctx
+cdef extern from "string.h":
+    size_t strnlen(const char *s, size_t n) nogil
 
 cdef enum:
     EPERM = 1

@@ -11,10 +11,10 @@ A conversion is `%`, flags of `0+- `, a width, then one of
 The kernel collects the arguments in 512 bytes first: what does not fit is -ENOSPC.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen, strnlen
+from libc.string cimport memcpy, memset, strlen
 
 from anybpf.core.run_ctx cimport buffer_append, run_ctx
-from anybpf.helpers.abi cimport EINVAL, ENOSPC, fail
+from anybpf.helpers.abi cimport EINVAL, ENOSPC, fail, strnlen
 from anybpf.helpers.probe cimport copy_memory, copy_string
 
 cdef enum:

@@ -1,9 +1,9 @@
 """Clock, CPU, random numbers, current task, loops (kernel/bpf/helpers.c)."""
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strnlen
+from libc.string cimport memcpy, memset
 
 from anybpf.core.run_ctx cimport next_random, run_ctx
-from anybpf.helpers.abi cimport E2BIG, EINVAL, fail
+from anybpf.helpers.abi cimport E2BIG, EINVAL, fail, strnlen
 
 cdef extern from *:
     uint64_t __sync_fetch_and_add(uint64_t *at, uint64_t value) nogil

@@ -13,7 +13,8 @@ import functools
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
 
 from anybpf import uapi, uapi_structs
 from anybpf.errors import BpfError
@@ -334,10 +335,11 @@ def prog_bind_map(backend: Backend, prog_fd: int, map_fd: int) -> None:
     attr.run(backend, uapi.BPF_PROG_BIND_MAP)
 
 
-class TestRun(NamedTuple):
+@dataclass(frozen=True)
+class TestRun:
     """The answer of BPF_PROG_TEST_RUN; `duration` is nanoseconds of one run, on average."""
 
-    __test__ = False                   # not a pytest class
+    __test__: ClassVar[bool] = False   # not a pytest class
 
     retval: int
     data: bytes
@@ -411,6 +413,17 @@ def obj_get_info_by_fd(backend: Backend, fd: int, size: int, fill: bytes = b"") 
     attr.point("info.info", info)
     attr.run(backend, uapi.BPF_OBJ_GET_INFO_BY_FD)
     return info.raw[:attr.get("info.info_len")]
+
+
+def btf_bytes(backend: Backend, fd: int) -> bytes:
+    """The bytes of a loaded BTF."""
+    fields = uapi_structs.STRUCTS["bpf_btf_info"]
+    size = obj_info(backend, fd, "bpf_btf_info")["btf_size"]
+    assert isinstance(size, int)
+    data = new_buffer(size)
+    fill = struct.pack("=QI", ctypes.addressof(data), size)
+    obj_get_info_by_fd(backend, fd, fields.size, fill)
+    return data.raw[:size]
 
 
 def obj_info(backend: Backend, fd: int, struct_name: str) -> dict[str, int | bytes]:

@@ -1,7 +1,6 @@
 """What a loader must fill in before BTF can be used (tools/lib/bpf/libbpf.c).
 
-A compiler leaves the size of data sections and the offsets of their variables to the loader. The
-kernel in turn knows no extern variables and functions, so the copy that is loaded is changed.
+A compiler leaves the size of data sections and the offsets of their variables to the loader.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import struct
 from collections.abc import Callable, Iterator
 
 from anybpf import uapi
-from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.btf.types import Datasec, SecVar, Var
 from anybpf.libbpf.elf import STB_LOCAL, STT_OBJECT, ElfFile
@@ -63,8 +61,3 @@ def _store(data: bytearray, prefix: str, at: int, size: int, rows: list[SecVar])
     struct.pack_into(prefix + "I", data, at + 8, size & uapi.U32)
     for i, row in enumerate(rows):
         struct.pack_into(prefix + "3I", data, at + RECORD * (i + 1), *row)
-
-
-def has_externs(btf: Btf) -> bool:
-    """There is a section of externs, so that the kernel would refuse this BTF as it is."""
-    return any(btf.find(name, uapi.BTF_KIND_DATASEC) for name in EXTERN_SECTIONS)

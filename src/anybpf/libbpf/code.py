@@ -7,7 +7,7 @@ linking a program (`relocate`) only moves instructions, and errors name the plac
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from anybpf import bits, uapi
@@ -53,7 +53,7 @@ class Places:
 def read_code(elf: ElfFile, section: Section, places: Places) -> Code:
     """The instructions of one section, relocated as far as no kernel is needed."""
     try:
-        insns = isa.decode(section.data, elf.byteorder)
+        insns = isa.decode(bytes(section.data), elf.byteorder)
     except isa.InsnError as error:
         raise section.error(str(error), error.offset) from None
     code = Code(section.name, insns)
@@ -253,14 +253,17 @@ def _table(ext: BtfExt, btf: Btf, section: str,
     rows: list[Info] = []
     size = least
     for info in infos:
-        if btf.string(info.name_off) != section:
-            continue
-        size = info.record_size
-        for i, record in enumerate(info.records):
-            rest = _host_order(info.raw[size * i + 4:size * (i + 1)], ext.byteorder)
-            rows.append(Info(_slot(record.insn_off, slots, section), rest))
+        if btf.string(info.name_off) == section:
+            size = info.record_size
+            rows += (Info(_slot(int.from_bytes(raw[:4], ext.byteorder), slots, section),
+                          _host_order(raw[4:], ext.byteorder))
+                     for raw in _split(info.raw, size))
     ordered = sorted(rows, key=lambda r: r.insn)
     return InfoTable(size, tuple(ordered))
+
+
+def _split(raw: bytes, size: int) -> Iterator[bytes]:
+    return (raw[i:i + size] for i in range(0, len(raw), size))
 
 
 def _host_order(raw: bytes, byteorder: e.ByteOrder) -> bytes:

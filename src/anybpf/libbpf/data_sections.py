@@ -105,7 +105,7 @@ def _relocations(elf: ElfFile, section: Section) -> tuple[DataRelocation, ...]:
 
 
 def _target(symbol: Symbol) -> str:
-    return symbol.name or f"#{symbol.index}"
+    return symbol.name or f"#{symbol.number}"
 
 
 def as_map(data: DataSection, object_name_: str, btf: Btf | None) -> MapSpec:

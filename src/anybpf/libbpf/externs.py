@@ -40,11 +40,13 @@ def _declarations(btf: Btf) -> dict[str, tuple[str, int]]:
 def _extern(btf: Btf | None, symbol: Symbol, known: dict[str, tuple[str, int]]) -> ExternSpec:
     if btf is None or symbol.name not in known:
         raise LoadError(f"extern '{symbol.name}' has no BTF in .ksyms or .kconfig", ".symtab",
-                        24 * symbol.index)
+                        24 * symbol.number)
     section, btf_id = known[symbol.name]
     declared = btf.type(btf_id)
     is_func = isinstance(declared, t.Func)
     type_id = btf_id if is_func else btf.target(btf_id)
+    if not btf.resolve(type_id):                   # extern const void: only an address
+        type_id = 0
     size = btf.size_of(type_id) if section == KCONFIG else 0
     return ExternSpec(symbol.name, section, symbol.is_weak, is_func, btf_id, type_id, size=size)
 

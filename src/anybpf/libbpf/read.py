@@ -24,6 +24,7 @@ from anybpf.libbpf.spec import (
     ProgramSpec,
 )
 from anybpf.proto import sections as section_names
+from anybpf.proto.sections import SectionDef
 
 TEXT, LICENSE, VERSION, BTF, BTF_EXT = ".text", "license", "version", ".BTF", ".BTF.ext"
 NAME_SIZE = 15
@@ -42,6 +43,14 @@ def read_object(data: bytes, name: str = "") -> ObjectSpec:
     offset, for a file that is no well-formed BPF object.
     """
     return _Reader(data, name).read()
+
+
+def definition_of(name: str) -> SectionDef | None:
+    """What a section name means; as before libbpf 1.0, a rule's name may be followed by a slash."""
+    found = section_names.find(name)
+    if found is None and "/" in name:
+        found = section_names.find(name.partition("/")[0])
+    return found
 
 
 class _Reader:
@@ -197,13 +206,13 @@ class _Reader:
             raise LoadError(f"static program '{function.name}' is not supported", section,
                             c.SLOT * function.start)
         name = section.removeprefix("?")
-        definition = section_names.find(name)
+        definition = definition_of(name)
         made = ProgramSpec(function.name, name, function, self.spec.functions, definition,
                            autoload=not section.startswith("?"))
         if definition is not None:
             made.type = definition.prog_type
-            made.expected_attach_type = definition.expected_attach_type or 0
-            made.attach_target = name.partition("/")[2]
+            made.expected_attach_type = definition.expected_attach_type
+            made.attach_target = definition.extras(name)
         return made
 
     # the rest

@@ -61,6 +61,9 @@ class InfoTable(NamedTuple):
     rows: tuple[Info, ...] = ()
 
 
+NO_FUNCS, NO_LINES = InfoTable(8), InfoTable(16)
+
+
 class CallTarget(NamedTuple):
     """The function that a call, or the address of a callback, means."""
 
@@ -79,8 +82,8 @@ class Code:
     instructions: list[Insn] = field(repr=False)
     references: dict[int, Reference] = field(default_factory=dict, repr=False)
     calls: dict[int, CallTarget] = field(default_factory=dict, repr=False)
-    func_info: InfoTable = InfoTable(8)
-    line_info: InfoTable = InfoTable(16)
+    func_info: InfoTable = NO_FUNCS
+    line_info: InfoTable = NO_LINES
     core_relos: tuple[tuple[int, CoreRelo], ...] = field(default=(), repr=False)
 
 
@@ -115,8 +118,8 @@ class Linked:
     instructions: list[Insn] = field(repr=False)
     references: list[Reference] = field(default_factory=list)
     functions: dict[int, str] = field(default_factory=dict)
-    func_info: InfoTable = InfoTable(8)
-    line_info: InfoTable = InfoTable(16)
+    func_info: InfoTable = NO_FUNCS
+    line_info: InfoTable = NO_LINES
     core_relos: list[CoreRelo] = field(default_factory=list)
 
 
@@ -272,7 +275,8 @@ class ObjectSpec:
     """Everything that one object file says.
 
     `btf` has section sizes and variable offsets filled in; `other` keeps the sections that are
-    neither code nor data of a program (metadata of loaders, say) by name.
+    neither code nor data of a program (metadata of loaders, say) by name. `kconfig` is text of
+    lines `CONFIG_X=y`, which wins over the kernel's own configuration.
     """
 
     name: str
@@ -284,6 +288,7 @@ class ObjectSpec:
     maps: dict[str, MapSpec] = field(default_factory=dict)
     externs: dict[str, ExternSpec] = field(default_factory=dict)
     btf: Btf | None = None
+    kconfig: str = ""
     other: dict[str, bytes] = field(default_factory=dict, repr=False)
     sections: list[tuple[str, int]] = field(default_factory=list, repr=False)
 

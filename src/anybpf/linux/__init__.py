@@ -1,4 +1,4 @@
-"""The running kernel behind the same bpf(cmd, attr) that the Machine answers (kernel/bpf/syscall.c).
+"""The running kernel behind the Machine's own bpf(cmd, attr) (kernel/bpf/syscall.c).
 
 `Linux()` is a backend for `anybpf.libbpf`: load, test_run and map access, nothing that attaches.
 """

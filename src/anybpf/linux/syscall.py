@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gzip
 import mmap
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from anybpf.errors import BpfError
 #: the number of bpf(2) and of perf_event_open(2), by machine
 SYSCALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "arm64": (280, 241), "riscv64": (280, 241)}
 POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 PERF_FLAG_FD_CLOEXEC = 8
 #: the kernel's bpf_prog_load answers EAGAIN while a signal is pending; libbpf tries so often
 ATTEMPTS = 5
@@ -43,6 +46,8 @@ class Linux:
     """
 
     name = "linux"
+    #: BPF_PROG_LOAD takes CO-RE records (since 5.17) and resolves them against the kernel's BTF
+    resolves_core_relos = True
 
     def __init__(self) -> None:
         reason = self._unsupported()
@@ -123,3 +128,41 @@ class Linux:
         if answer < 0:
             raise BpfError(-answer)
         return answer
+
+    # what the kernel says about itself
+
+    def kernel_btf(self) -> bytes | None:
+        """The kernel's own BTF, None if it has none."""
+        return read_or_none(KERNEL_BTF)
+
+    @property
+    def kernel_version(self) -> tuple[int, int, int]:
+        """Such as (6, 18, 0)."""
+        numbers = [int(n) for n in re.findall(r"\d+", platform.release())[:3]]
+        major, minor, patch = [*numbers, 0, 0, 0][:3]
+        return major, minor, patch
+
+    def kernel_config(self) -> str:
+        """The kernel's configuration as text, "" where it is not published."""
+        packed = read_or_none("/proc/config.gz")
+        if packed is not None:
+            return gzip.decompress(packed).decode("utf-8", "replace")
+        return (read_or_none(f"/boot/config-{platform.release()}") or b"").decode("utf-8",
+                                                                                "replace")
+
+    def symbol_address(self, name: str) -> int | None:
+        """The address of a kernel symbol, None if there is none; 0 where they are hidden."""
+        wanted = name.encode()
+        for line in (read_or_none("/proc/kallsyms") or b"").splitlines():
+            address, _, symbol = line.split(None, 2)
+            if symbol == wanted:
+                return int(address, 16)
+        return None
+
+
+def read_or_none(path: str) -> bytes | None:
+    """A file's bytes, None if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None

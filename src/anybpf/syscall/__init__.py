@@ -9,7 +9,10 @@ from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported
 from anybpf.syscall import batch, btf, map, obj, prog, test_run
 from anybpf.syscall.attr import Attr
+from anybpf.syscall.inode import BpfFs
 from anybpf.syscall.state import State
+
+__all__ = ["COMMANDS", "BpfFs", "bpf"]
 
 COMMANDS: dict[int, Callable[[State, Attr], int]] = {
     uapi.BPF_MAP_CREATE: map.map_create,
@@ -52,4 +55,7 @@ def bpf(state: State, cmd: int, buffer: bytes | bytearray | memoryview) -> int:
             raise NotSupported(_NAMES[cmd])
         raise BpfError(EINVAL, f"no bpf(2) command {cmd}")
     attr.check(cmd)
-    return run(state, attr)
+    if cmd == uapi.BPF_PROG_TEST_RUN:
+        return run(state, attr)
+    with state.lock:
+        return run(state, attr)

@@ -20,19 +20,19 @@ class KernelObject:
     """
 
     def __init__(self) -> None:
-        self.refs = 0
+        self.refcnt = 0
         self.users = 0
 
     def get(self) -> None:
         """Take a reference."""
-        self.refs += 1
+        self.refcnt += 1
 
     def put(self) -> None:
         """Drop a reference; the last one frees the object."""
-        if self.refs <= 0:
+        if self.refcnt <= 0:
             raise Bug(f"{type(self).__name__} dropped more often than held")
-        self.refs -= 1
-        if self.refs == 0:
+        self.refcnt -= 1
+        if self.refcnt == 0:
             self.free()
 
     def opened(self) -> None:

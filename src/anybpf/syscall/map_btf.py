@@ -68,7 +68,7 @@ def _check_trie(btf: MapBtf, map: Map) -> None:
         raise BpfError(EINVAL, "the key of an LPM trie is a struct")
 
 
-_CHECKS: dict[int, Callable[[MapBtf, "Map"], None]] = {
+_CHECKS: dict[int, Callable[[MapBtf, Map], None]] = {
     uapi.BPF_MAP_TYPE_ARRAY: _check_array,
     uapi.BPF_MAP_TYPE_PERCPU_ARRAY: _check_array,
     uapi.BPF_MAP_TYPE_LPM_TRIE: _check_trie,
