@@ -55,7 +55,7 @@ def read_code(elf: ElfFile, section: Section, places: Places) -> Code:
     try:
         insns = isa.decode(bytes(section.data), elf.byteorder)
     except isa.InsnError as error:
-        raise section.error(str(error), error.offset) from None
+        raise section.error(error.message, error.offset) from None
     code = Code(section.name, insns)
     relocate = _Relocator(elf, section, code, places)
     relocated = {relocate(relo) for relo in elf.relocations(section)}
