@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from anybpf import uapi
 from anybpf.proto.kinds import (
     ARG_ANYTHING,
     ARG_CONST_ALLOC_SIZE_OR_ZERO,
@@ -145,7 +146,6 @@ RINGBUF_RELEASED = Arg(ARG_PTR_TO_RINGBUF_MEM | OBJ_RELEASE)
 PERCPU = Arg(ARG_PTR_TO_PERCPU_BTF_ID)
 KPTR_DEST = Arg(ARG_KPTR_XCHG_DEST)
 KPTR_RELEASED = Arg(ARG_PTR_TO_BTF_ID_OR_NULL | OBJ_RELEASE)
-DYNPTR = Arg(ARG_PTR_TO_DYNPTR)
 DYNPTR_RDONLY = Arg(ARG_PTR_TO_DYNPTR | MEM_RDONLY)
 DYNPTR_LOCAL_OUT = Arg(ARG_PTR_TO_DYNPTR | DYNPTR_TYPE_LOCAL | MEM_UNINIT | MEM_WRITE)
 DYNPTR_RINGBUF_OUT = Arg(ARG_PTR_TO_DYNPTR | DYNPTR_TYPE_RINGBUF | MEM_UNINIT | MEM_WRITE)
@@ -196,7 +196,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(14, "get_current_pid_tgid", (), INT, "4.2"),
     Helper(15, "get_current_uid_gid", (), INT, "4.2"),
     Helper(16, "get_current_comm", (OUT, SIZE), INT, "4.2"),
-    Helper(17, "get_cgroup_classid", (CTX,), INT, "4.3"),
+    Helper(17, "get_cgroup_classid", (), INT, "4.3"),
     Helper(18, "skb_vlan_push", (CTX, ANY, ANY), INT, "4.3", does=PACKET),
     Helper(19, "skb_vlan_pop", (CTX,), INT, "4.3", does=PACKET),
     Helper(20, "skb_get_tunnel_key", (CTX, OUT, SIZE, ANY), INT, "4.3"),
@@ -263,8 +263,8 @@ HELPERS: tuple[Helper, ...] = (
     Helper(81, "get_local_storage", (MAP, ANY), RET_PTR_TO_MAP_VALUE, "4.19"),
     Helper(82, "sk_select_reuseport", (CTX, MAP, KEY, ANY), INT, "4.19"),
     Helper(83, "skb_ancestor_cgroup_id", (CTX, ANY), INT, "4.19"),
-    Helper(84, "sk_lookup_tcp", (CTX, MEM, SIZE, ANY, ANY), R_SOCK, "4.20", pkt=True, does=ACQ),
-    Helper(85, "sk_lookup_udp", (CTX, MEM, SIZE, ANY, ANY), R_SOCK, "4.20", pkt=True, does=ACQ),
+    Helper(84, "sk_lookup_tcp", (CTX, MEM, SIZE0, ANY, ANY), R_SOCK, "4.20", pkt=True, does=ACQ),
+    Helper(85, "sk_lookup_udp", (CTX, MEM, SIZE0, ANY, ANY), R_SOCK, "4.20", pkt=True, does=ACQ),
     Helper(86, "sk_release", (SK_RELEASED,), INT, "4.20", does=REL),
     Helper(87, "map_push_elem", (MAP, VALUE, ANY), INT, "4.20", pkt=True),
     Helper(88, "map_pop_elem", (MAP, VALUE_OUT), INT, "4.20"),
@@ -278,7 +278,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(96, "tcp_sock", (SOCK_COMMON,), RET_PTR_TO_TCP_SOCK_OR_NULL, "5.1", does=CASTS),
     Helper(97, "skb_ecn_set_ce", (CTX,), INT, "5.1"),
     Helper(98, "get_listener_sock", (SOCK_COMMON,), R_SOCK, "5.1"),
-    Helper(99, "skc_lookup_tcp", (CTX, MEM, SIZE, ANY, ANY),
+    Helper(99, "skc_lookup_tcp", (CTX, MEM, SIZE0, ANY, ANY),
            RET_PTR_TO_SOCK_COMMON_OR_NULL, "5.2", pkt=True, does=ACQ),
     Helper(100, "tcp_check_syncookie", (SK, MEM, SIZE, MEM, SIZE), INT, "5.2", gpl=True, pkt=True),
     Helper(101, "sysctl_get_name", (CTX, INOUT, SIZE, ANY), INT, "5.2"),
@@ -354,7 +354,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(164, "for_each_map_elem", (MAP, FUNC, STACK, ANY), INT, "5.13", does=CALLS),
     Helper(165, "snprintf", (INOUT_OR_NULL, SIZE0, STR, MEM_OR_NULL, SIZE0), INT, "5.13", gpl=True),
     Helper(166, "sys_bpf", (ANY, MEM, SIZE), INT, "5.14"),
-    Helper(167, "btf_find_by_name_kind", (MEM, SIZE0, ANY, ANY), INT, "5.14"),
+    Helper(167, "btf_find_by_name_kind", (MEM, SIZE, ANY, ANY), INT, "5.14"),
     Helper(168, "sys_close", (ANY,), INT, "5.14"),
     Helper(169, "timer_init", (TIMER, MAP, ANY), INT, "5.15", gpl=True),
     Helper(170, "timer_set_callback", (TIMER, FUNC),
@@ -392,7 +392,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(199, "ringbuf_submit_dynptr", (DYNPTR_RINGBUF_RELEASED, ANY), VOID, "5.19", does=REL),
     Helper(200, "ringbuf_discard_dynptr", (DYNPTR_RINGBUF_RELEASED, ANY), VOID, "5.19", does=REL),
     Helper(201, "dynptr_read", (OUT, SIZE0, DYNPTR_RDONLY, ANY, ANY), INT, "5.19"),
-    Helper(202, "dynptr_write", (DYNPTR, ANY, MEM, SIZE0, ANY), INT, "5.19"),
+    Helper(202, "dynptr_write", (DYNPTR_RDONLY, ANY, MEM, SIZE0, ANY), INT, "5.19"),
     Helper(203, "dynptr_data", (DYNPTR_RDONLY, ANY, ALLOC_SIZE),
            RET_PTR_TO_DYNPTR_MEM_OR_NULL, "5.19"),
     Helper(204, "tcp_raw_gen_syncookie_ipv4", (IPHDR, MEM, SIZE0), INT, "6.0", gpl=True, pkt=True),
@@ -409,3 +409,52 @@ HELPERS: tuple[Helper, ...] = (
 
 BY_ID: dict[int, Helper] = {h.id: h for h in HELPERS}
 BY_NAME: dict[str, Helper] = {h.name: h for h in HELPERS}
+
+
+class Variant(NamedTuple):
+    """A helper that takes other arguments, or has other conditions, in some programs."""
+
+    helper: Helper
+    prog_types: tuple[int, ...]
+    attach: tuple[int, ...] = ()
+    """Only under these expected attach types; empty: under any."""
+
+
+def _variant(name: str, prog_types: tuple[int, ...], attach: tuple[int, ...] = (), *,
+             args: tuple[Arg, ...] | None = None, gpl: bool | None = None) -> Variant:
+    """Helper `name` with other arguments or another licence condition."""
+    row = BY_NAME[name]
+    return Variant(row._replace(args=row.args if args is None else args,
+                                gpl=row.gpl if gpl is None else gpl), prog_types, attach)
+
+
+_TRACING = (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_SYSCALL)
+# these take a socket where others take their context
+_ON_SOCKET = (uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT, uapi.BPF_PROG_TYPE_LSM,
+              uapi.BPF_PROG_TYPE_STRUCT_OPS)
+
+VARIANTS: tuple[Variant, ...] = (
+    _variant("get_cgroup_classid", (
+        uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_LWT_IN,
+        uapi.BPF_PROG_TYPE_LWT_OUT, uapi.BPF_PROG_TYPE_LWT_XMIT,
+        uapi.BPF_PROG_TYPE_LWT_SEG6LOCAL), args=(CTX,)),
+    _variant("get_socket_cookie", (*_TRACING, uapi.BPF_PROG_TYPE_SK_REUSEPORT),
+             args=(SK_OR_NULL,)),
+    _variant("setsockopt", _ON_SOCKET, args=(SK, ANY, ANY, MEM, SIZE)),
+    _variant("getsockopt", _ON_SOCKET, args=(SK, ANY, ANY, OUT, SIZE)),
+    _variant("sk_storage_get", (uapi.BPF_PROG_TYPE_CGROUP_SOCK,),
+             args=(MAP, CTX, VALUE_OR_NULL, ANY)),
+    _variant("sk_assign", (uapi.BPF_PROG_TYPE_SK_LOOKUP,), args=(CTX, SOCKET_OR_NULL, ANY)),
+    _variant("xdp_get_buff_len", _TRACING, args=(_btf("xdp_buff"),)),
+    _variant("get_stackid", (uapi.BPF_PROG_TYPE_PERF_EVENT,), gpl=False),
+    _variant("get_func_ip", (uapi.BPF_PROG_TYPE_KPROBE,), (
+        uapi.BPF_TRACE_KPROBE_MULTI, uapi.BPF_TRACE_KPROBE_SESSION, uapi.BPF_TRACE_UPROBE_MULTI,
+        uapi.BPF_TRACE_UPROBE_SESSION), gpl=False),
+)
+
+
+def proto_for(number: int, prog_type: int, attach_type: int = 0) -> Helper:
+    """Helper `number` with the arguments it takes in programs of this type."""
+    return next((v.helper for v in VARIANTS if v.helper.id == number
+                 and prog_type in v.prog_types and (not v.attach or attach_type in v.attach)),
+                BY_ID[number])
