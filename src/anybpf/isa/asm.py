@@ -17,19 +17,19 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.bits import s32
+from anybpf.errors import LoadError
 from anybpf.isa import opcodes as tab
 from anybpf.isa.disasm import helper_number
 from anybpf.isa.insn import LD_IMM64, Insn, split_imm64
 
 
-class AsmError(ValueError):
+class AsmError(LoadError):
     """A statement is not understood: `line` counts from 1, `statement` is its text."""
 
     def __init__(self, message: str, line: int, statement: str) -> None:
-        self.message = message
         self.line = line
         self.statement = statement
-        super().__init__(f"line {line}: {message}: {statement!r}")
+        super().__init__(f"line {line}: {message}: {statement}")
 
 
 class Pseudo(NamedTuple):
@@ -73,9 +73,9 @@ class _Bad(Exception):
 
 
 class _Fixup(NamedTuple):
-    """A field that waits for a label: `field` is `off` or `imm`."""
+    """A field that waits for a label: `field` is `off`, `call` or `func` (both `imm`)."""
 
-    index: int
+    slot: int
     field: str
     label: str
     statement: _Statement
@@ -194,17 +194,17 @@ class _Assembler:
         self.fixups.append(_Fixup(len(self.insns), field, label, statement))
 
     def _fix(self, fixup: _Fixup) -> None:
-        insn = self.insns[fixup.index]
-        distance = self._position(fixup) - fixup.index - 1
+        insn = self.insns[fixup.slot]
+        distance = self._position(fixup) - fixup.slot - 1
         if fixup.field == "off":
-            self.insns[fixup.index] = insn._replace(off=_fits16(distance))
+            self.insns[fixup.slot] = insn._replace(off=_fits16(distance))
         elif fixup.field == "call" or fixup.label in self.labels:
-            self.insns[fixup.index] = insn._replace(imm=distance)
+            self.insns[fixup.slot] = insn._replace(imm=distance)
 
     def _position(self, fixup: _Fixup) -> int:
         numbered = re.fullmatch(r"(\d+)([bf])", fixup.label)
         if numbered:
-            return self._numbered(fixup.index, numbered[1], numbered[2] == "f")
+            return self._numbered(fixup.slot, numbered[1], numbered[2] == "f")
         if fixup.label not in self.labels:
             raise _Bad(f"undefined symbol {fixup.label}")
         return self.labels[fixup.label]

@@ -57,7 +57,7 @@ def check_insns(insns: Sequence[Insn]) -> None:
 
 
 def subprog_starts(insns: Sequence[Insn]) -> list[int]:
-    """The first slots of all subprograms in order, 0 first: what is called or has its address taken.
+    """The first slots of all subprograms, sorted: 0, and what is called or has its address taken.
 
     Raises `BadInsn` when a call leaves the program.
     """

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from anybpf import uapi
 from anybpf.bits import s32, s64
+from anybpf.errors import LoadError
 
 ByteOrder = Literal["little", "big"]
 
@@ -32,12 +33,11 @@ _FORMAT: dict[ByteOrder, struct.Struct] = {
 }
 
 
-class InsnError(ValueError):
+class InsnError(LoadError):
     """Bytes that are no instructions, or an instruction that fits no bytes; `offset` in bytes."""
 
     def __init__(self, message: str, offset: int) -> None:
-        self.offset = offset
-        super().__init__(message)
+        super().__init__(message, offset=offset)
 
 
 class Insn(NamedTuple):
@@ -89,7 +89,7 @@ def decode(data: bytes | bytearray | memoryview, byteorder: ByteOrder = "little"
     """
     if len(data) % SLOT:
         offset = len(data) // SLOT * SLOT
-        raise InsnError(f"truncated instruction: {len(data) - offset} bytes at {offset}", offset)
+        raise InsnError(f"truncated instruction of {len(data) - offset} bytes", offset)
     rows = _FORMAT[byteorder].iter_unpack(data)
     if byteorder == "little":
         return [Insn(code, regs & 15, regs >> 4, off, imm) for code, regs, off, imm in rows]

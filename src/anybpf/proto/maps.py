@@ -15,6 +15,7 @@ U16_MAX = 0xFFFF
 U32_MAX = 0xFFFFFFFF
 U64_MAX = 0xFFFFFFFFFFFFFFFF
 PAGE_SIZE = 4096
+ENOTSUPP = 524  # the kernel's own, which has no name in errno
 NR_CPUS = 256
 # the largest piece that kmalloc gives, and the largest per-CPU piece
 KMALLOC_MAX = 1 << 22
@@ -65,6 +66,8 @@ class Map(NamedTuple):
     """What a value's file descriptor must be: `"prog"`, `"map"`, `"perf_event"`, `"cgroup"`, ..."""
     btf: str = "optional"
     """Key and value BTF types: `"optional"`, `"required"` or `"refused"` (ENOTSUPP)."""
+    unsupported: int = 0
+    """The `map_flags` bits that are answered with ENOTSUPP."""
     total: int = 0
     """The most that key and value may be together (E2BIG above); 0: no such limit."""
     extra_max: int = 0
@@ -74,6 +77,8 @@ class Map(NamedTuple):
     def check(self, key_size: int, value_size: int, max_entries: int, flags: int = 0,
               map_extra: int = 0) -> int:
         """0, or the error number that MAP_CREATE gives for these attributes."""
+        if flags & self.unsupported:
+            return ENOTSUPP
         if not self._flags_fit(flags) or map_extra > self.extra_max or map_extra % self.extra_step:
             return errno.EINVAL
         value = BUILD_IDS if flags & uapi.BPF_F_STACK_BUILD_ID else self.value
@@ -101,6 +106,7 @@ _STORAGE = uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_CLONE
 
 _U32 = Size(only=(4,))
 _U32_OR_U64 = Size(only=(4, 8))
+_ANY = Size()
 _NONE = Size(only=(0,))
 _CGROUP_KEY = Size(only=(8, 16))
 _HASHED = Size(too_big=errno.E2BIG)
@@ -114,13 +120,13 @@ _PAGES = Size(PAGE_SIZE, step=PAGE_SIZE, power_of_two=True)
 _STORED = Size(1, U16_MAX - 128, too_big=errno.E2BIG)
 
 
-def _row(name: str, since: str, key: Size, value: Size, flags: int, entries: Size = Size(), *,
+def _row(name: str, since: str, key: Size, value: Size, flags: int, entries: Size = _ANY, *,
          required: int = 0, percpu: bool = False, holds: str = "", btf: str = "optional",
-         total: int = 0, extra_max: int = 0, extra_step: int = 1) -> Map:
+         unsupported: int = 0, total: int = 0, extra_max: int = 0, extra_step: int = 1) -> Map:
     """The row of map type `name`; the number follows from the name."""
     number: int = getattr(uapi, f"BPF_MAP_TYPE_{name.upper()}")
     return Map(number, name, since, key, value, entries, flags, required, percpu, holds, btf,
-               total, extra_max, extra_step)
+               unsupported, total, extra_max, extra_step)
 
 
 MAPS: tuple[Map, ...] = (
@@ -135,8 +141,10 @@ MAPS: tuple[Map, ...] = (
     _row("stack_trace", "4.6", _U32, Size(8, 127 * 8, step=8),
          _NUMA | _ACCESS_USER | uapi.BPF_F_STACK_BUILD_ID),
     _row("cgroup_array", "4.8", _U32, _U32, _NUMA | _ACCESS_USER, holds="cgroup", btf="refused"),
-    _row("lru_hash", "4.10", _HASHED, _HASHED, _LRU | _NUMA, total=_ELEMENT),
-    _row("lru_percpu_hash", "4.10", _HASHED, _PERCPU, _LRU, percpu=True, total=_ELEMENT),
+    _row("lru_hash", "4.10", _HASHED, _HASHED, _LRU | _NUMA,
+         unsupported=uapi.BPF_F_NO_PREALLOC, total=_ELEMENT),
+    _row("lru_percpu_hash", "4.10", _HASHED, _PERCPU, _LRU, percpu=True,
+         unsupported=uapi.BPF_F_NO_PREALLOC, total=_ELEMENT),
     _row("lpm_trie", "4.11", Size(5, 260), Size(1, 4194024),
          uapi.BPF_F_NO_PREALLOC | _NUMA | _ACCESS, required=uapi.BPF_F_NO_PREALLOC),
     _row("array_of_maps", "4.12", _U32, _U32, _NUMA | _ACCESS_USER, holds="map", btf="refused"),
