@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from typing import NamedTuple
-
-import pytest
 
 from anybpf import uapi
 from anybpf.errors import BpfError
@@ -15,19 +12,6 @@ from anybpf.isa import opcodes as tab
 from anybpf.isa.insn import SIZE_BYTES, Insn, encode
 from anybpf.libbpf import bpf
 from anybpf.linux import Linux
-
-
-@cache
-def refusal() -> str:
-    return Linux.probe() or ""
-
-
-@pytest.fixture
-def linux():
-    """The running kernel; the test is skipped where it answers nobody."""
-    if refusal():
-        pytest.skip(refusal())
-    return Linux()
 
 
 class Answer(NamedTuple):
