@@ -85,7 +85,7 @@ def _computing(rng: random.Random, code: int) -> Insn | None:
         if base.op not in tab.JMP_SYMBOLS:
             return None
         return base._replace(off=1) if base.uses_reg else base._replace(src=0, off=1, imm=imm(rng))
-    return _access(rng, base) if base.cls != uapi.BPF_LD else None
+    return access(rng, base)
 
 
 def _arithmetic(rng: random.Random, base: Insn) -> Insn:
@@ -103,7 +103,10 @@ def _arithmetic(rng: random.Random, base: Insn) -> Insn:
     return base._replace(src=0, off=off, imm=value or 1)
 
 
-def _access(rng: random.Random, base: Insn) -> Insn | None:
+def access(rng: random.Random, base: Insn) -> Insn | None:
+    """A load, store or atomic of that opcode in the upper 16 bytes of the stack, or None."""
+    if base.cls not in (uapi.BPF_LDX, uapi.BPF_ST, uapi.BPF_STX):
+        return None
     size = SIZE_BYTES[base.size]
     off = -size * rng.randint(1, 16 // size)
     if base.cls == uapi.BPF_LDX:
