@@ -18,6 +18,7 @@ from anybpf.syscall.state import State, TraceLine
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
+    from anybpf.core.run_ctx import RunCtx
     from anybpf.maps import Map
 
 
@@ -65,8 +66,7 @@ class Machine:
         Returns what the system call returns. Raises BpfError with the kernel's errno, Fault where
         a program under test does what it must not, NotSupported for commands not modelled.
         """
-        with self._state.lock:
-            return syscall.bpf(self._state, cmd, attr)
+        return syscall.bpf(self._state, cmd, attr)
 
     def close(self, fd: int | None = None) -> None:
         """Close a descriptor; without one, the whole Machine."""
@@ -119,6 +119,20 @@ class Machine:
         """The same, and forget it."""
         taken, self._state.trace = self._state.trace, []
         return taken
+
+    @property
+    def last_run(self) -> RunCtx | None:
+        """The last test run: `.redirect`, `.perf`, `.tail_calls`."""
+        return self._state.last_run
+
+    @property
+    def budget(self) -> int:
+        """How many instructions one checked run may execute before it ends with a Fault."""
+        return self._state.budget
+
+    @budget.setter
+    def budget(self, value: int) -> None:
+        self._state.budget = value
 
     @property
     def clock_ns(self) -> int:

@@ -20,6 +20,8 @@ struct event {
 	u64 sum;
 };
 
+struct event *event_type; /* BTF holds only types that something global leads to */
+
 struct {
 	__uint(type, 1); /* hash */
 	__uint(max_entries, 64);

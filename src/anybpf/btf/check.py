@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import struct
 from array import array
+from functools import cmp_to_key
 from typing import NamedTuple
 
-from anybpf import uapi
+from anybpf import bits, uapi
 from anybpf.btf import header
 from anybpf.btf.check_env import ENOTSUPP, BadBtf, Env
 from anybpf.btf.check_meta import check_metas
@@ -68,7 +69,7 @@ def _header(env: Env, data: bytes, byteorder: header.ByteOrder) -> Head:
     if len(data) < size:
         env.refuse(line="btf_header not found")
     if any(data[header.BTF_HEADER_SIZE : size]):
-        env.refuse(errno.E2BIG)
+        env.refuse(errno.E2BIG, "Unsupported btf_header")
     known = data[: min(size, header.BTF_HEADER_SIZE)].ljust(header.BTF_HEADER_SIZE, b"\0")
     head = Head(*struct.unpack(header.PREFIX[byteorder] + header.COMMON + "4I", known))
     _say_header(env, head, len(data))
@@ -90,10 +91,16 @@ def _say_header(env: Env, head: Head, total: int) -> None:
     env.say(f"btf_total_size: {total}\n")
 
 
+def _first(a: tuple[int, int], b: tuple[int, int]) -> int:
+    """Which of two sections the kernel takes for the first: it subtracts as C's int does."""
+    return bits.s32(a[0] - b[0]) or bits.s32(a[1] - b[1])
+
+
 def _sections(env: Env, head: Head, room: int) -> None:
     """The two sections lie side by side and fill the data."""
     total = 0
-    for offset, length in sorted([(head.type_off, head.type_len), (head.str_off, head.str_len)]):
+    parts = [(head.type_off, head.type_len), (head.str_off, head.str_len)]
+    for offset, length in sorted(parts, key=cmp_to_key(_first)):
         if offset > room:
             env.refuse(line="Invalid section offset")
         if total < offset:

@@ -19,20 +19,23 @@ MAX_INT_BITS = 128
 FLOAT_SIZES = (2, 4, 8, 12, 16)
 MAX_ENUM_SIZE = 8
 
-LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.")
+#: the kernel's letters are those of Latin-1
+LATIN = frozenset(range(0xC0, 0x100)) - {0xD7, 0xF7}
+LETTERS = LATIN | frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.")
 IDENTIFIER = LETTERS | frozenset(b"0123456789")
-#: bytes in the longest name, with its NUL
+PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(range(0xA0, 0x100))
+#: bytes in the longest name (KSYM_NAME_LEN)
 MAX_NAME = 512
 
 
 def is_identifier(name: bytes) -> bool:
-    """A C identifier; dots are allowed since compilers make them."""
-    return 0 < len(name) < MAX_NAME and name[0] in LETTERS and IDENTIFIER.issuperset(name)
+    """A C identifier; dots are allowed anywhere since compilers make them."""
+    return 0 < len(name) <= MAX_NAME and name[0] in LETTERS and IDENTIFIER.issuperset(name)
 
 
 def is_section(name: bytes) -> bool:
     """Printable, as the name of an ELF section."""
-    return 0 < len(name) < MAX_NAME and all(0x20 <= c < 0x7F for c in name)
+    return 0 < len(name) <= MAX_NAME and PRINTABLE.issuperset(name)
 
 
 def check_metas(env: Env, type_len: int) -> None:

@@ -378,8 +378,7 @@ def check_member(r: Resolver, struct: Rec, member: Member) -> None:
         rec = r.env.rec(type_id)
     check = None if rec is None else MEMBER.get(rec.kind)
     if check is None or rec is None:
-        which = "check_kflag_member" if struct.kflag else "check_member"
-        r.env.bad(struct, f"Unsupported {which}", details=False)
+        r.env.bad_member(struct, member, "Invalid member")
     check(r, struct, (name_off, type_id, offset), rec)
 
 

@@ -24,6 +24,7 @@ from anybpf.core.run_ctx cimport (
 )
 from anybpf.maps.bpf_map cimport bpf_map
 
+from anybpf import uapi as uapi_numbers
 from anybpf.proto import helpers, kinds
 
 cdef enum:
@@ -52,6 +53,52 @@ CHECKS = {
     kinds.ARG_PTR_TO_BTF_ID: ARG_CHECK_OBJECT,
     kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: ARG_CHECK_OBJECT,
     kinds.ARG_PTR_TO_PERCPU_BTF_ID: ARG_CHECK_OBJECT,
+}
+
+#: helpers that take only maps of these types (check_map_func_compatibility), by helper name
+MAP_TYPES = {
+    "tail_call": "PROG_ARRAY",
+    "perf_event_read": "PERF_EVENT_ARRAY",
+    "perf_event_read_value": "PERF_EVENT_ARRAY",
+    "perf_event_output": "PERF_EVENT_ARRAY",
+    "skb_output": "PERF_EVENT_ARRAY",
+    "xdp_output": "PERF_EVENT_ARRAY",
+    "get_stackid": "STACK_TRACE",
+    "skb_under_cgroup": "CGROUP_ARRAY",
+    "current_task_under_cgroup": "CGROUP_ARRAY",
+    "redirect_map": "DEVMAP DEVMAP_HASH CPUMAP XSKMAP",
+    "sk_redirect_map": "SOCKMAP",
+    "msg_redirect_map": "SOCKMAP",
+    "sock_map_update": "SOCKMAP",
+    "sk_redirect_hash": "SOCKHASH",
+    "msg_redirect_hash": "SOCKHASH",
+    "sock_hash_update": "SOCKHASH",
+    "get_local_storage": "CGROUP_STORAGE PERCPU_CGROUP_STORAGE",
+    "sk_select_reuseport": "REUSEPORT_SOCKARRAY SOCKMAP SOCKHASH",
+    "map_push_elem": "QUEUE STACK BLOOM_FILTER",
+    "map_peek_elem": "QUEUE STACK BLOOM_FILTER",
+    "map_pop_elem": "QUEUE STACK",
+    "map_lookup_percpu_elem": "PERCPU_ARRAY PERCPU_HASH LRU_PERCPU_HASH",
+    "sk_storage_get": "SK_STORAGE",
+    "sk_storage_delete": "SK_STORAGE",
+    "inode_storage_get": "INODE_STORAGE",
+    "inode_storage_delete": "INODE_STORAGE",
+    "task_storage_get": "TASK_STORAGE",
+    "task_storage_delete": "TASK_STORAGE",
+    "cgrp_storage_get": "CGRP_STORAGE",
+    "cgrp_storage_delete": "CGRP_STORAGE",
+    "ringbuf_output": "RINGBUF",
+    "ringbuf_reserve": "RINGBUF",
+    "ringbuf_query": "RINGBUF",
+    "ringbuf_reserve_dynptr": "RINGBUF",
+    "user_ringbuf_drain": "USER_RINGBUF",
+    "for_each_map_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY",
+    "map_update_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
+                       " SOCKMAP SOCKHASH",
+    "map_delete_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
+                       " SOCKMAP SOCKHASH",
+    "map_lookup_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
+                       " ARRAY_OF_MAPS HASH_OF_MAPS DEVMAP DEVMAP_HASH XSKMAP SOCKMAP SOCKHASH",
 }
 
 #: bytes of what these kinds point to (struct bpf_spin_lock, bpf_timer, a pointer, bpf_dynptr)
@@ -83,11 +130,18 @@ def _nullable(kind):
     return bool(kind & kinds.PTR_MAYBE_NULL) or kind == kinds.ARG_CONST_SIZE_OR_ZERO
 
 
+def _types(helper):
+    """A bit for each map type that the helper takes."""
+    names = MAP_TYPES.get(helper.name, "").split()
+    return sum(1 << getattr(uapi_numbers, f"BPF_MAP_TYPE_{name}") for name in names)
+
+
 cdef int compile_arguments(helper_args *table) except -1:
     cdef helper_args *row
     memset(table, 0, 256 * sizeof(helper_args))
     for helper in helpers.HELPERS:
         row = &table[helper.id]
+        row.map_types = _types(helper)
         for i, arg in enumerate(helper.args):
             row.checks[i] = _check(arg.kind)
             row.need[i] = _need(arg.kind)
@@ -119,8 +173,8 @@ cdef bint starts_region(run_ctx *run, uint64_t addr, int kind) noexcept nogil:
 
 cdef bint is_string(run_ctx *run, uint64_t addr) noexcept nogil:
     """Whether a NUL comes before the end of the readable memory at addr."""
-    cdef uint64_t i
-    for i in range(MAX_STR):
+    cdef uint32_t i
+    for i in range(<uint32_t> MAX_STR):
         if not may_access(run, addr + i, 1, REGION_READ):
             return False
         if (<const char *> addr)[i] == 0:

@@ -8,6 +8,7 @@ whatever is wrong is a `LoadError` with the section and the offset in the file.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -199,8 +200,13 @@ class ElfFile:
         if not 0 < table.link < len(self.sections):
             raise table.error(f"bad string table index {table.link}")
         strings = self.sections[table.link].data
-        rows = struct.iter_unpack(self._prefix + "IBBHQQ", table.data)
+        rows = self._rows("IBBHQQ", table)
         return [self._symbol(i, row, strings) for i, row in enumerate(rows)]
+
+    def _rows(self, layout: str, table: Section) -> Iterator[tuple[int, ...]]:
+        # a copy: an unfinished iter_unpack over a memoryview, caught in a cycle with an exception,
+        # crashes the garbage collector of CPython 3.11
+        return struct.iter_unpack(self._prefix + layout, bytes(table.data))
 
     def _symbol(self, index: int, row: tuple[int, ...], strings: memoryview) -> Symbol:
         name, info, other, section, value, size = row
@@ -231,7 +237,7 @@ class ElfFile:
             raise table.error("relocations with addend (RELA) are not used by BPF")
         if table.size % REL_SIZE:
             raise table.error(f"size {table.size} is not a multiple of {REL_SIZE}")
-        rows = struct.iter_unpack(self._prefix + "QQ", table.data)
+        rows = self._rows("QQ", table)
         return [self._relocation(table, target, i, *row) for i, row in enumerate(rows)]
 
     def _relocation(self, table: Section, target: Section, index: int, offset: int,

@@ -45,6 +45,8 @@ def _extern(btf: Btf | None, symbol: Symbol, known: dict[str, tuple[str, int]]) 
     declared = btf.type(btf_id)
     is_func = isinstance(declared, t.Func)
     type_id = btf_id if is_func else btf.target(btf_id)
+    if not btf.resolve(type_id):                   # extern const void: only an address
+        type_id = 0
     size = btf.size_of(type_id) if section == KCONFIG else 0
     return ExternSpec(symbol.name, section, symbol.is_weak, is_func, btf_id, type_id, size=size)
 

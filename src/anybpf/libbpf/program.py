@@ -99,7 +99,7 @@ class Program:
         is larger than `data_size_out`, ENOTSUPP (524) if the type cannot be run at all.
         """
         backend = self.backend
-        raw = self._context(ctx)
+        raw = self._context(ctx, len(data or b""))
         wants_output = self.type not in CONTEXT_ONLY
         if data_size_out is None and data is not None and wants_output:
             data_size_out = max(DATA_SIZE_OUT, len(data))
@@ -109,12 +109,14 @@ class Program:
                                  data_size_out=data_size_out, ctx_size_out=ctx_size_out,
                                  repeat=repeat, flags=flags, cpu=cpu, batch_size=batch_size)
 
-    def _context(self, ctx: bytes | Mapping[str, int] | None) -> bytes | None:
+    def _context(self, ctx: bytes | Mapping[str, int] | None, size: int) -> bytes | None:
         if not isinstance(ctx, Mapping):
             return ctx
         name = CONTEXTS.get(self.type)
         if name is None:
             raise ValueError(f"the context of program '{self.name}' is given as bytes")
+        if name == "xdp_md":                      # zero would mean a packet without linear part
+            ctx = {"data_end": size, **ctx}
         return context_bytes(name, ctx)
 
 

@@ -10,10 +10,16 @@ from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported
 from anybpf.maps.arraymap import ArrayMap, CgroupArray, PerfEventArray, ProgArray
 from anybpf.maps.attr import Batch, MapAttr
+from anybpf.maps.bloom_filter import BloomFilter
 from anybpf.maps.bpf_map import Map, type_name
 from anybpf.maps.hashtab import HashMap
+from anybpf.maps.lpm_trie import LpmTrie
+from anybpf.maps.map_in_map import ArrayOfMaps, HashOfMaps
+from anybpf.maps.perf_event import PerfEvent
+from anybpf.maps.queue_stack_maps import QueueStack
+from anybpf.maps.ringbuf import RingBuf
 
-__all__ = ["Batch", "Map", "MapAttr", "create", "is_supported"]
+__all__ = ["Batch", "Map", "MapAttr", "PerfEvent", "create", "is_supported"]
 
 TYPES: dict[int, Callable[[MapAttr, int, int], Map]] = {
     uapi.BPF_MAP_TYPE_HASH: HashMap,
@@ -25,10 +31,20 @@ TYPES: dict[int, Callable[[MapAttr, int, int], Map]] = {
     uapi.BPF_MAP_TYPE_CGROUP_ARRAY: CgroupArray,
     uapi.BPF_MAP_TYPE_LRU_HASH: HashMap,
     uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH: HashMap,
+    uapi.BPF_MAP_TYPE_LPM_TRIE: LpmTrie,
+    uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS: ArrayOfMaps,
+    uapi.BPF_MAP_TYPE_HASH_OF_MAPS: HashOfMaps,
+    uapi.BPF_MAP_TYPE_QUEUE: QueueStack,
+    uapi.BPF_MAP_TYPE_STACK: QueueStack,
+    uapi.BPF_MAP_TYPE_RINGBUF: RingBuf,
+    uapi.BPF_MAP_TYPE_BLOOM_FILTER: BloomFilter,
 }
 
 #: types whose `map_extra` means something
 EXTRA_TYPES = (uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_ARENA)
+
+#: the one node modelled, and NUMA_NO_NODE
+NUMA_NODES = (0, uapi.U32)
 
 
 def is_supported(map_type: int) -> bool:
@@ -53,7 +69,7 @@ def _check(attr: MapAttr) -> None:
     both = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
     _require(attr.map_extra == 0 or attr.map_type in EXTRA_TYPES, "map_extra")
     _require(attr.map_flags & both != both, "both BPF_F_RDONLY and BPF_F_WRONLY")
-    _require(not attr.map_flags & uapi.BPF_F_NUMA_NODE or attr.numa_node == 0, "NUMA node")
+    _require(not attr.map_flags & uapi.BPF_F_NUMA_NODE or attr.numa_node in NUMA_NODES, "NUMA node")
     _require(uapi.BPF_MAP_TYPE_UNSPEC < attr.map_type < uapi.__MAX_BPF_MAP_TYPE, "map type")
 
 

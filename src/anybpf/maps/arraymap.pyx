@@ -1,7 +1,7 @@
 """Arrays of values, per-CPU values, programs, perf events and cgroups (kernel/bpf/arraymap.c)."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.errno cimport E2BIG, EEXIST, EINVAL, ENOENT, EOPNOTSUPP
+from libc.errno cimport E2BIG, EEXIST, EINVAL, ENOENT
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -141,9 +141,9 @@ cdef class ArrayMap(Map):
         array.elem_size = round_up8(user_size(self.native))
         size = array.elem_size * array.map.max_entries
         if attr.map_flags & uapi.BPF_F_MMAPABLE:
-            array.value = <uint8_t *> self.reserve_shared(size)
+            array.value = <uint8_t *> self.area_alloc_shared(size)
         else:
-            array.value = <uint8_t *> self.reserve(size)
+            array.value = <uint8_t *> self.area_alloc(size)
         array.map.area = bpf_map_area(<uint64_t> array.value, size, round_up8(attr.value_size), 0,
                                       attr.value_size)
 
@@ -192,7 +192,7 @@ cdef class FdArray(Map):
         array = <bpf_array *> self.native
         array.map.ops = &fd_array_ops
         array.elem_size = 8
-        array.value = <uint8_t *> self.reserve(<uint64_t> 8 * attr.max_entries)
+        array.value = <uint8_t *> self.area_alloc(<uint64_t> 8 * attr.max_entries)
         self.objects = {}
 
     def check_attr(self, attr):
@@ -231,6 +231,7 @@ cdef class FdArray(Map):
 
     def update(self, key, value, flags=0):
         """Values are fds, which only the syscall layer knows: EINVAL. Use update_object."""
+        self.check_write()
         fail(EINVAL, "slots hold objects: update_object")
 
     def release_uref(self):
@@ -249,7 +250,7 @@ cdef class FdArray(Map):
     cdef int64_t sys_lookup(self, const uint8_t *key, uint8_t *value, uint64_t flags) noexcept:
         cdef uint32_t number
         if not self.ids_readable:
-            return -EOPNOTSUPP
+            return -ENOTSUPP
         obj = self.objects.get(key[:4])
         if obj is None:
             return -ENOENT

@@ -83,8 +83,8 @@ cdef class Map:
     cdef dict __dict__
     cdef int setup(self, object attr, uint32_t ncpus, uint64_t struct_size) except -1
     cdef void *keep(self, void *base, uint64_t size) except NULL
-    cdef void *reserve(self, uint64_t size) except NULL
-    cdef void *reserve_shared(self, uint64_t size) except NULL
+    cdef void *area_alloc(self, uint64_t size) except NULL
+    cdef void *area_alloc_shared(self, uint64_t size) except NULL
     # What bpf(2) does; sizes are checked, the answer is 0 or a negative error number. `key` is NULL
     # for get_next_key's "from the start" and for maps without keys.
     cdef void *sys_value(self, const uint8_t *key) noexcept

@@ -93,8 +93,8 @@ cdef object new_bytes(uint64_t size):
     return PyBytes_FromStringAndSize(NULL, size)
 
 
-cdef int memory_file(uint64_t size) except -1:
-    """An unnamed file in memory of `size` bytes."""
+def memory_file(size):
+    """The descriptor of a new unnamed file in memory of `size` bytes. ENOMEM."""
     try:
         if hasattr(os, "memfd_create"):
             fd = os.memfd_create("bpf-map")
@@ -164,13 +164,13 @@ cdef class Map:
         self.n_mappings += 1
         return base
 
-    cdef void *reserve(self, uint64_t size) except NULL:
+    cdef void *area_alloc(self, uint64_t size) except NULL:
         """Zeroed memory, committed when it is first touched."""
         size = (size + page_mask) & ~page_mask
         return self.keep(mmap(NULL, size, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), size)
 
-    cdef void *reserve_shared(self, uint64_t size) except NULL:
+    cdef void *area_alloc_shared(self, uint64_t size) except NULL:
         """The same, behind a memory file that user space can map."""
         size = (size + page_mask) & ~page_mask
         self.memfd = memory_file(size)
@@ -316,9 +316,10 @@ cdef class Map:
             yield key
 
     def freeze(self):
-        """Make the map read-only for user space. EBUSY if already frozen or mapped writable."""
+        """Make the map read-only for user space. EPERM if it is already, EBUSY if mapped writable."""
         require(self.native.spin_lock_off < 0, ENOTSUPP, "freeze of a map with special fields")
-        require(not self.native.frozen and not self.mapped_writable(), EBUSY, "freeze")
+        self.check_write()
+        require(not self.mapped_writable(), EBUSY, "freeze of a map with writable mappings")
         self.native.frozen = 1
 
     # -- memory shared with user space
@@ -444,7 +445,7 @@ cdef class Map:
     def as_value(self, value):
         """The value as bytes. EINVAL if its size is wrong."""
         v = value if type(value) is bytes else bytes(value)
-        require(len(v) == user_size(self.native), EINVAL,
+        require(<uint64_t> len(v) == user_size(self.native), EINVAL,
                 f"value of {len(v)} bytes in a map with values of {user_size(self.native)}")
         return v
 
@@ -493,7 +494,7 @@ cdef class Map:
 
 
 cdef const uint8_t *key_pointer(bytes key) noexcept:
-    return NULL if key is None else <const uint8_t *> PyBytes_AS_STRING(key)
+    return NULL if key is None else <const uint8_t *> <uint8_t *> PyBytes_AS_STRING(key)
 
 
 def run_batch(count, step):

@@ -39,6 +39,7 @@ cdef struct bpf_htab:
     uint32_t fresh              # elements never used begin here
     uint64_t free_top           # free list: low half element number, high half counts changes
     uint32_t is_lru
+    uint32_t holds_addresses    # a value is the 8-byte address of a map, though value_size says 4
     bpf_lru lru
 
 cdef htab_elem *htab_find(bpf_map *map, const void *key) noexcept nogil

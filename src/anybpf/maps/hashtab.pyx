@@ -212,11 +212,18 @@ cdef void set_percpu(bpf_htab *htab, htab_elem *elem, const void *value, uint32_
     copy_map_value(&htab.map, copies + cpu * round_up8(htab.map.value_size), value)
 
 
+cdef inline void write_value(bpf_htab *htab, htab_elem *elem, const void *value) noexcept nogil:
+    if htab.holds_addresses:
+        memcpy(<uint8_t *> elem + htab.value_off, value, 8)
+    else:
+        copy_map_value(&htab.map, <uint8_t *> elem + htab.value_off, value)
+
+
 cdef void set_value(bpf_htab *htab, htab_elem *elem, const void *value) noexcept nogil:
     """The value of a new element, its spin lock free."""
     if htab.map.spin_lock_off >= 0:
         memset(<uint8_t *> elem + htab.value_off + htab.map.spin_lock_off, 0, 4)
-    copy_map_value(&htab.map, <uint8_t *> elem + htab.value_off, value)
+    write_value(htab, elem, value)
 
 
 cdef void fill(bpf_htab *htab, htab_elem *elem, uint32_t hash, const void *key, const void *value,
@@ -251,7 +258,7 @@ cdef int64_t replace(bpf_htab *htab, bucket *b, htab_elem *old, uint32_t hash, c
     if counted:
         elem = take_elem(htab)
     if elem == NULL:
-        copy_map_value(&htab.map, <uint8_t *> old + htab.value_off, value)
+        write_value(htab, old, value)
     else:
         fill(htab, elem, hash, key, value, cpu)
         chain_add(htab, b, elem)
@@ -520,17 +527,13 @@ cdef class HashMap(Map):
         htab.n_elems = entries if lru else entries + htab.map.ncpus + SPARE
         htab.key_off = LRU_HEADER if lru else ELEM_HEADER
         htab.value_off = htab.key_off + round_up8(attr.key_size)
-        htab.stride = htab.value_off + (0 if percpu else self.stored_size())
+        htab.stride = htab.value_off + (0 if percpu else round_up8(attr.value_size))
         htab.percpu_stride = htab.map.ncpus * round_up8(attr.value_size)
-        htab.buckets = <bucket *> self.reserve(<uint64_t> htab.n_buckets * sizeof(bucket))
-        htab.elems = <uint8_t *> self.reserve(htab.n_elems * htab.stride)
+        htab.buckets = <bucket *> self.area_alloc(<uint64_t> htab.n_buckets * sizeof(bucket))
+        htab.elems = <uint8_t *> self.area_alloc(htab.n_elems * htab.stride)
         if percpu:
-            htab.percpu_values = <uint8_t *> self.reserve(htab.n_elems * htab.percpu_stride)
+            htab.percpu_values = <uint8_t *> self.area_alloc(htab.n_elems * htab.percpu_stride)
         self.describe_area()
-
-    def stored_size(self):
-        """Bytes that a value takes in an element."""
-        return round_up8(self.native.value_size)
 
     def describe_area(self):
         """Tell where programs find values."""
@@ -577,7 +580,9 @@ cdef class HashMap(Map):
             return lru_percpu_update_on(htab, key, value, flags, self.user_cpu, ALL_CPUS)
         if htab.map.percpu:
             return htab_update(self.native, key, value, flags, ALL_CPUS)
-        return self.native.ops.update(self.native, key, value, flags, self.user_cpu)
+        if htab.is_lru:
+            return lru_update(self.native, key, value, flags, self.user_cpu)
+        return htab_update(self.native, key, value, flags, self.user_cpu)
 
     cdef int64_t sys_delete(self, const uint8_t *key) noexcept:
         return htab_delete(self.native, key)

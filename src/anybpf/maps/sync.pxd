@@ -2,7 +2,7 @@
 #
 # A lock is one uint32_t, 0 when free, so freshly mapped memory is unlocked. A waiter yields the CPU
 # after a while: on a machine with few cores the holder may be waiting to be scheduled.
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -37,6 +37,12 @@ cdef extern from *:
     static inline uint32_t anybpf_add32(uint32_t *p, uint32_t v) {
         return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
     }
+    static inline uint32_t anybpf_swap32(uint32_t *p, uint32_t v) {
+        return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);
+    }
+    static inline uint32_t anybpf_or32(uint32_t *p, uint32_t v) {
+        return __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL);
+    }
     static inline uint64_t anybpf_load64(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void anybpf_store64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline uint64_t anybpf_add64(uint64_t *p, uint64_t v) {
@@ -55,6 +61,8 @@ cdef extern from *:
     uint32_t load32 "anybpf_load32"(const uint32_t *p) noexcept nogil
     void store32 "anybpf_store32"(uint32_t *p, uint32_t v) noexcept nogil
     uint32_t fetch_add32 "anybpf_add32"(uint32_t *p, uint32_t v) noexcept nogil
+    uint32_t swap32 "anybpf_swap32"(uint32_t *p, uint32_t v) noexcept nogil
+    uint32_t fetch_or32 "anybpf_or32"(uint32_t *p, uint32_t v) noexcept nogil
     uint64_t load64 "anybpf_load64"(const uint64_t *p) noexcept nogil
     void store64 "anybpf_store64"(uint64_t *p, uint64_t v) noexcept nogil
     uint64_t fetch_add64 "anybpf_add64"(uint64_t *p, uint64_t v) noexcept nogil

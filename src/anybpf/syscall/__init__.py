@@ -55,4 +55,7 @@ def bpf(state: State, cmd: int, buffer: bytes | bytearray | memoryview) -> int:
             raise NotSupported(_NAMES[cmd])
         raise BpfError(EINVAL, f"no bpf(2) command {cmd}")
     attr.check(cmd)
-    return run(state, attr)
+    if cmd == uapi.BPF_PROG_TEST_RUN:
+        return run(state, attr)
+    with state.lock:
+        return run(state, attr)

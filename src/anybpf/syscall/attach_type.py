@@ -48,7 +48,7 @@ _ON_PROGS = (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT)
 
 def fixed(prog_type: int, expected: int) -> int:
     """The expected attach type with 0 given its old meaning."""
-    return _OLD_MEANING.get(prog_type, 0) if not expected else expected
+    return expected or _OLD_MEANING.get(prog_type, 0)
 
 
 def check(prog_type: int, expected: int, btf_id: int, on_target: bool) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from anybpf.errors import BpfError
+from anybpf.maps import Batch
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
-from anybpf.syscall.map import permit, update_value
+from anybpf.syscall.map import HASHES, permit, update_value
 from anybpf.syscall.memory import UserMemory
 from anybpf.syscall.objects import MapObject
 from anybpf.syscall.state import State
@@ -30,7 +31,7 @@ def elements(memory: UserMemory, address: int, size: int, count: int) -> Iterato
 
 
 def _each(attr: Attr, step: Callable[[], None]) -> int:
-    """Do `step` as often as the caller asks; tell how often it worked, and raise what stopped it."""
+    """Do `step` as often as the caller asks; tell how often it worked."""
     done = 0
     try:
         while done < attr["batch.count"]:
@@ -66,24 +67,29 @@ def map_delete_batch(state: State, attr: Attr) -> int:
 
 def _lookup(state: State, attr: Attr, map: MapObject, delete: bool) -> int:
     """Copy elements out from the caller's position on, and tell the position behind them."""
-    operation = "lookup_and_delete" if delete else "lookup"
     flags = attr["batch.elem_flags"]
-    map.map.check_batch(operation, flags)
-    map.map.check_batch_flags(attr["batch.flags"])
+    run = map.map.lookup_and_delete_batch if delete else map.map.lookup_batch
+    run(None, 0, flags, attr["batch.flags"])
     if not attr["batch.count"]:
         return 0
     attr["batch.count"] = 0
     start = attr["batch.in_batch"]
     position = state.memory.read(start, map.map.batch_size) if start else None
-    run = map.map.lookup_and_delete_batch if delete else map.map.lookup_batch
     found = run(position, attr["batch.count"], flags, attr["batch.flags"])
     state.memory.write(attr["batch.keys"], found.keys)
     state.memory.write(attr["batch.values"], found.values)
-    attr["batch.count"] = found.count
-    state.memory.write(attr["batch.out_batch"], found.next)
+    _position(state, attr, map, found)
     if found.errno:
         raise BpfError(found.errno)
     return 0
+
+
+def _position(state: State, attr: Attr, map: MapObject, found: Batch) -> None:
+    """Tell count and position; hashes do it the other way round, which a bad pointer shows."""
+    if map.type not in HASHES:
+        attr["batch.count"] = found.count
+    state.memory.write(attr["batch.out_batch"], found.next)
+    attr["batch.count"] = found.count
 
 
 def map_lookup_batch(state: State, attr: Attr) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from errno import E2BIG, EINVAL
 
 from anybpf import uapi
+from anybpf.btf.check import BadBtf, check
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError, LoadError
+from anybpf.errors import BpfError
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.log import Log
 from anybpf.syscall.objects import BtfObject
@@ -14,12 +15,13 @@ from anybpf.syscall.state import State
 
 
 def _parse(data: bytes, log: Log) -> Btf:
-    """The parsed BTF; what is wrong with it goes to the log."""
+    """The checked and parsed BTF; the log has the kernel's words."""
     try:
-        return Btf(data)
-    except LoadError as error:
-        log.write(f"{error.message}\n")
-        raise BpfError(EINVAL, str(error)) from None
+        log.write(check(data, verbose=bool(log.level)))
+    except BadBtf as error:
+        log.write(error.log)
+        raise
+    return Btf(data)
 
 
 def btf_load(state: State, attr: Attr) -> int:

@@ -23,10 +23,10 @@ _MAX_LINES = 0x7FFF_FFFF // 16
 
 
 class _Kind(NamedTuple):
-    """How one kind of records is given: attr fields, our layout, the kernel's words for a long one."""
+    """How one kind of records is given: attr fields, our layout, what the log says of long ones."""
 
     pointer: str
-    count: str
+    number: str
     size: str
     layout: struct.Struct
     tail: str
@@ -45,7 +45,7 @@ def _bad_size(kind: _Kind, size: int) -> bool:
 def _records(memory: UserMemory, attr: Attr, kind: _Kind) -> Iterator[tuple[int, ...]]:
     """The caller's records one by one; longer ones must end in zeros."""
     known, size = kind.layout.size, attr[kind.size]
-    for number in range(attr[kind.count]):
+    for number in range(attr[kind.number]):
         address = attr[kind.pointer] + number * size
         try:
             check_tail(memory, address, known, size)
@@ -69,7 +69,7 @@ def _is_function(btf: Btf, type_id: int) -> bool:
 def _functions(memory: UserMemory, attr: Attr, btf: Btf) -> Iterator[FuncInfo]:
     """The func records, checked as far as they can be alone (check_btf_func_early)."""
     size = attr[_FUNC.size]
-    if attr[_FUNC.count] and _bad_size(_FUNC, size):
+    if attr[_FUNC.number] and _bad_size(_FUNC, size):
         raise Refused(EINVAL, f"invalid func info rec size {size}\n")
     before = -1
     for here, type_id in _records(memory, attr, _FUNC):

@@ -13,9 +13,13 @@ from anybpf.syscall.ids import KernelObject
 #: what an open file allows
 CAN_READ = 1
 CAN_WRITE = 2
-#: 0 to 2 are never given out, so that a forgotten fd field is an error and not somebody's map
+#: the numbers below are the caller's standard streams
 FIRST = 3
 LIMIT = 1 << 20
+
+
+class Stream(KernelObject):
+    """Standard input, output or error of the caller: open, and nothing that bpf(2) can use."""
 
 
 class File(NamedTuple):
@@ -29,15 +33,15 @@ class FileTable:
     """Lowest free number first, as a process has it; every entry holds a reference."""
 
     def __init__(self) -> None:
-        self._files: dict[int, File] = {}
+        self._files: dict[int, File] = {fd: File(Stream()) for fd in range(FIRST)}
         self._free: list[int] = []
         self._next = FIRST
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._files) - FIRST
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._files))
+        return iter(sorted(fd for fd in self._files if fd >= FIRST))
 
     def install(self, object: KernelObject, mode: int = CAN_READ | CAN_WRITE) -> int:
         """Open `object`, taking a reference, and return its number. EMFILE when there is none."""
@@ -64,6 +68,8 @@ class FileTable:
     def close(self, fd: int) -> None:
         """Close one number; EBADF where it is not open."""
         file = self[fd]
+        if isinstance(file.object, Stream):
+            raise BpfError(EBADF, f"{fd} is the caller's own")
         del self._files[fd]
         heapq.heappush(self._free, fd)
         file.object.closed()

@@ -36,7 +36,7 @@ class Log:
 
     def write(self, text: str) -> None:
         """Add text (with its newline); kept only where the caller asked for a log."""
-        if self.level:
+        if self.level and text:
             self._parts.append(text)
 
     @property

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _WITH_EXTRA = (uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_ARENA)
 _MAPS_OF_MAPS = (uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, uapi.BPF_MAP_TYPE_HASH_OF_MAPS)
 _POPPED = (uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK)
-_HASHES = (uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_HASH,
+HASHES = (uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_HASH,
            uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH)
-_POP_TYPES = (*_POPPED, *_HASHES)
+_POP_TYPES = (*_POPPED, *HASHES)
 _DIGEST_SIZE = 32
 _NUMA_NO_NODE = uapi.U32
 
@@ -90,11 +90,12 @@ def _exclusive(state: State, attr: Attr) -> bytes:
 def _native(state: State, attr: Attr, flags: int, inner: MapObject | None, name: str,
             spin_lock_off: int) -> Map:
     """The map itself, with the type's own checks."""
-    return create(MapAttr(
+    made = MapAttr(
         map_type=attr["map_type"], key_size=attr["key_size"], value_size=attr["value_size"],
         max_entries=attr["max_entries"], map_flags=flags, name=name,
         numa_node=attr["numa_node"], map_extra=attr["map_extra"],
-        inner=inner.map if inner else None, spin_lock_off=spin_lock_off), state.kernel.ncpus, state.seed)
+        inner=inner.map if inner else None, spin_lock_off=spin_lock_off)
+    return create(made, state.kernel.ncpus, state.seed)
 
 
 def map_create(state: State, attr: Attr) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from anybpf import uapi
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.tags import tag
 
@@ -176,13 +177,21 @@ class StatsObject(KernelObject):
         self._state.enable_stats(-1)
 
 
-class Held:
-    """An object in a map's slot: a reference that ends when the map lets this Python object go."""
+def tail_call_key(facts: ProgFacts) -> tuple[int, bool]:
+    """What programs that call each other's tails must share."""
+    return facts.type, bool(facts.flags & uapi.BPF_F_XDP_HAS_FRAGS)
 
-    __slots__ = ("__weakref__", "_object", "address", "id", "native")
+
+class Held:
+    """An object in a map's slot: a reference that ends when the map lets this Python object go.
+
+    What else the map wants to know about a map it asks the native one.
+    """
 
     def __init__(self, object: ProgObject | MapObject, native: Any) -> None:
         object.get()
+        if isinstance(object, ProgObject):
+            self.prog_type = tail_call_key(object.facts)
         self._object = object
         self.native = native
         self.address: int = native.address

@@ -13,14 +13,15 @@ from anybpf.core.prog import Prog
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.check import BadInsn, check_insn, check_jumps_into_imm64, check_subprogs
 from anybpf.isa.insn import Insn, decode, is_helper_call, slots
+from anybpf.net.context import context_table
 from anybpf.proto.helpers import BY_ID
-from anybpf.syscall import attach_type, check_btf, context
+from anybpf.syscall import attach_type, check_btf
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.errnos import ENOTSUPP
 from anybpf.syscall.log import Log, Refused
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
-from anybpf.syscall.objects import BtfObject, ProgBtf, ProgFacts, ProgObject
+from anybpf.syscall.objects import BtfObject, ProgBtf, ProgFacts, ProgObject, tail_call_key
 from anybpf.syscall.resolve import Resolver
 from anybpf.syscall.state import State
 from anybpf.syscall.tags import SLOT, digest
@@ -196,9 +197,12 @@ def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
 def _native(state: State, source: Source, checked: Checked) -> Prog:
     """The runnable form."""
     facts = source.facts
+    for map in checked.resolver.maps:
+        if map.map.holds == "prog":
+            map.map.claim(tail_call_key(facts))
     return Prog(facts.insns, kernel=state.kernel, prog_type=facts.type, name=facts.name,
                 maps={i: (r.map.map, r.offset) for i, r in checked.resolver.refs.items()},
-                context=context.table(facts.type, facts.expected_attach_type), gpl=facts.gpl)
+                context=context_table(facts.type, facts.expected_attach_type), gpl=facts.gpl)
 
 
 def prog_load(state: State, attr: Attr) -> int:

@@ -18,6 +18,8 @@ from anybpf.syscall.state import State
 _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
+#: maps with values whose address an instruction may hold
+_ADDRESSABLE = (uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY, uapi.BPF_MAP_TYPE_ARENA)
 #: offsets into values lie below this (BPF_MAX_VAR_OFF)
 _MAX_OFFSET = 1 << 29
 _FD_SIZE = 4
@@ -89,7 +91,7 @@ class Resolver:
         """A direct value address lies in the only value of an array."""
         if offset >= _MAX_OFFSET:
             raise Refused(EINVAL, f"direct value offset of {offset} is not allowed\n")
-        if not map.map.has_direct_value:
+        if map.type not in _ADDRESSABLE:
             raise Refused(EINVAL, "no direct value access support for this map type\n")
         try:
             map.map.value_address(offset)

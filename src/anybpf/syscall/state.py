@@ -7,6 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anybpf.errors import BpfError
+from anybpf.net.test_run import DEFAULT_BUDGET
 from anybpf.syscall.fds import FileTable
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.inode import BpfFs
@@ -15,6 +16,7 @@ from anybpf.syscall.objects import BtfObject, MapObject, ProgObject
 
 if TYPE_CHECKING:
     from anybpf.core.kernel import Kernel
+    from anybpf.core.run_ctx import RunCtx
 
 K = TypeVar("K", bound=KernelObject)
 
@@ -45,6 +47,10 @@ class State:
         #: user id of the caller
         self.uid = 0
         self.trace: list[TraceLine] = []
+        #: the last test run, with what it redirected and sent
+        self.last_run: RunCtx | None = None
+        #: instructions that one checked run may execute
+        self.budget = DEFAULT_BUDGET
         self._stats_users = 0
 
     def enable_stats(self, change: int) -> None:
@@ -61,5 +67,6 @@ class State:
 
     def close(self) -> None:
         """Let everything go."""
+        self.last_run = None
         self.files.close_all()
         self.bpffs.clear()
