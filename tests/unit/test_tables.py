@@ -93,7 +93,7 @@ def test_context_fields_are_those_of_the_header(context: str) -> None:
 def test_context_fields_lie_inside_and_in_order() -> None:
     for context in contexts.CONTEXTS.values():
         offsets = [f.offset for f in context.fields]
-        assert offsets == sorted(offsets), context.name
+        assert offsets == sorted(set(offsets)), context.name
         assert all(f.offset + f.size <= context.size for f in context.fields), context.name
         assert len({f.name for f in context.fields}) == len(context.fields), context.name
 
