@@ -4,6 +4,7 @@ import errno
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,42 @@ def test_bytes_like_keys() -> None:
     m = maps.create(MapAttr(HASH, 4, 4, 1), 2)
     m.update(bytearray(b"abcd"), memoryview(b"1234"))
     assert m.lookup(memoryview(b"abcd")) == b"1234"
+
+
+@pytest.mark.parametrize("key", [4, None, "abcd", ["a"]])
+def test_keys_that_are_not_bytes(key: Any) -> None:
+    m = maps.create(MapAttr(ARRAY, 4, 4, 1), 2)
+    with pytest.raises(TypeError):
+        m.lookup(key)
+
+
+@pytest.mark.parametrize("attr", [
+    MapAttr(ARRAY, -4, 4, 1), MapAttr(ARRAY, 4, 1 << 32, 1), MapAttr(HASH, 4, 4, -1),
+    MapAttr(ARRAY, 4, 4, 1, -1), MapAttr(ARRAY, 4, 8, 1, spin_lock_off=5),
+    MapAttr(ARRAY, 4, 8, 1, spin_lock_off=-2), MapAttr(ARRAY, 4, 2, 1, spin_lock_off=0)])
+def test_numbers_out_of_range(attr: MapAttr, errno_of: ErrnoOf) -> None:
+    assert errno_of(lambda: maps.create(attr, 2)) == errno.EINVAL
+
+
+def test_spin_locks_only_in_some_types(errno_of: ErrnoOf) -> None:
+    attr = MapAttr(uapi.BPF_MAP_TYPE_LRU_HASH, 4, 8, 1, spin_lock_off=0)
+    assert errno_of(lambda: maps.create(attr, 2)) == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("ncpus", [0, -1, 1 << 17])
+def test_cpus(ncpus: int, errno_of: ErrnoOf) -> None:
+    with pytest.raises(ValueError):
+        maps.create(MapAttr(ARRAY, 4, 4, 1), ncpus)
+    m = maps.create(MapAttr(ARRAY, 4, 4, 1), 2)
+    assert errno_of(lambda: setattr(m, "user_cpu", 2)) == errno.EINVAL
+
+
+def test_maps_are_made_by_create() -> None:
+    with pytest.raises(TypeError):
+        maps.Map()
+    m = maps.create(MapAttr(ARRAY, 4, 4, 1), 2)
+    with pytest.raises(BpfError):
+        type(m).__init__(m, MapAttr(ARRAY, 4, 4, 1), 2)     # type: ignore[misc]
 
 
 def test_errors_name_the_map() -> None:
@@ -167,6 +204,13 @@ def test_mmap_outlives_the_map() -> None:
     gc.collect()
     view[:4] = b"safe"
     assert view[:4] == b"safe"
+
+
+def test_mmap_of_what_programs_only_read(errno_of: ErrnoOf) -> None:
+    flags = uapi.BPF_F_MMAPABLE | uapi.BPF_F_RDONLY_PROG
+    m = maps.create(MapAttr(ARRAY, 4, 8, 1, flags), 2)
+    assert errno_of(m.mmap) == errno.EACCES
+    m.mmap(writable=False).close()
 
 
 def test_mmap_range(errno_of: ErrnoOf) -> None:
