@@ -1,0 +1,154 @@
+"""`anybpf run`: load an object into a Machine and run one of its programs (bpftool prog run)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anybpf import uapi
+from anybpf.cli import mapfile
+from anybpf.proto import progs, retvals
+
+if TYPE_CHECKING:
+    from anybpf.libbpf.map import Map
+    from anybpf.libbpf.object import Object
+    from anybpf.libbpf.program import Program
+    from anybpf.machine import Machine
+
+#: a frame long enough for every program type, when the caller gives none
+DEFAULT_FRAME = bytes(64)
+#: maps that are read once, record by record
+STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY})
+
+
+@click.command()
+@click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
+@click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
+@click.option("--checked", is_flag=True, help="Skip the verifier: test each access at run time.")
+@click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
+@click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
+@click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
+              help="Run once for each packet of a pcap or pcapng file.")
+@click.option("--pcap-out", metavar="OUT", type=click.Path(dir_okay=False, writable=True),
+              help="Write the packets that the program lets pass, as it left them.")
+@click.option("--repeat", metavar="N", type=click.IntRange(1, 2**31 - 1), default=1,
+              show_default=True, help="Run so many times; the duration is the mean.")
+@click.option("--map", "maps", metavar="NAME=FILE", multiple=True,
+              help="Fill map NAME from a JSON file before the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
+        pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
+        as_json: bool) -> None:
+    """Load OBJ into a kernel in memory and run a program of it.
+
+    Prints the return value with its name, the packet if it changed, the program's trace lines,
+    and the maps decoded by their types. With --pcap: a table of verdicts and rates.
+    """
+    if pcap and (data or ctx):
+        raise click.UsageError("--pcap gives the packets; leave --data and --ctx out")
+    if pcap_out and not pcap:
+        raise click.UsageError("--pcap-out needs --pcap")
+    machine, loaded = load(obj)
+    with loaded:
+        program = choose(loaded, prog)
+        fill_maps(loaded, maps)
+        if pcap:
+            report = replayed(machine, program, pcap, pcap_out, quiet=as_json)
+        else:
+            report = once(machine, program, bytes_of(data), bytes_of(ctx), repeat)
+        report["maps"] = {m.name: contents(m) for m in loaded.maps.values()}
+    echo(report, as_json)
+
+
+def load(path: str) -> tuple[Machine, Object]:
+    from anybpf.libbpf.object import Object
+    from anybpf.machine import Machine
+
+    machine = Machine()
+    return machine, Object.open(path).load(machine)
+
+
+def choose(loaded: Object, name: str | None) -> Program:
+    """The program called `name`, or the only one there is."""
+    if name is not None and name in loaded.programs:
+        return loaded.programs[name]
+    names = ", ".join(loaded.programs) or "none"
+    if name is not None:
+        raise click.UsageError(f"no program '{name}'; the object has: {names}")
+    if len(loaded.programs) != 1:
+        raise click.UsageError(f"choose a program with --prog; the object has: {names}")
+    return next(iter(loaded.programs.values()))
+
+
+def fill_maps(loaded: Object, options: tuple[str, ...]) -> None:
+    for option in options:
+        name, equals, path = option.partition("=")
+        if not equals:
+            raise click.UsageError(f"--map takes NAME=FILE, not '{option}'")
+        if name not in loaded.maps:
+            raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
+        for key, value in mapfile.read(path):
+            loaded.maps[name][key] = value
+
+
+def bytes_of(option: str | None) -> bytes | None:
+    """The bytes that `HEX` or `@FILE` stands for."""
+    if option is None:
+        return None
+    if option.startswith("@"):
+        return Path(option[1:]).read_bytes()
+    try:
+        return bytes.fromhex(option)
+    except ValueError:
+        raise click.UsageError(f"not hex digits: '{option[:40]}'") from None
+
+
+def once(machine: Machine, program: Program, data: bytes | None, ctx: bytes | None,
+         repeat: int) -> dict[str, Any]:
+    """Run `program` on one packet; what happened, as a report."""
+    packet = DEFAULT_FRAME if data is None and takes_packet(program) else data
+    result = program.test_run(data=packet, ctx=ctx, repeat=repeat)
+    report: dict[str, Any] = {
+        "program": program.name,
+        "retval": result.retval,
+        "verdict": retvals.name(program.type, result.retval),
+        "duration_ns": result.duration,
+        "trace": [line.text for line in machine.take_trace()],
+    }
+    if packet is not None:
+        report["data_in"] = packet.hex()
+        report["data_out"] = (result.data or b"").hex()
+    return report
+
+
+def takes_packet(program: Program) -> bool:
+    return progs.BY_TYPE[program.type].context in {"xdp_md", "__sk_buff"}
+
+
+def replayed(machine: Machine, program: Program, source: str, out: str | None,
+             quiet: bool) -> dict[str, Any]:
+    from anybpf.cli.replay import replay
+
+    if not takes_packet(program):
+        raise click.UsageError(f"program '{program.name}' takes no packets")
+    return replay(machine, program, source, out, quiet)
+
+
+def contents(item: Map) -> list[Any]:
+    """What a map holds, ready for JSON: its entries, or the records sent through it."""
+    if item.type in STREAMS:
+        return [mapfile.printable(record) for record in item.records()]
+    return [{"key": mapfile.printable(key), "value": mapfile.printable(value)}
+            for key, value in item.items()]
+
+
+def echo(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    from anybpf.cli.report import text
+
+    click.echo(text(report))
