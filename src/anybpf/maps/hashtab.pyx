@@ -485,7 +485,7 @@ def check_hash(attr):
 
 def lru_entries(uint32_t entries, uint32_t ncpus):
     """The entries of an LRU map with lists per CPU: the same for every CPU."""
-    up = -(-<uint64_t> entries // ncpus) * ncpus
+    cdef uint64_t up = (<uint64_t> entries + ncpus - 1) // ncpus * ncpus
     return up if up <= _uapi.U32 else up - ncpus
 
 
