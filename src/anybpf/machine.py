@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from anybpf import helpers, syscall
 from anybpf.core.kernel import Kernel
+from anybpf.maps.perf_event import PerfEvent
 from anybpf.syscall.memory import OwnMemory, UserMemory
 from anybpf.syscall.objects import BtfObject, MapObject, ProgObject
 from anybpf.syscall.state import State, TraceLine
@@ -93,6 +94,10 @@ class Machine:
     def map_of(self, fd: int) -> Map:
         """The map behind a descriptor. BpfError EBADF or EINVAL."""
         return self._state.object(fd, MapObject).map
+
+    def perf_event(self, cpu: int) -> PerfEvent:
+        """A new BPF output event of one CPU, for `map_of(fd).update_object(key, event)`."""
+        return PerfEvent(cpu)
 
     def prog_of(self, fd: int) -> Prog:
         """The native program behind a descriptor. BpfError EBADF or EINVAL."""
