@@ -134,6 +134,10 @@ class Machine:
         """The map behind a descriptor. BpfError EBADF or EINVAL."""
         return self._state.object(fd, MapObject).map
 
+    def perf_event(self, cpu: int) -> PerfEvent:
+        """A new BPF output event of one CPU, for `map_of(fd).update_object(key, event)`."""
+        return PerfEvent(cpu)
+
     def prog_of(self, fd: int) -> Prog:
         """The native program behind a descriptor. BpfError EBADF or EINVAL."""
         return self._state.object(fd, ProgObject).native
