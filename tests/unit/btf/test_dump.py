@@ -149,11 +149,11 @@ def test_declarators(type_id, text):
         ((8, 8, 1, False), []),
         ((8, 32, 4, False), []),
         ((8, 64, 4, False), [("long", 0)]),
-        ((8, 16, 1, False), [("char", 8)]),
+        ((8, 16, 1, False), [("short", 0)]),
         ((3, 8, 1, True), [("char", 5)]),
         ((0, 128, 8, False), [("long", 64), ("long", 64)]),
         ((0, 96, 4, False), [("long", 64), ("int", 32)]),
-        ((33, 40, 1, False), [("char", 0)]),
+        ((33, 40, 1, False), []),
     ],
 )
 def test_padding(arguments, pads):
