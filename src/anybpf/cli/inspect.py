@@ -31,6 +31,8 @@ from anybpf.proto import attach, maps, progs
 KERNEL = frozenset({RefKind.KSYM, RefKind.KFUNC})
 #: bytes of a variable without type that are shown
 MAX_BYTES = 16
+#: the largest variable whose value is shown
+MAX_VALUE = 1024
 
 
 @click.command()
@@ -108,7 +110,9 @@ def variables(btf: Btf | None, data: DataSection) -> list[dict[str, Any]]:
 
 
 def initial(btf: Btf | None, data: DataSection, var: Variable) -> str:
-    """A variable's initial value as text."""
+    """A variable's initial value as text; of a large one only its size."""
+    if var.size > MAX_VALUE:
+        return f"({var.size} bytes)"
     raw = bytes(data.content[var.offset:var.offset + var.size])
     if btf is not None and var.type_id:
         try:
