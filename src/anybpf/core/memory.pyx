@@ -13,7 +13,14 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from anybpf.core.run_ctx cimport REGION_CTX, REGION_OPAQUE, REGION_READ, REGION_WRITE, RunCtx
+from anybpf.core.run_ctx cimport (
+    REGION_CTX,
+    REGION_OPAQUE,
+    REGION_READ,
+    REGION_WRITE,
+    STACK_SIZE,
+    RunCtx,
+)
 from anybpf.errors import BpfError
 
 cdef extern from *:
@@ -250,8 +257,8 @@ def pipe_copy_works() -> bool:
 
 # --- words for a fault ---
 
-cdef tuple nearest(RegionTable table, uint64_t addr):
-    """(row, its region) of the fixed region that holds addr or ends shortly before it."""
+cdef object nearest(RegionTable table, uint64_t addr):
+    """The Region that holds addr or ends shortly before it, or None."""
     cdef region *r = search(&table.c, addr)
     if r == NULL or addr - r.base >= r.size + 4096:
         return None
@@ -283,7 +290,7 @@ cdef tuple moving_text(run_ctx *run, uint64_t addr):
     """(kind, text) for the run's own memory, or None."""
     cdef region *r = find_moving(run, addr)
     cdef uint64_t off = addr - <uint64_t> run.stack
-    if off < <uint64_t> run.depth * FRAME_STRIDE + FRAME_STRIDE:
+    if off < STACK_SIZE:
         return "stack", frame_text(off)
     if is_context(run, addr):
         return "context", f"context+{addr - run.ctx}"

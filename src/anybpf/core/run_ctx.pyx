@@ -5,7 +5,7 @@ from libc.errno cimport ENOMEM, ENOSPC
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from anybpf.errors import NotSupported
+from anybpf.errors import BpfError
 
 #: a run may not print more than this: a runaway program ends with -ENOMEM, not with the machine
 cdef enum:
@@ -151,6 +151,26 @@ cdef class RunCtx:
     def fault_program(self):
         """Name of the program that `fault_facts` speaks of."""
         return self.c.fault_prog.name.decode() if self.c.fault_prog != NULL else ""
+
+    def push_region(self, uint64_t base, uint64_t size, *, flags=REGION_READ | REGION_WRITE,
+                    kind=0, object=0):
+        """Let the run touch [base, base + size) until pop_region(base) or reset().
+
+        `kind` is an index of core.memory.KINDS; `object` the address of a context table for
+        REGION_CTX. Raises BpfError(ENOSPC) when there are 64 already.
+        """
+        if region_push(&self.c, base, size, flags, kind, <void *> <uint64_t> object) != 0:
+            raise BpfError(ENOSPC)
+
+    def pop_region(self, uint64_t base):
+        """Forget the newest region that begins at `base`."""
+        region_remove(&self.c, base)
+
+    def set_packet(self, uint64_t base, uint64_t size):
+        """The bytes that the program may touch as its packet."""
+        self.c.packet.base = base
+        self.c.packet.size = size
+        self.c.hit.size = 0
 
     def call(self, uint64_t func, r1=0, r2=0, r3=0, r4=0, r5=0):
         """Call a function of the running program by the value that it passed; returns r0."""

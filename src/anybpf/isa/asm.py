@@ -380,7 +380,7 @@ def _packet(ctx: _Context, m: _Match) -> list[Insn]:
     if size == uapi.BPF_DW or _value(m["dst"], size) != 0:
         raise _Bad("packet loads are 8, 16 or 32 bits into r0")
     if m.get("src"):
-        imm = _imm32(m["imm"]) if m["imm"] else 0
+        imm = _imm32(m["imm"].removeprefix("+")) if m["imm"] else 0
         return [Insn(uapi.BPF_LD | uapi.BPF_IND | size, 0, _reg(m["src"], "rw"), 0, imm)]
     return [Insn(uapi.BPF_LD | uapi.BPF_ABS | size, 0, 0, 0, _imm32(m["imm"]))]
 
@@ -478,7 +478,7 @@ def _load_pseudo(ctx: _Context, m: _Match) -> list[Insn]:
 
 
 def _load_map(ctx: _Context, m: _Match) -> list[Insn]:
-    if m["off"] is None:
+    if "off" not in m:
         return _two_slots(m["dst"], Pseudo(uapi.BPF_PSEUDO_MAP_FD, _imm32(m["id"])))
     value = Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, _imm32(m["id"]), _imm32(m["off"]))
     return _two_slots(m["dst"], value)

@@ -119,7 +119,7 @@ def check_opcodes(insns: Sequence[Insn]) -> None:
 def _check_opcode(insns: Sequence[Insn], index: int) -> int:
     """How many slots the instruction takes."""
     insn = insns[index]
-    if insn.cls == uapi.BPF_LDX and (insn.code not in tab.OPCODES or insn.imm):
+    if insn.cls == uapi.BPF_LDX and (insn.mode not in _LOAD_MODES or insn.imm):
         raise _Refused("BPF_LDX uses reserved fields")
     if is_ld_imm64(insn):
         hi = insns[index + 1] if index + 1 < len(insns) else None
@@ -128,6 +128,9 @@ def _check_opcode(insns: Sequence[Insn], index: int) -> int:
     if insn.code not in tab.OPCODES:
         raise _Refused(f"unknown opcode {insn.code:02x}")
     return 1
+
+
+_LOAD_MODES = (uapi.BPF_MEM, uapi.BPF_MEMSX)
 
 
 def _check_imm64(lo: Insn, hi: Insn | None) -> None:
