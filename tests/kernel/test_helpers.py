@@ -433,12 +433,13 @@ def other_cases() -> Iterator[tuple[str, Case]]:
             base, text=DYNPTR.format(size=size, flags=flags, offset=offset, length=length),
             maps={"mem": MapSpec(ARRAY, 4, 16, 1, {ZERO_KEY: b"0123456789abcdef"})},
             read=(("mem", ZERO_KEY),))
-    counts = {"m": MapSpec(HASH, 4, 8, 8, {struct.pack("<I", i): struct.pack("<Q", i * 3)
-                                           for i in range(5)})}
-    for flags, stop in ((0, 99), (1, 99), (0, 1)):
-        yield f"for_each_map_elem {flags} {stop}", dataclasses.replace(
-            base, callbacks=("visit",), maps=counts,
-            text=FOR_EACH.format(flags=flags, stop=stop))
+    for kind in (HASH, ARRAY, uapi.BPF_MAP_TYPE_LRU_HASH):
+        counts = {"sum": scratch(8), "m": MapSpec(kind, 4, 8, 8, {
+            struct.pack("<I", i): struct.pack("<Q", i * 3) for i in range(5)})}
+        for flags, stop in ((0, 0), (1, 0), (0, 1)):
+            yield f"for_each_map_elem {kind} {flags} {stop}", dataclasses.replace(
+                base, callbacks=("visit",), maps=counts, read=() if stop else (("sum", ZERO_KEY),),
+                text=FOR_EACH.format(flags=flags, stop=stop))
 
 
 def printk(text: bytes, args: tuple[int, ...] | None) -> str:
@@ -536,19 +537,13 @@ r6 += 1
 none: r0 = r6; exit
 """
 FOR_EACH = """
-r1 = 0; *(u64 *)(r10 - 8) = r1
-r1 = m ll; r2 = visit ll; r3 = r10; r3 += -8; r4 = {flags}
+r1 = m ll; r2 = visit ll; r3 = 0; r4 = {flags}
 call 164
-r6 = *(u64 *)(r10 - 8); r6 >>= 8; r6 <<= 8; r0 += r6
 exit
-visit: r1 = *(u64 *)(r4 + 0); r5 = r1; r5 &= 255; r5 += 1
-r1 >>= 8; r3 = *(u64 *)(r3 + 0); r1 += r3; r1 <<= 8; r1 += r5
-*(u64 *)(r4 + 0) = r1
-r0 = 0
-if r5 != {stop} goto more
-r1 = 0; *(u64 *)(r4 + 0) = r1
-r0 = 1
-more: exit
+visit: r1 = *(u64 *)(r3 + 0); r2 = sum_value ll
+lock *(u64 *)(r2 + 0) += r1
+r0 = {stop}
+exit
 """
 
 CASES = dict([*xdp_cases(), *skb_cases(), *checksum_cases(), *text_cases(), *other_cases()])
