@@ -44,7 +44,9 @@ MACROS: dict[str, dict[str, int]] = {
         "BPF_JLT": 0xA0, "BPF_JLE": 0xB0, "BPF_JSLT": 0xC0, "BPF_JSLE": 0xD0, "BPF_JCOND": 0xE0,
         "BPF_MAY_GOTO": 0, "BPF_TAIL_CALL": 0xF0,
     },
-    "operand source": {"BPF_K": 0x00, "BPF_X": 0x08, "BPF_A": 0x10, "BPF_TAX": 0x00, "BPF_TXA": 0x80},
+    "operand source": {
+        "BPF_K": 0x00, "BPF_X": 0x08, "BPF_A": 0x10, "BPF_TAX": 0x00, "BPF_TXA": 0x80,
+    },
     "atomics": {
         "BPF_FETCH": 0x01, "BPF_XCHG": 0xE1, "BPF_CMPXCHG": 0xF1,
         "BPF_LOAD_ACQ": 0x100, "BPF_STORE_REL": 0x110,
@@ -75,7 +77,9 @@ MACROS: dict[str, dict[str, int]] = {
         "BPF_F_TEST_RUN_ON_CPU": 1 << 0, "BPF_F_TEST_XDP_LIVE_FRAMES": 1 << 1,
         "BPF_F_TEST_SKB_CHECKSUM_COMPLETE": 1 << 2,
     },
-    "log levels": {"BPF_LOG_LEVEL1": 1, "BPF_LOG_LEVEL2": 2, "BPF_LOG_STATS": 4, "BPF_LOG_FIXED": 8},
+    "log levels": {
+        "BPF_LOG_LEVEL1": 1, "BPF_LOG_LEVEL2": 2, "BPF_LOG_STATS": 4, "BPF_LOG_FIXED": 8,
+    },
     "classic BPF ancillary data": {
         "SKF_AD_OFF": -0x1000, "SKF_NET_OFF": -0x100000, "SKF_LL_OFF": -0x200000,
         "SKF_AD_PROTOCOL": 0, "SKF_AD_PKTTYPE": 4, "SKF_AD_IFINDEX": 8, "SKF_AD_NLATTR": 12,
@@ -110,7 +114,10 @@ def python_module(named: dict[str, dict[str, int]], kernel: str) -> str:
     for title, members in named.items():
         lines += [f"# {title}"] + [f"{name} = {value:#x}" if value > 0xFFFF else f"{name} = {value}"
                                    for name, value in members.items()] + [""]
+    constants = {name for members in named.values() for name in members}
     for enum in (t[5:] for t in named if t.startswith("enum ")):
+        if enum.upper() in constants:
+            continue
         lines.append(f"#: the members of enum {enum}, in order, with their values")
         lines.append(f"{enum.upper()} = (")
         lines += [f'    ("{n}", {v}),' for n, v in named["enum " + enum].items()] + [")", ""]
@@ -145,7 +152,7 @@ def structs_module(data: dict) -> str:
     lines = [f'"""Struct layouts of linux/bpf.h, Linux {data["kernel"]}. {HEADER}"""', "",
              "from typing import NamedTuple", "", "",
              "class Member(NamedTuple):",
-             '    """One member: byte offset, C type, and for a bitfield its first bit and width."""', "",
+             '    """One member: byte offset, C type, a bitfield\'s first bit and width."""', "",
              "    name: str", "    offset: int", "    type: str", "    bits: int = 0",
              "    bit: int = 0", "", "",
              "class Struct(NamedTuple):",

@@ -1,4 +1,4 @@
-"""Install what pyproject.toml names (runtime and `dev` extra) into this interpreter's environment."""
+"""Install what pyproject.toml names (runtime and `dev` extra) into this environment."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
-               check=True)
+pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+subprocess.run([*pip, *wanted], check=True)

@@ -58,12 +58,13 @@ class LoadError(ValueError):
 
 
 class NotSupported(Exception):
-    """anybpf does not model `feature` (yet); `since` is the kernel version that has it, if known."""
+    """anybpf does not model `feature` (yet); `since`: the kernel version that has it, if known."""
 
     def __init__(self, feature: str, since: str = "") -> None:
         self.feature = feature
         self.since = since
-        super().__init__(f"not supported: {feature}" + (f" (in Linux since {since})" if since else ""))
+        when = f" (in Linux since {since})" if since else ""
+        super().__init__(f"not supported: {feature}{when}")
 
 
 class Fault(RuntimeError):

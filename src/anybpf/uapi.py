@@ -1396,11 +1396,6 @@ BPF_LWT_ENCAP_MODE = (
     ("BPF_LWT_ENCAP_IP", 2),
 )
 
-#: the members of enum bpf_addr_space_cast, in order, with their values
-BPF_ADDR_SPACE_CAST = (
-    ("BPF_ADDR_SPACE_CAST", 1),
-)
-
 #: the members of enum nf_inet_hooks, in order, with their values
 NF_INET_HOOKS = (
     ("NF_INET_PRE_ROUTING", 0),

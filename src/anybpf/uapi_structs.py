@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Member(NamedTuple):
-    """One member: byte offset, C type, and for a bitfield its first bit and width."""
+    """One member: byte offset, C type, a bitfield's first bit and width."""
 
     name: str
     offset: int

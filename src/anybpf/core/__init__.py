@@ -1,0 +1,1 @@
+"""The native engine: memory, programs, runs, interpreter (kernel/bpf/core.c)."""

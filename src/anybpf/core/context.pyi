@@ -1,0 +1,13 @@
+from collections.abc import Mapping
+
+from anybpf.proto.contexts import View
+
+class ContextTable:
+    def __init__(self, size: int, rules: Mapping[int, tuple[int, int, int, int, bool]]) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+
+def compile_context(view: View, layout: Mapping[str, tuple[int, int]],
+                    attach_type: int = 0) -> ContextTable: ...

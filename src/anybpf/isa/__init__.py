@@ -1,0 +1,1 @@
+"""The BPF instruction set: encode, check, read, write and mean it (RFC 9669)."""

@@ -1,0 +1,381 @@
+"""A map of an object: a Python mapping, decoded by BTF (tools/lib/bpf/libbpf.c, bpf_map).
+
+`m[key]` and `m[key] = value` take and give Python objects where BTF knows the types, bytes where
+it does not; `m.raw` is the same mapping in plain bytes. A value of a per-CPU map is a list with one
+element for each possible CPU. Maps of programs, maps or events take the object (or its fd) and
+give the number that the kernel gives: the object's id.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from anybpf import uapi
+from anybpf.btf import values
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError
+from anybpf.libbpf import bpf
+from anybpf.libbpf.spec import MapSpec
+
+if TYPE_CHECKING:
+    from anybpf.libbpf.ringbuf import Reader
+
+PER_CPU = frozenset({
+    uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+    uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH, uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+})
+HOLDS_FD = frozenset({
+    uapi.BPF_MAP_TYPE_PROG_ARRAY, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+    uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
+})
+KEYLESS = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
+                     uapi.BPF_MAP_TYPE_BLOOM_FILTER})
+
+
+class RawMap(MutableMapping[bytes, bytes]):
+    """The elements of a map as bytes. A per-CPU value is all copies, each padded to 8 bytes."""
+
+    def __init__(self, owner: Map) -> None:
+        self._owner = owner
+
+    def __getitem__(self, key: bytes) -> bytes:
+        return self._owner.lookup(key)
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self._owner.update(key, value)
+
+    def __delitem__(self, key: bytes) -> None:
+        self._owner.delete(key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        key = self._owner.next_key(None)
+        while key is not None:
+            yield key
+            key = self._owner.next_key(key)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Map(MutableMapping[Any, Any]):
+    """One map: its `spec` before loading, its elements after.
+
+    A missing key is a KeyError; every other refusal is a BpfError with the kernel's error number
+    (EBADF while the map is not loaded).
+    """
+
+    def __init__(self, spec: MapSpec, btf: Btf | None = None) -> None:
+        self.spec = spec
+        self.btf = btf
+        self.fd: int | None = None
+        self._backend: bpf.Backend | None = None
+        self._reader: Reader | None = None
+
+    def __repr__(self) -> str:
+        state = "not loaded" if self.fd is None else f"fd {self.fd}"
+        return f"<Map {self.name!r} type {self.type}, {state}>"
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    # what it is
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def type(self) -> int:
+        return self.spec.type
+
+    @property
+    def key_size(self) -> int:
+        return self.spec.key_size
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of one value (of one copy, in a per-CPU map)."""
+        return self.spec.value_size
+
+    @property
+    def max_entries(self) -> int:
+        return self.spec.max_entries
+
+    @max_entries.setter
+    def max_entries(self, count: int) -> None:
+        if self.fd is not None:
+            raise BpfError(errno.EBUSY, f"map '{self.name}' is loaded")
+        self.spec.max_entries = count
+
+    @property
+    def is_per_cpu(self) -> bool:
+        return self.type in PER_CPU
+
+    @property
+    def user_value_size(self) -> int:
+        """Bytes of a value as bpf(2) passes it."""
+        if self.is_per_cpu:
+            return self._stride * self.backend.num_possible_cpus
+        return 4 if self.type in HOLDS_FD else self.value_size
+
+    @property
+    def _stride(self) -> int:
+        return -(-self.value_size // 8) * 8
+
+    @property
+    def backend(self) -> bpf.Backend:
+        if self._backend is None:
+            raise BpfError(errno.EBADF, f"map '{self.name}' is not loaded")
+        return self._backend
+
+    def loaded(self, backend: bpf.Backend, fd: int) -> None:
+        """The map exists now; called by the loader."""
+        self._backend, self.fd = backend, fd
+
+    def close(self) -> None:
+        """Give the map back; harmless if it is not loaded."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._backend is not None and self.fd is not None:
+            self._backend.close(self.fd)
+        self._backend = self.fd = None
+
+    def info(self) -> dict[str, int | bytes]:
+        """The kernel's `struct bpf_map_info` by member."""
+        return bpf.obj_info(self.backend, self._fd, "bpf_map_info")
+
+    @property
+    def _fd(self) -> int:
+        return -1 if self.fd is None else self.fd
+
+    # bytes
+
+    @property
+    def raw(self) -> RawMap:
+        """The same elements in bytes."""
+        return RawMap(self)
+
+    def lookup(self, key: bytes, flags: int = 0) -> bytes:
+        """The value's bytes. Raises KeyError, BpfError."""
+        backend = self.backend
+        self._check(key, self.key_size, "key")
+        try:
+            return bpf.map_lookup_elem(backend, self._fd, key, self.user_value_size, flags)
+        except BpfError as e:
+            raise self._missing(e, key) from None
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:  # type: ignore[override]
+        """Store a value's bytes; `flags` as BPF_NOEXIST. Raises BpfError."""
+        backend = self.backend
+        self._check(key, self.key_size, "key")
+        self._check(value, self.user_value_size, "value")
+        bpf.map_update_elem(backend, self._fd, key, value, flags)
+
+    def delete(self, key: bytes) -> None:
+        """Delete an element. Raises KeyError, BpfError."""
+        backend = self.backend
+        self._check(key, self.key_size, "key")
+        try:
+            bpf.map_delete_elem(backend, self._fd, key)
+        except BpfError as e:
+            raise self._missing(e, key) from None
+
+    def next_key(self, key: bytes | None = None) -> bytes | None:
+        """The key after this one, the first for None; None at the end."""
+        return bpf.map_get_next_key(self.backend, self._fd, key, self.key_size)
+
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes:
+        """The value's bytes, and the element is gone. Raises KeyError, BpfError."""
+        try:
+            return bpf.map_lookup_and_delete_elem(self.backend, self._fd, key,
+                                                  self.user_value_size, flags)
+        except BpfError as e:
+            raise self._missing(e, key) from None
+
+    def freeze(self) -> None:
+        """No more writes through bpf(2)."""
+        bpf.map_freeze(self.backend, self._fd)
+
+    def _check(self, data: bytes, size: int, what: str) -> None:
+        if len(data) != size:
+            raise ValueError(f"map '{self.name}': {what} has {len(data)} bytes, not {size}")
+
+    @staticmethod
+    def _missing(error: BpfError, key: object) -> Exception:
+        return KeyError(key) if error.errno == errno.ENOENT else error
+
+    # Python objects
+
+    def __getitem__(self, key: Any) -> Any:
+        raw = self.encode_key(key)
+        try:
+            return self.decode_value(self.lookup(raw))
+        except KeyError:
+            raise KeyError(key) from None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.update(self.encode_key(key), self.encode_value(value))
+
+    def __delitem__(self, key: Any) -> None:
+        raw = self.encode_key(key)
+        try:
+            self.delete(raw)
+        except KeyError:
+            raise KeyError(key) from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.decode_key(key) for key in self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def push(self, value: Any, flags: int = 0) -> None:
+        """Add a value to a queue, stack or bloom filter."""
+        bpf.map_update_elem(self.backend, self._fd, None, self.encode_value(value), flags)
+
+    def pop(self, *args: Any) -> Any:
+        """Of a queue or stack: the next value, taken out (KeyError if there is none).
+
+        Of any other map as `dict.pop`.
+        """
+        if self.type not in KEYLESS:
+            return super().pop(*args)
+        try:
+            raw = bpf.map_lookup_and_delete_elem(self.backend, self._fd, None, self.value_size)
+        except BpfError as e:
+            raise self._missing(e, "map is empty") from None
+        return self.decode_value(raw)
+
+    def peek(self) -> Any:
+        """The next value of a queue or stack, left in (KeyError if there is none)."""
+        try:
+            raw = bpf.map_lookup_elem(self.backend, self._fd, None, self.value_size)
+        except BpfError as e:
+            raise self._missing(e, "map is empty") from None
+        return self.decode_value(raw)
+
+    def encode_key(self, key: Any) -> bytes:
+        """A key's bytes: by BTF, or from bytes or a number of the key's size."""
+        return self._encode(self.spec.key_type_id, self.key_size, key)
+
+    def decode_key(self, raw: bytes) -> Any:
+        if self._is_index:
+            return int.from_bytes(raw, sys.byteorder)
+        return self._decode(self.spec.key_type_id, raw)
+
+    @property
+    def _is_index(self) -> bool:
+        """Keys of array maps are numbers whether BTF says so or not."""
+        return self.spec.data is not None or (not self.spec.key_type_id and self.type in ARRAYS)
+
+    def encode_value(self, value: Any) -> bytes:
+        """A value's bytes, as bpf(2) takes them; a per-CPU map takes one element for each CPU."""
+        if self.type in HOLDS_FD:
+            return bpf.to_bytes(fd_of(value), 4)
+        if not self.is_per_cpu:
+            return self._encode(self.spec.value_type_id, self.value_size, value)
+        return self._encode_copies(value)
+
+    def _encode_copies(self, copies: Any) -> bytes:
+        if isinstance(copies, bytes) and len(copies) == self.user_value_size:
+            return copies
+        count = self.backend.num_possible_cpus
+        if not isinstance(copies, Sequence) or len(copies) != count:
+            raise ValueError(f"map '{self.name}': a value is a list of {count} elements, "
+                             "one for each CPU")
+        return b"".join(self._encode(self.spec.value_type_id, self.value_size, one)
+                        .ljust(self._stride, b"\0") for one in copies)
+
+    def decode_value(self, raw: bytes) -> Any:
+        if self.type in HOLDS_FD:
+            return int.from_bytes(raw[:4], sys.byteorder)
+        if not self.is_per_cpu:
+            return self._decode(self.spec.value_type_id, raw)
+        return [self._decode(self.spec.value_type_id, raw[at:at + self.value_size])
+                for at in range(0, len(raw), self._stride)]
+
+    def _encode(self, type_id: int, size: int, value: Any) -> bytes:
+        if isinstance(value, bytes | bytearray | memoryview) and len(value) == size:
+            return bytes(value)
+        if self.btf is not None and type_id:
+            return values.encode(self.btf, type_id, value)
+        return plain_bytes(value, size)
+
+    def _decode(self, type_id: int, raw: bytes) -> Any:
+        if self.btf is not None and type_id:
+            return values.decode(self.btf, type_id, raw)
+        return raw
+
+    # records
+
+    def records(self, type: str | int | None = None, *, timeout: float = 0) -> Iterator[Any]:
+        """What programs have sent through a ring buffer or perf event array, oldest first.
+
+        Ends when there is nothing more (and nothing has come for `timeout` seconds). `type` is
+        the name of a struct, union, enum or typedef (or a BTF id) to decode by; without it the
+        records are bytes.
+        """
+        type_id = self._record_type(type)
+        for raw in self.reader.read(timeout):
+            yield self._decode(type_id, raw) if type_id else raw
+
+    @property
+    def reader(self) -> Reader:
+        """The reader behind `records()`, opened once."""
+        from anybpf.libbpf.ringbuf import open_reader
+
+        if self._reader is None:
+            self._reader = open_reader(self)
+        return self._reader
+
+    def _record_type(self, type: str | int | None) -> int:
+        if type is None or isinstance(type, int):
+            return type or 0
+        type_id = next((self.btf.find(name, kind) for name, kind in record_names(type)
+                        if self.btf.find(name, kind)), 0) if self.btf else 0
+        if not type_id:
+            raise KeyError(type)
+        return type_id
+
+
+ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+                    uapi.BPF_MAP_TYPE_PROG_ARRAY, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+                    uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS})
+RECORD_KINDS = {"struct": uapi.BTF_KIND_STRUCT, "union": uapi.BTF_KIND_UNION,
+                "enum": uapi.BTF_KIND_ENUM, "typedef": uapi.BTF_KIND_TYPEDEF}
+
+
+def record_names(text: str) -> list[tuple[str, int]]:
+    """The (name, BTF kind) pairs that `"struct event"` or `"event"` may mean."""
+    word, _, rest = text.strip().partition(" ")
+    if rest and word in RECORD_KINDS:
+        return [(rest.strip(), RECORD_KINDS[word])]
+    return [(text.strip(), kind) for kind in (*RECORD_KINDS.values(), uapi.BTF_KIND_INT)]
+
+
+def fd_of(value: Any) -> int:
+    """The file descriptor of a program, map or other object, or the number itself."""
+    fd = value if isinstance(value, int) else getattr(value, "fd", None)
+    if not isinstance(fd, int):
+        raise BpfError(errno.EBADF, f"{value!r} has no file descriptor")
+    return fd
+
+
+def plain_bytes(value: Any, size: int) -> bytes:
+    """`size` bytes of a value of unknown type: bytes as they are, a number in host byte order."""
+    if isinstance(value, int) and size <= 8:
+        signed = value < 0
+        try:
+            return value.to_bytes(size, sys.byteorder, signed=signed)
+        except OverflowError:
+            raise ValueError(f"{value} does not fit {size} bytes") from None
+    if isinstance(value, bytes | bytearray | memoryview) and len(value) == size:
+        return bytes(value)
+    raise ValueError(f"{size} bytes are needed, not {value!r}")

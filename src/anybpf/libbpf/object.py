@@ -1,0 +1,136 @@
+"""An object: opened from a file, loaded onto a backend (tools/lib/bpf/libbpf.c, bpf_object).
+
+>>> with Object.open("firewall.bpf.o") as obj:                      # doctest: +SKIP
+...     obj.rodata.limit = 3
+...     obj.load(Machine())
+...     print(obj.programs["firewall"].test_run(data=packet).retval)
+...     print(obj.maps["counters"][0], obj.bss.seen)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError
+from anybpf.libbpf.bpf import Backend
+from anybpf.libbpf.data_sections import READ_ONLY
+from anybpf.libbpf.globals import Globals, area_of
+from anybpf.libbpf.load import Loader
+from anybpf.libbpf.map import Map
+from anybpf.libbpf.program import Program
+from anybpf.libbpf.read import object_name_of, read_object
+from anybpf.libbpf.spec import ObjectSpec
+
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+
+
+class Object:
+    """One object file's programs, maps and global variables.
+
+    `programs` and `maps` are dicts by name. Global variables are attributes of `rodata`, `data`,
+    `bss` and of each further section of variables (`.data.cold` is `data_cold`). Closing gives
+    everything back to the backend; it is a context manager.
+    """
+
+    programs: dict[str, Program]
+    maps: dict[str, Map]
+
+    def __init__(self, spec: ObjectSpec) -> None:
+        self.spec = spec
+        self.programs = {name: Program(p) for name, p in spec.programs.items()}
+        self.maps = {name: Map(m, spec.btf) for name, m in spec.maps.items()}
+        self.globals: dict[str, Globals] = {
+            data.attribute: Globals(data, spec.btf) for data in spec.data_sections}
+        self.backend: Backend | None = None
+        self._loader: Loader | None = None
+
+    @classmethod
+    def open(cls, source: Source, *, name: str | None = None, kconfig: str = "") -> Self:
+        """Read an object file: a path, its bytes, or an open binary file.
+
+        `name` begins the names of maps for global variables (default: the file's name up to the
+        first dot); `kconfig` is text of lines `CONFIG_X=y` for __kconfig variables.
+        Raises LoadError (malformed), OSError (cannot be read).
+        """
+        data, found = read_source(source)
+        spec = read_object(data, object_name_of(found) if name is None else name)
+        spec.kconfig = kconfig
+        return cls(spec)
+
+    def __repr__(self) -> str:
+        where = f"on {self.backend.name}" if self.backend else "not loaded"
+        return f"<Object {self.name!r} {where}: programs {', '.join(self.programs) or 'none'}>"
+
+    def __getattr__(self, name: str) -> Globals:
+        found: dict[str, Globals] = self.__dict__.get("globals", {})
+        if name in found:
+            return found[name]
+        known = ", ".join(found) or "none"
+        raise AttributeError(f"object has no attribute or section '{name}' (sections: {known})")
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def license(self) -> str:
+        return self.spec.license
+
+    @property
+    def btf(self) -> Btf | None:
+        return self.spec.btf
+
+    def load(self, backend: Backend, *, log_level: int = 0, pin_root: str | None = None) -> Self:
+        """Create the BTF, the maps and the programs on a Machine or on Linux; returns itself.
+
+        Programs whose `autoload` is False, and maps whose `spec.autocreate` is, are left out. With
+        a `log_level` every program keeps the verifier's log. Maps that ask to be pinned by name
+        are pinned (or reused) in the directory `pin_root`, a bpffs; without it they are not.
+
+        Raises VerifierError (a program is refused; has the log), BpfError, NotSupported; then
+        nothing stays loaded.
+        """
+        if self.backend is not None:
+            raise BpfError(errno.EBUSY, f"object '{self.name}' is loaded already")
+        loader = Loader(backend, self.spec, self.programs, self.maps, log_level, pin_root)
+        loader.run()
+        self.backend, self._loader = backend, loader
+        self._show_memory()
+        return self
+
+    def _show_memory(self) -> None:
+        for made in self.maps.values():
+            data = made.spec.data
+            if data is not None and made.fd is not None:
+                area = area_of(made, writable=data.kind not in READ_ONLY)
+                self.globals[data.attribute]._use(area)
+
+    def close(self) -> None:
+        """Unload; harmless if nothing is loaded."""
+        if self._loader is not None:
+            for section in self.globals.values():
+                section._use(None)
+            self._loader.close()
+        self._loader = self.backend = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_source(source: Source) -> tuple[bytes, str]:
+    """(bytes, file name) of what `Object.open` was given."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), ""
+    if isinstance(source, str | os.PathLike):
+        return Path(source).read_bytes(), os.fspath(source)
+    name = getattr(source, "name", "")
+    return source.read(), name if isinstance(name, str) else ""

@@ -1,0 +1,1 @@
+"""Packets, and programs that run on them (net/core)."""

@@ -1,0 +1,214 @@
+"""Programs, maps and BTF as the kernel holds them (include/linux/bpf.h).
+
+Who holds whom: a descriptor or pin holds its object; a program its maps and its BTF; a map its BTF
+and its inner map; a slot of a prog array or map of maps what was put there, through `Held`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anybpf import uapi
+from anybpf.syscall.ids import Ids, KernelObject
+from anybpf.syscall.tags import tag
+
+if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
+    from anybpf.core.prog import Prog
+    from anybpf.maps import Map
+    from anybpf.maps.perf_event import PerfEvent
+    from anybpf.syscall.state import State
+
+class BtfObject(KernelObject):
+    """One BTF: the bytes as loaded and the parsed form."""
+
+    def __init__(self, ids: Ids[BtfObject], btf: Btf, data: bytes, name: str = "") -> None:
+        super().__init__()
+        self.btf = btf
+        self.data = data
+        self.name = name
+        #: the kernel's own, which user objects must not refer to as theirs
+        self.kernel = bool(name)
+        self._ids = ids
+        self.id = ids.add(self)
+
+    def free(self) -> None:
+        self._ids.remove(self.id)
+
+
+class MapBtf(NamedTuple):
+    """What BTF says about a map: the object, and type ids of key and value (0: not said)."""
+
+    object: BtfObject
+    key: int
+    value: int
+
+
+class MapObject(KernelObject):
+    """One map: the native map, and what bpf(2) alone knows about it."""
+
+    def __init__(self, state: State, map: Map, name: str, btf: MapBtf | None,
+                 inner: MapObject | None, exclusive: bytes) -> None:
+        """`inner` is the template of a map of maps; `exclusive` the only program's digest."""
+        super().__init__()
+        self._state = state
+        self.map = map
+        self.name = name
+        self.btf = btf
+        self.inner = inner
+        self.exclusive = exclusive
+        self.id = state.maps.add(self)
+        self.hash = b""
+        map.id = self.id
+        if btf is not None:
+            btf.object.get()
+
+    @property
+    def type(self) -> int:
+        """BPF_MAP_TYPE_*."""
+        return int(self.map.type)
+
+    @property
+    def frozen(self) -> bool:
+        """User space may no longer write."""
+        return bool(self.map.frozen)
+
+    def unused(self) -> None:
+        self.map.release_uref()
+
+    def free(self) -> None:
+        self._state.maps.remove(self.id)
+        self._state.kernel.remove_map(self.map)
+        if self.btf is not None:
+            self.btf.object.put()
+
+
+class MapRef(NamedTuple):
+    """What an ld_imm64 stands for: a map, or (with an offset) a place in its only value."""
+
+    map: MapObject
+    offset: int | None
+
+
+class FuncInfo(NamedTuple):
+    """Where a function starts, in instructions, and its BTF type."""
+
+    insn_off: int
+    type_id: int
+
+
+class LineInfo(NamedTuple):
+    """An instruction's source line: string offsets, and column with line number packed."""
+
+    insn_off: int
+    file_name_off: int
+    line_off: int
+    line_col: int
+
+
+class ProgBtf(NamedTuple):
+    """A program's BTF with the records that were loaded beside it."""
+
+    object: BtfObject
+    funcs: tuple[FuncInfo, ...]
+    lines: tuple[LineInfo, ...]
+
+
+class ProgFacts(NamedTuple):
+    """What PROG_LOAD was told about a program."""
+
+    type: int
+    name: str
+    insns: bytes
+    gpl: bool
+    flags: int
+    expected_attach_type: int
+    attach_btf_id: int
+    uid: int
+    load_time: int
+
+
+class ProgObject(KernelObject):
+    """One program: the facts, what it holds, and its native form."""
+
+    def __init__(self, state: State, facts: ProgFacts, maps: list[MapObject],
+                 refs: dict[int, MapRef], btf: ProgBtf | None, native: Prog,
+                 subprogs: tuple[int, ...]) -> None:
+        super().__init__()
+        self._state = state
+        self.facts = facts
+        self.maps = maps
+        #: which ld_imm64 instruction means which map
+        self.refs = refs
+        self.btf = btf
+        self.native = native
+        #: first instruction of every function, beginning with 0
+        self.subprogs = subprogs
+        self.tag = tag(facts.insns)
+        for used in maps:
+            used.get()
+        if btf is not None:
+            btf.object.get()
+        self.id = state.progs.add(self)
+        native.id = self.id
+
+    def bind(self, map: MapObject) -> None:
+        """Hold one more map, unless it is held already."""
+        if map not in self.maps:
+            map.get()
+            self.maps.append(map)
+
+    def free(self) -> None:
+        self._state.progs.remove(self.id)
+        for used in self.maps:
+            used.put()
+        if self.btf is not None:
+            self.btf.object.put()
+
+
+class PerfEventObject(KernelObject):
+    """An open perf event that programs can send records to."""
+
+    def __init__(self, event: PerfEvent) -> None:
+        super().__init__()
+        self.event = event
+
+
+class StatsObject(KernelObject):
+    """While one is open, runs are counted and timed."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self._state = state
+        state.enable_stats(1)
+
+    def free(self) -> None:
+        self._state.enable_stats(-1)
+
+
+def tail_call_key(facts: ProgFacts) -> tuple[int, int, bool]:
+    """What programs that call each other's tails must share."""
+    frags = bool(facts.flags & uapi.BPF_F_XDP_HAS_FRAGS)
+    return facts.type, facts.expected_attach_type, frags
+
+
+class Held:
+    """An object in a map's slot: a reference that ends when the map lets this Python object go.
+
+    What else the map wants to know about a map it asks the native one.
+    """
+
+    def __init__(self, object: ProgObject | MapObject, native: Any) -> None:
+        object.get()
+        if isinstance(object, ProgObject):
+            self.prog_type = tail_call_key(object.facts)
+        self._object = object
+        self.native = native
+        self.address: int = native.address
+        self.id: int = object.id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.native, name)
+
+    def __del__(self) -> None:
+        self._object.put()
