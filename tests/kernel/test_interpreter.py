@@ -7,8 +7,6 @@ import struct
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
-from unit.core.random_programs import BODY, OUTPUT, START, whole
-from unit.core.rig import Rig
 
 from anybpf import uapi
 from anybpf.core.prog import Prog
@@ -16,6 +14,8 @@ from anybpf.errors import BpfError
 from anybpf.isa.insn import Insn, encode
 from anybpf.libbpf import bpf
 from anybpf.linux import Linux
+from unit.core.random_programs import BODY, OUTPUT, START, whole
+from unit.core.rig import Rig
 
 pytestmark = pytest.mark.kernel
 
