@@ -6,8 +6,6 @@ from libc.string cimport memset
 from anybpf cimport uapi
 from anybpf.core.run_ctx cimport buffer_append, run_ctx
 
-#: where a context row finds its value: "struct.member" -> (offset, size) in bytes
-LAYOUT = {"lirc_mode2.sample": (0, 4)}
 
 
 cdef void note(uint64_t ctx, lirc_event *event, uint32_t helper) noexcept nogil:

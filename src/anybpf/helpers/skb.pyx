@@ -521,7 +521,7 @@ cdef uint64_t skb_ecn_set_ce(uint64_t ctx, uint64_t r2, uint64_t r3, uint64_t r4
     cdef uint8_t ecn
     if not ipv4 and skb.protocol != swab16(ETH_P_IPV6):
         return 0
-    if size < (IP_HLEN if ipv4 else IP6_HLEN):
+    if size < <uint64_t> (IP_HLEN if ipv4 else IP6_HLEN):
         return 0
     ecn = ip[1] & 3 if ipv4 else (ip[1] >> 4) & 3
     if ecn == 0 or ecn == 3:

@@ -61,7 +61,7 @@ cdef int64_t read_number(const uint8_t *s, uint64_t size, uint64_t flags,
     """0, or a negative error number: spaces, an optional sign, a prefix of the base, digits."""
     cdef uint32_t base = flags & BASE_MASK
     cdef uint32_t i = 0
-    cdef uint32_t n = <uint32_t> min(size, 64)
+    cdef uint32_t n = 0
     cdef int64_t digits
     if not s or not size or (base != 0 and base != 8 and base != 10 and base != 16):
         return -EINVAL
@@ -76,7 +76,7 @@ cdef int64_t read_number(const uint8_t *s, uint64_t size, uint64_t flags,
         i += 1
     if i >= size:
         return -EINVAL
-    n = <uint32_t> min(size - i, 63)
+    n = <uint32_t> min(size - i, <uint64_t> 63)
     if base == 0:
         base = guess_base(s + i, n)
     if base == 16 and is_hex_prefix(s + i, n):

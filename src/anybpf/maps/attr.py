@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     """How far a batch operation came: `count` elements are done even where `errno` is not 0."""
 
     errno: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     keys: bytes = b""
     values: bytes = b""
     #: where to go on (opaque, `Map.batch_size` bytes), or b"" where nothing was looked up

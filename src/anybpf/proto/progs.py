@@ -48,6 +48,8 @@ class Prog(NamedTuple):
     """Must be under a GPL-compatible licence."""
     config: str = ""
     """The kernel option without which the type is absent, if that is unusual."""
+    default_attach: int = 0
+    """What an expected attach type of 0 counts as (bpf_prog_load_fixup_attach_type())."""
 
     def returned(self, attach_type: int) -> Returns | None:
         """The range that r0 must lie in under `attach_type`, or None: any value."""
@@ -78,12 +80,12 @@ _UNSPEC = (0,)
 
 def _row(name: str, since: str, needs: int = CAP_BPF, returns: tuple[Returns, ...] = (),
          attach: tuple[int, ...] = ANY_ATTACH, *, test_run: bool = False, sleepable: bool = False,
-         gpl: bool = False, config: str = "") -> Prog:
+         gpl: bool = False, config: str = "", default_attach: int = 0) -> Prog:
     """The row of program type `name`; number and context follow from the name."""
     number: int = getattr(uapi, f"BPF_PROG_TYPE_{name.upper()}")
     view = contexts.VIEWS.get(number)
     return Prog(number, name, since, view.context if view else "", needs, returns, attach,
-                test_run, sleepable, gpl, config)
+                test_run, sleepable, gpl, config, default_attach)
 
 
 PROGS: tuple[Prog, ...] = (
@@ -98,9 +100,9 @@ PROGS: tuple[Prog, ...] = (
          (Returns(0, 3, (uapi.BPF_CGROUP_INET_EGRESS,)), Returns(0, 1)),
          (uapi.BPF_CGROUP_INET_INGRESS, uapi.BPF_CGROUP_INET_EGRESS), test_run=True),
     _row("cgroup_sock", "4.10", _NET, _ZERO_ONE,
-         # none given counts as sock_create
          (*_UNSPEC, uapi.BPF_CGROUP_INET_SOCK_CREATE, uapi.BPF_CGROUP_INET_SOCK_RELEASE,
-          uapi.BPF_CGROUP_INET4_POST_BIND, uapi.BPF_CGROUP_INET6_POST_BIND)),
+          uapi.BPF_CGROUP_INET4_POST_BIND, uapi.BPF_CGROUP_INET6_POST_BIND),
+         default_attach=uapi.BPF_CGROUP_INET_SOCK_CREATE),
     _row("lwt_in", "4.10", _NET, test_run=True),
     _row("lwt_out", "4.10", _NET, test_run=True),
     _row("lwt_xmit", "4.10", _NET, test_run=True),
@@ -115,7 +117,8 @@ PROGS: tuple[Prog, ...] = (
     _row("lwt_seg6local", "4.18", _NET),
     _row("lirc_mode2", "4.18", config="CONFIG_BPF_LIRC_MODE2"),
     _row("sk_reuseport", "4.19", CAP_BPF, (),
-         (*_UNSPEC, uapi.BPF_SK_REUSEPORT_SELECT, uapi.BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)),
+         (*_UNSPEC, uapi.BPF_SK_REUSEPORT_SELECT, uapi.BPF_SK_REUSEPORT_SELECT_OR_MIGRATE),
+         default_attach=uapi.BPF_SK_REUSEPORT_SELECT),
     _row("flow_dissector", "4.20", _NET, test_run=True),
     _row("cgroup_sysctl", "5.2", _NET, _ZERO_ONE),
     _row("raw_tracepoint_writable", "5.2", _PERF),

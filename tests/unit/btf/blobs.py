@@ -90,3 +90,12 @@ def compiled(source: str, where: Path, *options: str, target: str = "bpfel") -> 
     data = elf_section(o, ".BTF")
     assert data is not None
     return Btf(data)
+
+
+def compiles(source: str, where: Path) -> None:
+    """Does clang take this C source for BPF? Its complaint fails the test."""
+    c = where / "source.c"
+    c.write_text(source)
+    command = [clang(), "-target", "bpfel", "-fsyntax-only", "-Wno-everything", str(c)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

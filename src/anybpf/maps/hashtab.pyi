@@ -1,0 +1,7 @@
+from anybpf.maps.attr import MapAttr
+from anybpf.maps.bpf_map import Map
+
+class HashMap(Map):
+    def __init__(self, attr: MapAttr, ncpus: int, seed: int = 0) -> None: ...
+    def __len__(self) -> int: ...
+

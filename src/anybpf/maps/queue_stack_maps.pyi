@@ -1,0 +1,6 @@
+from anybpf.maps.attr import MapAttr
+from anybpf.maps.bpf_map import Map
+
+class QueueStack(Map):
+    def __init__(self, attr: MapAttr, ncpus: int, seed: int = 0) -> None: ...
+

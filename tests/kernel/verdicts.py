@@ -1,0 +1,198 @@
+"""What the running kernel's verifier says about tiny programs: the oracle of the proto tables."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from anybpf import uapi
+from anybpf.errors import BpfError
+from anybpf.linux import Linux
+from anybpf.proto import progs
+
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+LOG_SIZE = 1 << 14
+LOG = ctypes.create_string_buffer(LOG_SIZE)
+LINUX = Linux()
+PERMISSION = 1  # EPERM
+
+#: an expected attach type that each program type accepts, where 0 is none
+ATTACH = {
+    uapi.BPF_PROG_TYPE_CGROUP_SOCK_ADDR: uapi.BPF_CGROUP_INET4_BIND,
+    uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT: uapi.BPF_CGROUP_GETSOCKOPT,
+    uapi.BPF_PROG_TYPE_CGROUP_SOCK: uapi.BPF_CGROUP_INET_SOCK_CREATE,
+    uapi.BPF_PROG_TYPE_SK_LOOKUP: uapi.BPF_SK_LOOKUP,
+    uapi.BPF_PROG_TYPE_NETFILTER: uapi.BPF_NETFILTER,
+}
+#: types whose context is told by BTF: they load only for a target
+BY_BTF = {uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_EXT,
+          uapi.BPF_PROG_TYPE_LSM}
+#: attach types that change what programs of these types may do, beside those they must name
+ALSO = {
+    uapi.BPF_PROG_TYPE_KPROBE: (0, uapi.BPF_TRACE_KPROBE_MULTI, uapi.BPF_TRACE_KPROBE_SESSION,
+                                uapi.BPF_TRACE_UPROBE_MULTI),
+    uapi.BPF_PROG_TYPE_XDP: (0, uapi.BPF_XDP, uapi.BPF_XDP_DEVMAP, uapi.BPF_XDP_CPUMAP),
+}
+
+
+class Verdict(NamedTuple):
+    """The error number (0: loaded) and the verifier's log."""
+
+    errno: int
+    log: str
+
+    @property
+    def message(self) -> str:
+        """The first line of the log that is no instruction, state or statistics; or empty."""
+        noise = re.compile(r"\d+: |processed |from |mark_precise|func#|$")
+        return next((x for x in self.log.splitlines() if not noise.match(x)), "")
+
+
+class Case(NamedTuple):
+    """A program type under an expected attach type."""
+
+    prog: progs.Prog
+    attach: int
+
+    def __str__(self) -> str:
+        return f"{self.prog.name}-{self.attach}"
+
+
+def slot(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    """One instruction of the host's byte order."""
+    registers = dst | src << 4 if sys.byteorder == "little" else dst << 4 | src
+    return (bytes((code, registers)) + off.to_bytes(2, sys.byteorder, signed=True)
+            + (imm & uapi.U32).to_bytes(4, sys.byteorder))
+
+
+def mov(dst: int, imm: int) -> bytes:
+    return slot(0xB7, dst, imm=imm)
+
+
+def copy(dst: int, src: int) -> bytes:
+    return slot(0xBF, dst, src)
+
+
+def call(number: int, src: int = 0) -> bytes:
+    return slot(0x85, src=src, imm=number)
+
+
+def map_fd(dst: int, fd: int, value: bool = False) -> bytes:
+    """dst = the map, or the first byte of its value."""
+    pseudo = uapi.BPF_PSEUDO_MAP_VALUE if value else uapi.BPF_PSEUDO_MAP_FD
+    return slot(0x18, dst, pseudo, imm=fd) + slot(0)
+
+
+def stack(dst: int, off: int = -64) -> bytes:
+    """dst = fp + off."""
+    return copy(dst, 10) + slot(0x07, dst, imm=off)
+
+
+EXIT = mov(0, 1) + slot(0x95)
+LDX = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}
+STX = {1: 0x73, 2: 0x6B, 4: 0x63, 8: 0x7B}
+
+
+def packed(*fields: tuple[int, int]) -> bytearray:
+    """An attribute from (value, bytes) pairs."""
+    return bytearray(b"".join(v.to_bytes(n, sys.byteorder) for v, n in fields))
+
+
+def bpf(cmd: int, attr: bytearray) -> int:
+    """What the call returns; minus the error number if it failed."""
+    try:
+        return LINUX.bpf(cmd, attr)
+    except BpfError as error:
+        return -(error.errno or 0)
+
+
+def open_program(case: Case, insns: bytes, license_text: str = "GPL", level: int = 0) -> int:
+    """A program's descriptor, or minus the error number; the log goes to LOG."""
+    code = ctypes.create_string_buffer(insns, len(insns))
+    text = ctypes.create_string_buffer(license_text.encode())
+    flags = uapi.BPF_F_SLEEPABLE if case.prog.type == uapi.BPF_PROG_TYPE_SYSCALL else 0
+    LOG[0] = b"\0"
+    return bpf(uapi.BPF_PROG_LOAD, packed(
+        (case.prog.type, 4), (len(insns) // 8, 4), (ctypes.addressof(code), 8),
+        (ctypes.addressof(text), 8), (level, 4), (LOG_SIZE if level else 0, 4),
+        (ctypes.addressof(LOG) if level else 0, 8), (0, 4), (flags, 4), (0, 16), (0, 4),
+        (case.attach, 4)))
+
+
+def load(case: Case, insns: bytes, *, license_text: str = "GPL", level: int = 1) -> Verdict:
+    """The kernel's verdict on a program."""
+    found = open_program(case, insns, license_text, level)
+    if found >= 0:
+        LINUX.close(found)
+    return Verdict(max(-found, 0), LOG.value.decode())
+
+
+def create_map(map_type: int, key: int, value: int, entries: int, flags: int = 0, *,
+               inner: int = 0, btf: int = 0, extra: int = 0) -> int:
+    """A map's descriptor, or minus the error number; `btf` has a 4-byte int as type 1."""
+    type_id = 1 if btf else 0
+    return bpf(uapi.BPF_MAP_CREATE, packed(
+        (map_type, 4), (key, 4), (value, 4), (entries, 4), (flags, 4), (inner, 4), (0, 4), (0, 16),
+        (0, 4), (btf, 4), (type_id, 4), (type_id, 4), (0, 4), (extra, 8)))
+
+
+@cache
+def loadable(prog_type: int) -> bool:
+    """True if this kernel was built with the type and the loader may use it."""
+    case = Case(progs.BY_TYPE[prog_type], ATTACH.get(prog_type, 0))
+    return load(case, EXIT).errno == 0
+
+
+def cases() -> Iterator[Case]:
+    """Every program type that loads by itself, under each attach type that matters to it."""
+    for prog in progs.PROGS:
+        if prog.type not in BY_BTF:
+            for attach in ALSO.get(prog.type, prog.attach or (0,)):
+                yield Case(prog, attach)
+
+
+def each_case(function: object) -> object:
+    """Run a test for every case."""
+    return pytest.mark.parametrize("case", list(cases()), ids=str)(function)  # type: ignore[operator]
+
+
+def need_type(case: Case) -> None:
+    """Skip where the running kernel has no such program type."""
+    if not loadable(case.prog.type):
+        pytest.skip(f"this kernel loads no {case.prog.name} programs")
+
+
+def refusal() -> str:
+    """Why the comparison cannot be made here, or nothing."""
+    return Linux.probe() or ("" if Path("/sys/kernel/btf/vmlinux").exists() else "no kernel BTF")
+
+
+def with_caps(caps: list[int], code: str) -> object:
+    """What `code` prints as JSON when it runs in a process that holds only these capabilities."""
+    drop = f"from kernel.verdicts import drop_to\ndrop_to({caps})\n"
+    tests = SOURCES.parent / "tests"
+    done = subprocess.run(
+        [sys.executable, "-c", drop + code], capture_output=True, text=True, check=True,
+        timeout=120, env={"PYTHONPATH": f"{SOURCES}:{tests}"})
+    return json.loads(done.stdout)
+
+
+def drop_to(caps: list[int]) -> None:
+    """Keep only these capabilities in this process."""
+    mask = sum(1 << cap for cap in caps)
+    low, high = mask & uapi.U32, mask >> 32
+    header = packed((0x20080522, 4), (0, 4))
+    data = packed((low, 4), (low, 4), (0, 4), (high, 4), (high, 4), (0, 4))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset((ctypes.c_char * 8).from_buffer(header),
+                   (ctypes.c_char * 24).from_buffer(data)):
+        raise OSError(ctypes.get_errno(), "capset")
