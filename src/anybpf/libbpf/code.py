@@ -55,7 +55,7 @@ def read_code(elf: ElfFile, section: Section, places: Places) -> Code:
     try:
         insns = isa.decode(bytes(section.data), elf.byteorder)
     except isa.InsnError as error:
-        raise section.error(str(error), error.offset) from None
+        raise section.error(error.message, error.offset) from None
     code = Code(section.name, insns)
     relocate = _Relocator(elf, section, code, places)
     relocated = {relocate(relo) for relo in elf.relocations(section)}
@@ -117,11 +117,17 @@ class _Relocator:
         self.code.calls[slot] = self._function(relo, target, symbol.value + SLOT * (insn.imm + 1))
 
     def _call_kernel(self, relo: Relocation, slot: int, insn: Insn) -> None:
-        extern = self.places.externs[relo.symbol.name]
+        extern = self._extern(relo)
         if not extern.is_func:
             raise self._error(relo, "calls a variable")
         self.code.instructions[slot] = insn._replace(src=uapi.BPF_PSEUDO_KFUNC_CALL, imm=0)
         self._refer(slot, RefKind.KFUNC, extern.name)
+
+    def _extern(self, relo: Relocation) -> ExternSpec:
+        extern = self.places.externs.get(relo.symbol.name)
+        if extern is None:
+            raise self._error(relo, "names nothing that is declared")
+        return extern
 
     def _code_section(self, relo: Relocation) -> Section:
         section = self._section_of(relo.symbol)
@@ -140,7 +146,7 @@ class _Relocator:
     def _address(self, relo: Relocation, slot: int, insn: Insn) -> None:
         symbol = relo.symbol
         if symbol.is_extern:
-            self._extern_address(slot, self.places.externs[symbol.name])
+            self._extern_address(slot, self._extern(relo))
             return
         section = self._section_of(symbol)
         offset = symbol.value + insn.imm
@@ -208,7 +214,7 @@ def _untyped_functions(elf: ElfFile, section: Section, code: Code) -> list[Funct
     starts = sorted((s for s in elf.symbols if s.section == section.index and s.name
                      and s.type == e.STT_NOTYPE and s.bind != e.STB_LOCAL),
                     key=lambda s: s.value)
-    ends = [s.value for s in starts[1:]] + [len(section.data)]
+    ends = [*(s.value for s in starts[1:]), len(section.data)][:len(starts)]
     return [_function_of(section, code, s, s.size or end - s.value)
             for s, end in zip(starts, ends, strict=True)]
 

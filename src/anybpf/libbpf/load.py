@@ -18,7 +18,7 @@ from anybpf.btf.ext import CoreRelo
 from anybpf.errors import BpfError, NotSupported, VerifierError
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import bpf, core_local, ksyms
+from anybpf.libbpf import bpf, core_local, keymap, ksyms
 from anybpf.libbpf.bpf import Backend, ProgAttr
 from anybpf.libbpf.btf_sanitize import sanitize
 from anybpf.libbpf.data_sections import READ_ONLY
@@ -256,6 +256,9 @@ class Loader:
     def _refer_to_map(self, insns: list[Insn], ref: Reference) -> None:
         insns[ref.insn] = insns[ref.insn]._replace(imm=self._map_fd(ref.target))
 
+    def _put_parameter(self, insns: list[Insn], ref: Reference) -> None:
+        keymap.put_parameter(self.spec, insns, ref)
+
     def _refer_to_ksym(self, insns: list[Insn], ref: Reference) -> None:
         low, high = ksyms.address_load(self.spec, self.backend, ref.target, insns[ref.insn])
         insns[ref.insn:ref.insn + 2] = low, high
@@ -297,6 +300,7 @@ class Loader:
 RESOLVE: dict[RefKind, Callable[[Loader, list[Insn], Reference], None]] = {
     RefKind.MAP: Loader._refer_to_map,
     RefKind.MAP_VALUE: Loader._refer_to_map,
+    RefKind.PARAMETER: Loader._put_parameter,
     RefKind.KSYM: Loader._refer_to_ksym,
     RefKind.KFUNC: Loader._refer_to_kfunc,
 }

@@ -12,7 +12,7 @@ from anybpf.btf.ext import BtfExt
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from anybpf.libbpf import code as c
-from anybpf.libbpf import data_sections, externs, map_defs
+from anybpf.libbpf import data_sections, externs, keymap, map_defs
 from anybpf.libbpf.btf_fixup import fill_datasecs
 from anybpf.libbpf.elf import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, ElfFile, Section
 from anybpf.libbpf.spec import (
@@ -74,6 +74,7 @@ class _Reader:
         self._code()
         self._programs()
         self._other()
+        keymap.make_parameters(spec)
         return spec
 
     def _refuse_duplicates(self) -> None:

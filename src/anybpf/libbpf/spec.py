@@ -31,6 +31,7 @@ class RefKind(enum.StrEnum):
 
     MAP = "map"                  #: ld_imm64: a map
     MAP_VALUE = "map value"      #: ld_imm64: an address inside the value of a data section's map
+    PARAMETER = "parameter"      #: ld_imm64: a variable's value (see libbpf/keymap.py)
     KSYM = "ksym"                #: ld_imm64: a variable or symbol of the kernel
     KFUNC = "kfunc"              #: call: a function of the kernel
 

@@ -485,7 +485,7 @@ def check_hash(attr):
 
 def lru_entries(uint32_t entries, uint32_t ncpus):
     """The entries of an LRU map with lists per CPU: the same for every CPU."""
-    up = -(-<uint64_t> entries // ncpus) * ncpus
+    cdef uint64_t up = (<uint64_t> entries + ncpus - 1) // ncpus * ncpus
     return up if up <= _uapi.U32 else up - ncpus
 
 
@@ -577,12 +577,12 @@ cdef class HashMap(Map):
                             uint64_t flags) noexcept:
         cdef bpf_htab *htab = <bpf_htab *> self.native
         if htab.is_lru and htab.map.percpu:
-            return lru_percpu_update_on(htab, key, value, flags, self.user_cpu, ALL_CPUS)
+            return lru_percpu_update_on(htab, key, value, flags, self.sys_cpu, ALL_CPUS)
         if htab.map.percpu:
             return htab_update(self.native, key, value, flags, ALL_CPUS)
         if htab.is_lru:
-            return lru_update(self.native, key, value, flags, self.user_cpu)
-        return htab_update(self.native, key, value, flags, self.user_cpu)
+            return lru_update(self.native, key, value, flags, self.sys_cpu)
+        return htab_update(self.native, key, value, flags, self.sys_cpu)
 
     cdef int64_t sys_delete(self, const uint8_t *key) noexcept:
         return htab_delete(self.native, key)

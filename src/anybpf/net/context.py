@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from anybpf import uapi
 from anybpf.core.context import ContextTable, compile_context
@@ -25,7 +25,7 @@ PLAIN = frozenset({
 })
 
 
-@lru_cache(maxsize=None)
+@cache
 def context_table(prog_type: int, attach_type: int = 0) -> ContextTable | None:
     """What a program of this type may touch in its context; None: its context is plain memory.
 

@@ -285,21 +285,25 @@ cdef class SkBuff:
         return PyBytes_FromStringAndSize(<char *> self.c.data, self.c.len)
 
     def __getitem__(self, str name):
-        """The member `name` of the native struct as an unsigned number (`cb`: a tuple)."""
+        """The member `name` of the native struct as an unsigned number."""
         offset, size = LAYOUT["sk_buff." + name]
-        raw = PyBytes_FromStringAndSize(<char *> &self.c + <int> offset, size)
-        if name in ("cb", "remote_ip6", "local_ip6"):
-            return tuple(memoryview(raw).cast("I"))
-        return int.from_bytes(raw, "little")
+        return int.from_bytes(PyBytes_FromStringAndSize(<char *> &self.c + <int> offset, size),
+                              "little")
 
     def __setitem__(self, str name, value):
-        """Set the member `name` of the native struct (`cb`: an iterable of five numbers)."""
-        cdef bytes raw
+        """Set the member `name` of the native struct."""
         offset, size = LAYOUT["sk_buff." + name]
-        if name in ("cb", "remote_ip6", "local_ip6"):
-            raw = b"".join(x.to_bytes(4, "little") for x in value)
-        else:
-            raw = value.to_bytes(size, "little")
-        if len(raw) != size:
-            raise ValueError(f"{name} has {size} bytes")
-        memcpy(<char *> &self.c + <int> offset, <char *> raw, size)
+        cdef bytes raw = value.to_bytes(size, "little")
+        memcpy(<char *> &self.c + <int> offset, <char *> raw, len(raw))
+
+    @property
+    def cb(self):
+        """The five numbers of the control block."""
+        return tuple(self.c.cb[i] for i in range(5))
+
+    @cb.setter
+    def cb(self, value):
+        for i, number in enumerate(value):
+            if i > 4:
+                raise ValueError("a control block has five numbers")
+            self.c.cb[i] = number

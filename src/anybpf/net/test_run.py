@@ -8,15 +8,19 @@ it cannot hand over as bytes it hands over as a reader, which is called when the
 from __future__ import annotations
 
 import errno
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple, Protocol
+from functools import cache
+from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.core.interpreter import DEFAULT_BUDGET
+from anybpf.core.kernel import Kernel
+from anybpf.core.prog import Prog
 from anybpf.core.run_ctx import RunCtx
-from anybpf.errors import BpfError, NotSupported
+from anybpf.errors import BpfError, Bug, NotSupported
 from anybpf.net import xdp
 from anybpf.net.dev import NetDevice, devices_of, index_array
 from anybpf.net.entry import Memory, enter_socket, run_repeated
@@ -33,15 +37,6 @@ GSO_MAX_SEGS = 65535
 MAX_BATCH = 256
 MAX_TRACEPOINT_ARGS = uapi.MAX_BPF_FUNC_ARGS * 8
 MAX_SYSCALL_CTX = 65535
-#: how the run is to go on where the caller gives no budget
-DEFAULT_BUDGET = 1 << 28
-
-
-class Program(Protocol):
-    """What a test run needs of a core.prog.Prog."""
-
-    prog_type: int
-    name: str
 
 
 class Input:
@@ -119,8 +114,8 @@ class TestRunResult:
 
 
 class _Job(NamedTuple):
-    kernel: object
-    prog: Program
+    kernel: Kernel
+    prog: Prog
     request: TestRun
 
     def new_run(self) -> RunCtx:
@@ -145,7 +140,7 @@ def _require(condition: bool, number: int = errno.EINVAL) -> None:
         raise BpfError(number)
 
 
-def test_run(kernel: object, prog: Program, request: TestRun) -> TestRunResult:
+def test_run(kernel: Kernel, prog: Prog, request: TestRun) -> TestRunResult:
     """Run `prog` on what `request` brings.
 
     Raises BpfError with the kernel's errno, Fault where a checked run did what it may not, and
@@ -168,7 +163,7 @@ test_run.__test__ = False  # type: ignore[attr-defined]
 
 def _read_packet(given: Input, size: int, limit: int) -> bytes:
     """The first `size` bytes of the packet, which has at least an Ethernet header."""
-    _require(ETH_HLEN <= given.size and size <= limit)
+    _require(given.size >= ETH_HLEN and size <= limit)
     return given.read(size)
 
 
@@ -206,26 +201,27 @@ def _finish_context(result: TestRunResult, request: TestRun, context: bytearray 
     result.ctx_size_out = len(context)
 
 
-@lru_cache(maxsize=None)
-def _where(struct: str, name: str) -> slice:
-    field = contexts.find(struct, name)
-    assert field is not None, (struct, name)
-    return slice(field.offset, field.offset + field.size)
+@cache
+def _where(context: str, name: str) -> slice:
+    row = contexts.find(context, name)
+    if row is None:
+        raise Bug(f"no row for {context}.{name}")
+    return slice(row.offset, row.offset + row.size)
 
 
-def _get(context: bytearray, struct: str, name: str) -> int:
-    return int.from_bytes(context[_where(struct, name)], "little")
+def _get(context: bytearray, kind: str, name: str) -> int:
+    return int.from_bytes(context[_where(kind, name)], "little")
 
 
-def _put(context: bytearray, struct: str, name: str, value: int) -> None:
-    at = _where(struct, name)
+def _put(context: bytearray, kind: str, name: str, value: int) -> None:
+    at = _where(kind, name)
     context[at] = value.to_bytes(at.stop - at.start, "little")
 
 
-def _all_zero_but(context: bytearray, struct: str, names: tuple[str, ...]) -> bool:
+def _all_zero_but(context: bytearray, kind: str, names: tuple[str, ...]) -> bool:
     rest = bytearray(context)
     for name in names:
-        at = _where(struct, name)
+        at = _where(kind, name)
         rest[at] = bytes(at.stop - at.start)
     return not any(rest)
 
@@ -273,7 +269,7 @@ def _xdp_queue(devices: Mapping[int, NetDevice], context: bytearray | None) -> t
         return 1, 0
     ifindex = _get(context, "xdp_md", "ingress_ifindex")
     queue = _get(context, "xdp_md", "rx_queue_index")
-    _require(not _get(context, "xdp_md", "egress_ifindex") and (ifindex or not queue))
+    _require(not _get(context, "xdp_md", "egress_ifindex") and (ifindex > 0 or not queue))
     if not ifindex:
         return 1, 0
     device = _device(devices, ifindex)
@@ -324,6 +320,7 @@ _SETTABLE = ("mark", "priority", "ingress_ifindex", "ifindex", "cb", "tstamp", "
 _COPIED_IN = ("mark", "priority", "ingress_ifindex", "tstamp", "gso_segs", "hwtstamp")
 _COPIED_OUT = ("mark", "priority", "ingress_ifindex", "ifindex", "tstamp", "wire_len", "gso_segs",
                "hwtstamp")
+_CB, _CB_OFFSET = struct.Struct("<5I"), 48
 _HEADER_SIZE = {0x0800: 20, 0x86dd: 40}
 
 
@@ -353,7 +350,6 @@ def _make_skb(prog_type: int, data: bytes, devices: Mapping[int, NetDevice],
                  broadcast=device.broadcast, devices=index_array(devices))
     protocol = int.from_bytes(data[12:14], "big")
     _require(len(data) - ETH_HLEN >= _HEADER_SIZE.get(protocol, 0))
-    skb["wire_len"] = skb.data_size
     if context is not None:
         _context_to_skb(context, skb)
     return skb
@@ -367,7 +363,7 @@ def _context_to_skb(context: bytearray, skb: SkBuff) -> None:
     _require(_get(context, "__sk_buff", "gso_segs") <= GSO_MAX_SEGS)
     for name in _COPIED_IN:
         skb[name] = _get(context, "__sk_buff", name)
-    skb["cb"] = memoryview(context)[48:68].cast("I")
+    skb.cb = _CB.unpack_from(context, _CB_OFFSET)
     skb["wire_len"] = wire_len or skb.data_size
     skb["gso_size"] = _get(context, "__sk_buff", "gso_size") & 0xFFFF
 
@@ -375,7 +371,7 @@ def _context_to_skb(context: bytearray, skb: SkBuff) -> None:
 def _skb_to_context(skb: SkBuff, context: bytearray) -> None:
     for name in _COPIED_OUT:
         _put(context, "__sk_buff", name, skb[name])
-    context[48:68] = b"".join(x.to_bytes(4, "little") for x in skb["cb"])
+    _CB.pack_into(context, _CB_OFFSET, *skb.cb)
 
 
 def _finish_skb(job: _Job, result: TestRunResult, skb: SkBuff,

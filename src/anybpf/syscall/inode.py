@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from errno import EEXIST, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM
+from errno import EACCES, EEXIST, ENOENT, ENOTDIR, ENOTEMPTY, EPERM
 
 from anybpf.errors import BpfError
 from anybpf.syscall.ids import KernelObject
 
 #: where the file system is mounted
 ROOT = "/sys/fs/bpf"
+_ABOVE = ("/", "/sys", "/sys/fs")
 
 
 class BpfFs:
@@ -35,7 +36,7 @@ class BpfFs:
     def _new(self, path: str) -> str:
         """The normalised path of a name that may be made."""
         path = posixpath.normpath(path)
-        if path in self._pins or path in self._dirs:
+        if path in self._pins or path in self._dirs or path in _ABOVE:
             raise BpfError(EEXIST, path)
         self._parent(path)
         if "." in posixpath.basename(path):
@@ -52,10 +53,10 @@ class BpfFs:
         object.opened()
 
     def get(self, path: str) -> KernelObject:
-        """The pinned object; ENOENT, or EISDIR for a directory."""
+        """The pinned object; ENOENT, or EACCES for a directory."""
         path = posixpath.normpath(path)
-        if path in self._dirs:
-            raise BpfError(EISDIR, path)
+        if path in self._dirs or path in _ABOVE:
+            raise BpfError(EACCES, path)
         if path not in self._pins:
             raise BpfError(ENOENT, path)
         return self._pins[path]

@@ -23,7 +23,7 @@ from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
 from anybpf.syscall.objects import BtfObject, ProgBtf, ProgFacts, ProgObject, tail_call_key
 from anybpf.syscall.resolve import Resolver
-from anybpf.syscall.state import State
+from anybpf.syscall.state import State, refuse_token
 from anybpf.syscall.tags import SLOT, digest
 
 _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TEST_STATE_FREQ
@@ -90,8 +90,7 @@ def _check_attr(state: State, attr: Attr) -> int:
         raise BpfError(EINVAL, f"unknown program flags {flags:#x}")
     expected = attach_type.fixed(kind, attr["expected_attach_type"])
     if flags & uapi.BPF_F_TOKEN_FD:
-        state.files[attr["prog_token_fd"] & uapi.U32]
-        raise BpfError(EINVAL, "not a token")
+        refuse_token(state, attr["prog_token_fd"])
     if not 0 < attr["insn_cnt"] <= uapi.BPF_COMPLEXITY_LIMIT_INSNS:
         raise BpfError(E2BIG, "program of no or too many instructions")
     _check_target(state, attr)

@@ -6,6 +6,7 @@ from errno import EINVAL
 from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.net.test_run import DEFAULT_BUDGET
 from anybpf.syscall.fds import FileTable
@@ -28,6 +29,12 @@ class TraceLine(NamedTuple):
     text: str
     time_ns: int
     cpu: int
+
+
+def refuse_token(state: State, fd: int) -> None:
+    """Nobody can make a BPF token here: what a caller gives as one is closed or no token."""
+    state.files[fd & uapi.U32]
+    raise BpfError(EINVAL, "not a token")
 
 
 class State:

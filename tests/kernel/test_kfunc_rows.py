@@ -1,0 +1,39 @@
+"""proto.kfuncs against the running kernel: who may call what, and which must sleep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anybpf import uapi
+from anybpf.btf.parse import Btf
+from anybpf.proto import kfuncs
+from anybpf.proto.kfuncs import KF_SLEEPABLE
+from kernel.verdicts import EXIT, Case, call, each_case, load, need_type, refusal
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
+
+
+@pytest.fixture(scope="module")
+def ids() -> dict[str, int]:
+    """BTF id of each kfunc that the running kernel has, too."""
+    btf = Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
+    found = {k.name: btf.find(k.name, uapi.BTF_KIND_FUNC) for k in kfuncs.KFUNCS}
+    return {name: number for name, number in found.items() if number}
+
+
+@each_case
+def test_the_same_kfuncs_are_allowed(case: Case, ids: dict[str, int]) -> None:
+    need_type(case)
+    assert ids
+    for name, number in ids.items():
+        said = load(case, call(number, uapi.BPF_PSEUDO_KFUNC_CALL) + EXIT).message
+        if "metadata kfuncs require device-bound program" in said:
+            continue  # said before anybody looks at the program type
+        row = kfuncs.BY_NAME[name]
+        refused = f"calling kernel function {name} is not allowed" in said
+        assert refused != row.callable_from(case.prog.type, case.attach), name
+        sleeps = f"program must be sleepable to call sleepable kfunc {name}" in said
+        must = bool(row.flags & KF_SLEEPABLE) and case.prog.name != "syscall"
+        assert refused or sleeps == must, name
