@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Build
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from objects.elfbuild import smallest
 
 from anybpf.errors import LoadError
 from anybpf.libbpf import read_object
 from anybpf.libbpf.spec import MAX_DATA_SIZE
+from conftest import Build
+from objects.elfbuild import smallest
 
 SECONDS = 2.0
 INTERESTING = (0, 1, 4, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -30,8 +30,7 @@ def survives(data: bytes) -> bool:
             _ = program.linked
         for section in spec.data_sections:
             assert section.size < MAX_DATA_SIZE
-    except LoadError as error:
-        assert error.message
+    except LoadError:
         return False
     finally:
         assert time.monotonic() - began < SECONDS

@@ -102,9 +102,9 @@ class Globals:
         object.__setattr__(self, "_btf", btf)
         object.__setattr__(self, "_area", ContentArea(data))
 
-    def _use(self, area: Area) -> None:
-        """Read and write other memory from now on; called by the loader."""
-        object.__setattr__(self, "_area", area)
+    def _use(self, area: Area | None) -> None:
+        """Read and write other memory from now on (None: the initial value); for the loader."""
+        object.__setattr__(self, "_area", area or ContentArea(self._data))
 
     def __getitem__(self, name: str) -> Any:
         var = self._data.variables[name]

@@ -73,6 +73,7 @@ class Map(MutableMapping[Any, Any]):
         self.btf = btf
         self.fd: int | None = None
         self._backend: bpf.Backend | None = None
+        self._reader: Reader | None = None
 
     def __repr__(self) -> str:
         state = "not loaded" if self.fd is None else f"fd {self.fd}"
@@ -139,6 +140,9 @@ class Map(MutableMapping[Any, Any]):
 
     def close(self) -> None:
         """Give the map back; harmless if it is not loaded."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         if self._backend is not None and self.fd is not None:
             self._backend.close(self.fd)
         self._backend = self.fd = None
@@ -327,10 +331,9 @@ class Map(MutableMapping[Any, Any]):
         """The reader behind `records()`, opened once."""
         from anybpf.libbpf.ringbuf import open_reader
 
-        found: Reader | None = self.__dict__.get("_reader")
-        if found is None:
-            found = self.__dict__["_reader"] = open_reader(self)
-        return found
+        if self._reader is None:
+            self._reader = open_reader(self)
+        return self._reader
 
     def _record_type(self, type: str | int | None) -> int:
         if type is None or isinstance(type, int):

@@ -113,6 +113,8 @@ class Object:
     def close(self) -> None:
         """Unload; harmless if nothing is loaded."""
         if self._loader is not None:
+            for section in self.globals.values():
+                section._use(None)
             self._loader.close()
         self._loader = self.backend = None
 

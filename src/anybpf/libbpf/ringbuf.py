@@ -29,9 +29,11 @@ PERF_HEAD, PERF_TAIL = 1024, 1032         #: offsets in struct perf_event_mmap_p
 
 
 class Reader(Protocol):
-    """Takes records out of a map. `lost` counts those that the kernel could not deliver."""
+    """Takes records out of a map."""
 
-    lost: int
+    @property
+    def lost(self) -> int:
+        """How many records the kernel could not deliver."""
 
     def read(self, timeout: float = 0) -> Iterator[bytes]:
         """Records until there are none (and none came for `timeout` seconds)."""
@@ -44,21 +46,31 @@ def open_reader(map: Map) -> Reader:
     """A reader for a loaded map. Raises NotSupported for other map types, BpfError."""
     if map.type not in READERS:
         raise NotSupported(f"records of map type {map.type}")
-    owner = getattr(map.backend, "map_of", None)
-    if owner is not None:
-        return MachineReader(owner(map.fd))
+    if hasattr(map.backend, "map_of"):
+        return MachineReader(map)
     return READERS[map.type](map)
 
 
 class MachineReader:
-    """Asks the Machine's own map object."""
+    """Asks the Machine's own objects: the ring buffer map, or an event put in for each CPU."""
 
-    def __init__(self, map: Any) -> None:
-        self._map = map
-        self.lost = 0
+    def __init__(self, map: Map) -> None:
+        backend: Any = map.backend
+        owner = backend.map_of(map.fd)
+        self._sources: list[Any] = [owner]
+        if map.type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+            cpus = range(min(map.max_entries, backend.num_possible_cpus))
+            self._sources = [backend.perf_event(cpu) for cpu in cpus]
+            for cpu, event in zip(cpus, self._sources, strict=True):
+                owner.update_object(cpu.to_bytes(4, sys.byteorder), event)
+
+    @property
+    def lost(self) -> int:
+        return sum(getattr(source, "lost", 0) for source in self._sources)
 
     def read(self, timeout: float = 0) -> Iterator[bytes]:
-        return iter(self._map.records())
+        for source in self._sources:
+            yield from source.records()
 
     def close(self) -> None:
         """Nothing is mapped."""
@@ -71,7 +83,6 @@ class RingBuffer:
         open_mapping = getattr(map.backend, "mmap", None)
         if open_mapping is None:
             raise NotSupported(f"ring buffers of backend {map.backend.name}")
-        self.lost = 0
         self._fd = map.fd or 0
         self._mask = map.max_entries - 1
         self._consumer = open_mapping(map.fd, mmap.PAGESIZE)
@@ -80,6 +91,10 @@ class RingBuffer:
         self._taken = memoryview(self._consumer).cast("Q")
         self._produced = memoryview(self._shared).cast("Q")
         self._lengths = memoryview(self._shared).cast("I")
+
+    @property
+    def lost(self) -> int:
+        return 0                          # a program's reserve fails instead
 
     def read(self, timeout: float = 0) -> Iterator[bytes]:
         yield from self._available()

@@ -1,4 +1,4 @@
-"""Finding a C compiler that makes BPF objects, and using it (tools/testing/selftests/bpf/Makefile)."""
+"""A C compiler that makes BPF objects (tools/testing/selftests/bpf/Makefile)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Compiler(NamedTuple):
 
 
 def find_compiler() -> Compiler | None:
-    """The compiler that `ANYBPF_CLANG` names, the newest clang, or ziglang; None if none is here."""
+    """The compiler that `ANYBPF_CLANG` names, the newest clang, or ziglang; None without one."""
     wanted = os.environ.get("ANYBPF_CLANG")
     for name in (wanted,) if wanted else CLANGS:
         path = shutil.which(name)

@@ -6,11 +6,11 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from objects.elfbuild import ElfBuilder, smallest
 
 from anybpf.errors import LoadError
 from anybpf.libbpf import elf as e
 from anybpf.libbpf.elf import ElfFile
+from objects.elfbuild import ElfBuilder, smallest
 
 
 @pytest.mark.parametrize("byteorder", ["little", "big"])
@@ -97,15 +97,19 @@ MALFORMED = [
 ]
 
 
+def read_all(raw: bytes) -> None:
+    file = ElfFile(raw)
+    for one in file.sections:
+        file.relocations(one)
+
+
 @pytest.mark.parametrize(("change", "where", "message"), [m[1:] for m in MALFORMED],
                          ids=[m[0] for m in MALFORMED])
 def test_malformed(change: Callable[[bytearray], None], where: str, message: str) -> None:
     raw = bytearray(with_relocation())
     change(raw)
     with pytest.raises(LoadError) as caught:
-        file = ElfFile(bytes(raw))
-        for one in file.sections:
-            file.relocations(one)
+        read_all(bytes(raw))
     assert message in caught.value.message
     assert caught.value.section == where
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Build
-from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
 
 from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported, VerifierError
@@ -17,6 +15,8 @@ from anybpf.isa.insn import Insn
 from anybpf.libbpf import Object
 from anybpf.libbpf import elf as e
 from anybpf.libbpf.load import last_insn, ring_size
+from conftest import Build
+from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
 
 PACKET = bytes(64)
 DROP, PASS = 1, 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Build
-from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
 
 from anybpf import uapi
 from anybpf.errors import LoadError
@@ -13,6 +11,8 @@ from anybpf.libbpf import elf as e
 from anybpf.libbpf import read_object
 from anybpf.libbpf.read import definition_of, object_name_of
 from anybpf.libbpf.spec import DataKind, ObjectSpec, Reference, RefKind, Variable
+from conftest import Build
+from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
 
 LD64, HI = Insn(0x18, 1), Insn(0)
 CALL = Insn(0x85, 0, uapi.BPF_PSEUDO_CALL, 0, -1)
