@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,16 @@ def build(*types: t.Type, **options: object) -> Btf:
     made = BtfBuilder(**options)  # type: ignore[arg-type]
     made.add_all(types)
     return made.build()
+
+
+def overlapping(count: int, length: int) -> bytes:
+    """A blob whose names are the ends of one long string."""
+    data = bytearray(build(*(t.Int("", 4) for _ in range(count))).data)
+    for i in range(count):
+        struct.pack_into("<I", data, 24 + 16 * i, 1 + i % length)
+    data += b"a" * length + b"\0"
+    struct.pack_into("<I", data, 20, length + 2)
+    return bytes(data)
 
 
 @cache

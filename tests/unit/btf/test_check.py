@@ -227,6 +227,12 @@ def test_too_much_is_refused_unread():
     assert caught.value.errno == E2BIG
 
 
+def test_overlapping_names_do_not_fill_memory(monkeypatch):
+    monkeypatch.setattr("anybpf.btf.check_env.MAX_LOG", 100_000)
+    log = check.check(blobs.overlapping(2000, 20000))
+    assert 50_000 < len(log) <= 100_000
+
+
 def test_split_btf_is_checked_against_its_base():
     base = blobs.build(INT, s(4, member(1, 0)), t.Typedef("s_t", 2), t.Array(3, 1, 2))
     good = blobs.build(s(12, t.Member("a", 3, 0), t.Member("b", 4, 32)), base=base)
