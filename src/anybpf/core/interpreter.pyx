@@ -172,12 +172,15 @@ cdef inline uint64_t frame_top(run_ctx *run) noexcept nogil:
 
 
 cdef bpf_prog *tail_target(run_ctx *run, uint64_t map_address, uint64_t index) noexcept nogil:
-    """The program that a tail call goes to; NULL: the call falls through."""
-    cdef bpf_map *map = <bpf_map *> map_address
-    cdef uint32_t at = <uint32_t> index
+    """The program that a tail call goes to; NULL: the call falls through.
+
+    Program arrays hold programs of one type; one of another type would take our context for its.
+    """
+    cdef bpf_prog *target
     if run.tail_calls >= MAX_TAIL_CALLS:
         return NULL
-    return <bpf_prog *> fd_array_slot(map, at)
+    target = <bpf_prog *> fd_array_slot(<bpf_map *> map_address, <uint32_t> index)
+    return target if target != NULL and target.prog_type == run.prog.prog_type else NULL
 
 
 cdef uint64_t call_checked(run_ctx *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
