@@ -542,7 +542,9 @@ cdef class HashMap(Map):
         """Bytes of the opaque position in batch lookups: a bucket number."""
         return 4
 
-    def __len__(self):
+    @property
+    def count(self):
+        """How many elements there are."""
         return (<bpf_htab *> self.native).count
 
     # -- bpf(2)

@@ -353,7 +353,9 @@ cdef class LpmTrie(Map):
         trie.map.area = bpf_map_area(<uint64_t> trie.nodes, trie.n_nodes * trie.stride, trie.stride,
                                      trie.value_off, attr.value_size)
 
-    def __len__(self):
+    @property
+    def count(self):
+        """How many elements there are."""
         return (<lpm_trie *> self.native).n_entries
 
     cdef void *sys_value(self, const uint8_t *key) noexcept:
