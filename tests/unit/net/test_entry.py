@@ -14,8 +14,6 @@ from anybpf.isa.insn import encode
 from anybpf.net.entry import Memory, run_repeated
 
 
-
-
 def program(kernel: Kernel, text: str) -> Prog:
     return Prog(encode(assemble(text)), kernel=kernel, prog_type=uapi.BPF_PROG_TYPE_SYSCALL)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from anybpf.net.filter import LAYOUT, SkBuff
@@ -77,4 +79,4 @@ def test_a_frame_has_an_ethernet_header() -> None:
 
 def test_members_do_not_overlap() -> None:
     ends = sorted((offset, offset + size) for offset, size in LAYOUT.values())
-    assert all(a[1] <= b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 
 import pytest
 
@@ -48,4 +49,4 @@ def test_devices_are_kept() -> None:
 
 def test_members_do_not_overlap() -> None:
     ends = sorted((offset, offset + size) for offset, size in LAYOUT.values())
-    assert all(a[1] <= b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))
