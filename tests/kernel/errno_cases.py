@@ -428,6 +428,7 @@ def _insn_loads() -> None:
         "unknown helper": (b.emit_call(999), b.exit_insn()),
         "negative helper": (b.emit_call(-1), b.exit_insn()),
         "helper 0": (b.emit_call(0), b.exit_insn()),
+        "helper of XDP": (b.emit_call(u.BPF_FUNC_xdp_adjust_head), b.exit_insn()),
         "neg with imm": (b.mov64_imm(0, 1), Insn(0x87, 0, 0, 0, 1), b.exit_insn()),
         "mov with off": (Insn(0xB7, 0, 0, 9, 1), b.exit_insn()),
         "exit with imm": (b.mov64_imm(0, 1), Insn(0x95, 0, 0, 0, 1)),
