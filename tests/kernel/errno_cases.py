@@ -198,6 +198,9 @@ _MAPS: dict[str, dict[str, Any]] = {
     "prog array": {"map_type": 3, "value_size": 4},
     "perf event array": {"map_type": 4, "value_size": 4},
     "ring buffer": {"map_type": 27, "key_size": 0, "value_size": 0, "max_entries": 4096},
+    "queue": {"map_type": 22, "key_size": 0}, "stack": {"map_type": 23, "key_size": 0},
+    "bloom filter": {"map_type": 30, "key_size": 0},
+    "trie": {"map_type": 11, "key_size": 8, "map_flags": u.BPF_F_NO_PREALLOC},
 }
 #: room for a value on as many CPUs as any backend here has
 _ROOM = 8 * 512
@@ -300,6 +303,72 @@ def _address(buffer: Any) -> int:
 
 
 case("values with a spin lock", _locked)
+
+
+def _filled_queue(kind: int, cmd: str, **fields: Any) -> Case:
+    """One command on a queue or stack of two, then all that is left."""
+    def run(k: Calls) -> Any:
+        fd, out = k.map(kind, 0, 8, 2), k.buffer(8)
+        filled = [k.call(u.BPF_MAP_UPDATE_ELEM, map_fd=fd, value=u64(n), flags=flags)
+                  for n, flags in ((1, 0), (2, 0), (3, 0), (4, u.BPF_EXIST), (5, u.BPF_NOEXIST))]
+        value = {} if cmd == "delete" else {"value": _address(out)}
+        answer = k.call(ELEMENT[cmd], map_fd=fd, **{**value, **fields})
+        left = []
+        while k.call(u.BPF_MAP_LOOKUP_AND_DELETE_ELEM, map_fd=fd, value=_address(out)) == 0:
+            left.append(out.raw)
+        return filled, answer, left
+    return run
+
+
+for kind, what in ((22, "queue"), (23, "stack")):
+    for cmd in ELEMENT:
+        for flags in () if cmd in ("delete", "next") else (0, 1, 2, 4, 8):
+            case(f"{cmd} filled {what} with flags {flags}", _filled_queue(kind, cmd, flags=flags))
+        case(f"{cmd} filled {what}", _filled_queue(kind, cmd))
+
+# -- maps of maps
+
+
+def _outer(kind: int, template: dict[str, Any], inner: dict[str, Any] | None,
+           flags: int = 0, **fields: Any) -> Case:
+    """Create a map of maps and put an inner map (None: a program) in."""
+    def run(k: Calls) -> Any:
+        made = {"map_type": kind, "key_size": 4, "value_size": 4, "max_entries": 2,
+                "inner_map_fd": k.map(**template), **fields}
+        if (answer := k.open(u.BPF_MAP_CREATE, **made)) != "fd":
+            return answer
+        fd, out = k.fds[-1], k.buffer(4)
+        put = k.prog() if inner is None else k.map(**inner)
+        return [k.call(u.BPF_MAP_UPDATE_ELEM, map_fd=fd, key=u32(0), value=u32(put), flags=flags),
+                k.call(u.BPF_MAP_LOOKUP_ELEM, map_fd=fd, key=u32(0), value=_address(out)),
+                out.raw != bytes(4), k.call(u.BPF_MAP_FREEZE, map_fd=fd),
+                k.call(u.BPF_MAP_DELETE_ELEM, map_fd=fd, key=u32(0))]
+    return run
+
+
+for kind, what in ((12, "array"), (13, "hash")):
+    for name, (template, inner, fields) in {
+        "same": ({}, {}, {}), "other size": ({}, {"value_size": 4}, {}),
+        "more entries": ({}, {"max_entries": 9}, {}), "hash in": ({}, {"map_type": 1}, {}),
+        "more entries of hash": ({"map_type": 1}, {"map_type": 1, "max_entries": 9}, {}),
+        "inner map flag": ({"map_flags": u.BPF_F_INNER_MAP},
+                           {"map_flags": u.BPF_F_INNER_MAP, "max_entries": 9}, {}),
+        "flags differ": ({}, {"map_flags": u.BPF_F_MMAPABLE}, {}), "program": ({}, None, {}),
+        "value size 8": ({}, {}, {"value_size": 8}), "key size 8": ({}, {}, {"key_size": 8}),
+        "prog array": ({"map_type": 3, "value_size": 4}, {}, {}),
+        "ring buffer": (_MAPS["ring buffer"], _MAPS["ring buffer"], {}),
+        "no template": ({}, {}, {"inner_map_fd": CLOSED}), "fd 0": ({}, {}, {"inner_map_fd": 0}),
+    }.items():
+        case(f"{what} of maps: {name}", _outer(kind, template, inner, **fields))
+        for flags in (1, 2, 4, 8):
+            case(f"{what} of maps: {name}, flags {flags}",
+                 _outer(kind, template, inner, flags, **fields))
+    case(f"{what} of maps of maps", lambda k, kind=kind: k.open(
+        u.BPF_MAP_CREATE, map_type=kind, key_size=4, value_size=4, max_entries=1,
+        inner_map_fd=k.map(12, 4, 4, inner_map_fd=k.map())))
+    case(f"{what} of maps: template is a program", lambda k, kind=kind: k.open(
+        u.BPF_MAP_CREATE, map_type=kind, key_size=4, value_size=4, max_entries=1,
+        inner_map_fd=k.prog()))
 
 # -- freeze
 
@@ -726,6 +795,40 @@ for size in (0, 4):
             case(f"run closed, ctx {field} {size} at {address}", lambda k, g=given: k.call(
                 u.BPF_PROG_TEST_RUN, test__prog_fd=CLOSED, **g))
 case("run a map", lambda k: k.call(u.BPF_PROG_TEST_RUN, test__prog_fd=k.map()))
+_PACKET = bytes(range(64))
+
+
+def _run(kind: int, **fields: Any) -> Case:
+    """Run a program that returns 1, and what the union says afterwards."""
+    def run(k: Calls) -> Any:
+        given = {"test__data_in": _PACKET, "test__data_size_in": len(_PACKET), **fields}
+        flags = u.BPF_F_SLEEPABLE if kind == u.BPF_PROG_TYPE_SYSCALL else 0
+        answer = k.call(u.BPF_PROG_TEST_RUN, test__prog_fd=k.prog(prog_type=kind, prog_flags=flags),
+                        **given)
+        return [answer, *(k.out(f"test.{name}") for name in ("retval", "data_size_out",
+                                                             "ctx_size_out"))]
+    return run
+
+
+for kind in (1, 3, 6, 8, 17, 31):
+    for name, fields in {
+        "": {}, "no data": {"test__data_in": 0, "test__data_size_in": 0},
+        "bad data": {"test__data_in": BAD}, "bad data out": {"test__data_out": BAD},
+        "bad data out, room": {"test__data_out": BAD, "test__data_size_out": 64},
+        "bad data out, short": {"test__data_out": BAD, "test__data_size_out": 10},
+        "short data out": {"test__data_out": bytes(64), "test__data_size_out": 10},
+        "room for data": {"test__data_out": bytes(64), "test__data_size_out": 64},
+        "bad ctx": {"test__ctx_in": BAD, "test__ctx_size_in": 8},
+        "bad ctx out": {"test__ctx_out": BAD, "test__ctx_size_out": 8},
+        "ctx of zeros": {"test__ctx_in": bytes(24), "test__ctx_size_in": 24},
+        "no data, bad ctx": {"test__data_in": 0, "test__data_size_in": 0, "test__ctx_in": BAD,
+                             "test__ctx_size_in": 8},
+        "no data, ctx": {"test__data_in": 0, "test__data_size_in": 0, "test__ctx_in": bytes(8),
+                         "test__ctx_size_in": 8},
+        "flags": {"test__flags": 8}, "cpu": {"test__cpu": 1}, "batch": {"test__batch_size": 1},
+        "repeat": {"test__repeat": 7}, "duration": {"test__duration": 7},
+    }.items():
+        case(f"run type {kind}: {name}", _run(kind, **fields))
 
 # -- objects in slots
 
