@@ -6,21 +6,38 @@ There are no globals: two Machines never meet.
 
 from __future__ import annotations
 
+import errno
+import struct
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from anybpf import helpers, syscall
 from anybpf.core.kernel import Kernel
+from anybpf.errors import BpfError, NotSupported
 from anybpf.maps.perf_event import PerfEvent
 from anybpf.syscall.memory import OwnMemory, UserMemory
-from anybpf.syscall.objects import BtfObject, MapObject, ProgObject
+from anybpf.syscall.objects import BtfObject, MapObject, PerfEventObject, ProgObject
 from anybpf.syscall.state import State, TraceLine
 
 if TYPE_CHECKING:
+    import mmap
+
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.core.run_ctx import RunCtx
     from anybpf.maps import Map
+
+#: the beginning of struct perf_event_attr: type, size, config
+_PERF_ATTR = struct.Struct("<IIQ")
+_PERF_TYPE_SOFTWARE = 1
+_PERF_COUNT_SW_BPF_OUTPUT = 10
+
+
+@cache
+def _helper_addresses() -> dict[int, int]:
+    """Where the helpers' code lies: the same for every Machine of the process."""
+    return helpers.addresses()
 
 
 class Task(NamedTuple):
@@ -43,14 +60,17 @@ class Machine:
     """
 
     name = "machine"
+    #: the release that it answers like
+    kernel_version = (6, 18, 0)
 
     def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | None = None,
                  checked: bool = True, memory: UserMemory | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
-        for number, address in helpers.addresses().items():
+        for number, address in _helper_addresses().items():
             self.kernel.set_helper(number, address)
         self._state = State(self.kernel, memory or OwnMemory(), checked=checked, seed=seed)
         self._task = Task()
+        self._btf = btf
         if btf is not None:
             BtfObject(self._state.btfs, btf, btf.to_bytes(), "vmlinux").get()
 
@@ -88,6 +108,32 @@ class Machine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
         self.close()
+
+    def kernel_btf(self) -> bytes | None:
+        """This kernel's own BTF, None if it was given none."""
+        return None if self._btf is None else self._btf.to_bytes()
+
+    def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
+        """mmap(2) of a map with BPF_F_MMAPABLE or a ring buffer; BpfError as the kernel's."""
+        mapped: mmap.mmap = self.map_of(fd).mmap(size, offset=offset, writable=writable)
+        return mapped
+
+    def perf_event_open(self, attr: bytes, pid: int, cpu: int) -> int:
+        """perf_event_open(2) for what BPF programs send records to: a new descriptor.
+
+        `attr` is struct perf_event_attr; only PERF_COUNT_SW_BPF_OUTPUT on one CPU is modelled.
+        """
+        kind, _, config = _PERF_ATTR.unpack_from(attr)
+        if (kind, config) != (_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT) or pid != -1:
+            raise NotSupported("perf events that are not output of BPF programs on a CPU")
+        if not 0 <= cpu < self.num_possible_cpus:
+            raise BpfError(errno.EINVAL, f"no CPU {cpu}")
+        with self._state.lock:
+            return self._state.files.install(PerfEventObject(PerfEvent(cpu)))
+
+    def perf_event_of(self, fd: int) -> PerfEvent:
+        """The perf event behind a descriptor: `.records()`, `.lost`."""
+        return self._state.object(fd, PerfEventObject).event
 
     # -- what is behind descriptors
 

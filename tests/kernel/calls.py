@@ -134,11 +134,11 @@ class Calls:
         return self.must(uapi.BPF_MAP_CREATE, map_type=map_type, key_size=key_size,
                          value_size=value_size, max_entries=max_entries, **fields)
 
-    def prog(self, insns: Iterable[Insn] = RETURN_1, **fields: Any) -> int:
+    def prog(self, code: Iterable[Insn] = RETURN_1, /, **fields: Any) -> int:
         """A new program's descriptor."""
-        return self.must(uapi.BPF_PROG_LOAD, **self.prog_fields(insns, **fields))
+        return self.must(uapi.BPF_PROG_LOAD, **self.prog_fields(code, **fields))
 
-    def prog_fields(self, insns: Iterable[Insn] = RETURN_1, **fields: Any) -> dict[str, Any]:
+    def prog_fields(self, insns: Iterable[Insn] = RETURN_1, /, **fields: Any) -> dict[str, Any]:
         """The fields that load a socket filter, unless others are given."""
         code = encode(list(insns))
         return {"prog_type": uapi.BPF_PROG_TYPE_SOCKET_FILTER, "insns": code,

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kernel.kernel_maps import KernelMap, possible_cpus, refusal
 
 from anybpf import maps, uapi
 from anybpf.errors import BpfError
 from anybpf.maps import Map, MapAttr, type_name
+from kernel.kernel_maps import KernelMap, possible_cpus, refusal
 
 pytestmark = pytest.mark.kernel
 
@@ -62,10 +62,10 @@ def same_errno(attr: MapAttr) -> None:
     assert errno_of(lambda: maps.create(attr, possible_cpus())) == kernel, attr
 
 
-KEY_SIZES = (0, 1, 4, 8, 600, 1 << 22)
-VALUE_SIZES = (0, 1, 4, 32768, 32769, (1 << 22) - 56, 1 << 22, 1 << 31)
+KEY_SIZES = (0, 4, 8, 1 << 22)
+VALUE_SIZES = (0, 4, 32769, (1 << 22) - 56, 1 << 31)
 TOKEN = uapi.BPF_F_TOKEN_FD     # asks for a descriptor, which is the syscall layer's matter
-FLAGS = (0, *(1 << i for i in range(20) if 1 << i != TOKEN), 8 | 16, 128 | 256, 1 | 64, 2 | 4, 8 | 128)
+FLAGS = (0, *(1 << i for i in range(20) if 1 << i != TOKEN), 8 | 16, 128 | 256, 1 | 64, 2 | 4)
 
 
 @pytest.mark.parametrize("map_type", [t for t in SUPPORTED if t not in OF_MAPS], ids=type_name)

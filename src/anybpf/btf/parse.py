@@ -23,6 +23,8 @@ from anybpf.errors import LoadError
 SECTION = ".BTF"
 #: how many typedefs, modifiers and array levels may follow each other, as in libbpf and the kernel
 MAX_DEPTH = 32
+#: names that are looked for in the string table before an index of all names pays
+SEARCHES = 32
 
 T = TypeVar("T", bound=t.Type)
 
@@ -46,6 +48,7 @@ class Btf:
         self._words = self._read_words()
         self._starts = self._read_starts()
         self._names: dict[int, list[int]] | None = None
+        self._searches = 0
         self._types: dict[int, t.Type] = {0: t.VOID}
         self._found: dict[str, list[int]] = {}
 
@@ -234,8 +237,20 @@ class Btf:
             return []
         if self._names is None:
             self._names = scan.names(self._words, self._starts, self.start_id)
+        self._searches += 1
+        if self._searches > SEARCHES:
+            return self._index.get(name, [])
         spots = self._string_offsets(name)
         return sorted(i for spot in spots for i in self._names.get(spot, ()))
+
+    @cached_property
+    def _index(self) -> dict[str, list[int]]:
+        """Name -> ids in order. Names whose offset is wrong are left out, `type` reports them."""
+        index: dict[str, list[int]] = {}
+        for offset, ids in (self._names or {}).items():
+            if offset < self.end_str:
+                index.setdefault(self.string(offset), []).extend(ids)
+        return {name: sorted(ids) for name, ids in index.items()}
 
     def _string_offsets(self, name: str) -> Iterator[int]:
         """Every offset at which `name` can be read, ends of longer strings included."""

@@ -29,21 +29,23 @@ def starts(words: array[int]) -> tuple[array[int], int]:
         info = words[pos + 1]
         kind = info >> 24 & 0x1F
         if kind >= KINDS or not kind:
-            return found, pos
+            break
         append(pos)
-        pos += HEAD_WORDS + fixed[kind] + (info & 0xFFFF) * per_element[kind]
+        width, size = per_element[kind], fixed[kind]
+        pos += HEAD_WORDS + size + (info & 0xFFFF) * width
     return found, pos
 
 
 def names(words: array[int], begins: array[int], first_id: int) -> dict[int, list[int]]:
     """String offset -> ids of the types with that name, in order; nameless types left out."""
     index: dict[int, list[int]] = {}
-    for type_id, pos in enumerate(begins, first_id):
-        offset = words[pos]
+    for i in range(len(begins)):
+        offset = words[begins[i]]
         if not offset:
             continue
-        if offset in index:
-            index[offset].append(type_id)
+        known = index.get(offset)
+        if known is None:
+            index[offset] = [first_id + i]
         else:
-            index[offset] = [type_id]
+            known.append(first_id + i)
     return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from anybpf import uapi
 from anybpf.cli import mapfile
+from anybpf.errors import LoadError
 from anybpf.proto import progs, retvals
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 #: a frame long enough for every program type, when the caller gives none
 DEFAULT_FRAME = bytes(64)
+ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
+#: longer arrays are printed without the elements that are all zero
+LONG_ARRAY = 64
 #: maps that are read once, record by record
 STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY})
 
@@ -38,10 +43,12 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
               show_default=True, help="Run so many times; the duration is the mean.")
 @click.option("--map", "maps", metavar="NAME=FILE", multiple=True,
               help="Fill map NAME from a JSON file before the run.")
+@click.option("--record", "records", metavar="NAME=TYPE", multiple=True,
+              help="Decode the records of ring buffer NAME as the struct TYPE.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
         pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
-        as_json: bool) -> None:
+        records: tuple[str, ...], as_json: bool) -> None:
     """Load OBJ into a kernel in memory and run a program of it.
 
     Prints the return value with its name, the packet if it changed, the program's trace lines,
@@ -51,6 +58,7 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
         raise click.UsageError("--pcap gives the packets; leave --data and --ctx out")
     if pcap_out and not pcap:
         raise click.UsageError("--pcap-out needs --pcap")
+    types = dict(name_and_rest("--record NAME=TYPE", option) for option in records)
     machine, loaded = load(obj)
     with loaded:
         program = choose(loaded, prog)
@@ -59,7 +67,8 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
             report = replayed(machine, program, pcap, pcap_out, quiet=as_json)
         else:
             report = once(machine, program, bytes_of(data), bytes_of(ctx), repeat)
-        report["maps"] = {m.name: contents(m) for m in loaded.maps.values()}
+        report["maps"] = {m.name: contents(m, types.get(m.name)) for m in loaded.maps.values()
+                          if m.fd is not None}
     echo(report, as_json)
 
 
@@ -85,13 +94,28 @@ def choose(loaded: Object, name: str | None) -> Program:
 
 def fill_maps(loaded: Object, options: tuple[str, ...]) -> None:
     for option in options:
-        name, equals, path = option.partition("=")
-        if not equals:
-            raise click.UsageError(f"--map takes NAME=FILE, not '{option}'")
+        name, path = name_and_rest("--map NAME=FILE", option)
         if name not in loaded.maps:
             raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
         for key, value in mapfile.read(path):
-            loaded.maps[name][key] = value
+            put(loaded.maps[name], key, value)
+
+
+def put(target: Map, key: Any, value: Any) -> None:
+    """Store one entry; a single value of a per-CPU map goes to every CPU."""
+    if target.is_per_cpu and not isinstance(value, list):
+        value = [value] * target.backend.num_possible_cpus
+    try:
+        target[key] = value
+    except (ValueError, TypeError, LookupError) as error:
+        raise LoadError(f"map '{target.name}', key {key}: {error}") from None
+
+
+def name_and_rest(form: str, option: str) -> tuple[str, str]:
+    name, equals, rest = option.partition("=")
+    if not (name and equals and rest):
+        raise click.UsageError(f"{form} is the form, not '{option}'")
+    return name, rest
 
 
 def bytes_of(option: str | None) -> bytes | None:
@@ -137,12 +161,25 @@ def replayed(machine: Machine, program: Program, source: str, out: str | None,
     return replay(machine, program, source, out, quiet)
 
 
-def contents(item: Map) -> list[Any]:
+def contents(item: Map, record_type: str | None) -> list[Any]:
     """What a map holds, ready for JSON: its entries, or the records sent through it."""
     if item.type in STREAMS:
-        return [mapfile.printable(record) for record in item.records()]
-    return [{"key": mapfile.printable(key), "value": mapfile.printable(value)}
-            for key, value in item.items()]
+        return [mapfile.printable(record) for record in records_of(item, record_type)]
+    return [{"key": mapfile.printable(item.decode_key(key)),
+             "value": mapfile.printable(item.decode_value(value))}
+            for key, value in item.raw.items() if not is_filler(item, value)]
+
+
+def is_filler(item: Map, value: bytes) -> bool:
+    """Whether an element of a long array was never written: all zero."""
+    return item.type in ARRAYS and item.max_entries > LONG_ARRAY and not any(value)
+
+
+def records_of(item: Map, record_type: str | None) -> Iterator[Any]:
+    try:
+        yield from item.records(record_type)
+    except KeyError:
+        raise click.UsageError(f"no type '{record_type}' in the object's BTF") from None
 
 
 def echo(report: dict[str, Any], as_json: bool) -> None:

@@ -1,7 +1,7 @@
 # Helper arguments in checked runs. See arguments.pyx.
 from libc.stdint cimport uint32_t, uint64_t
 
-from anybpf.core.run_ctx cimport helper_args, run_ctx
+from anybpf.core.run_ctx cimport run_ctx
 
 cdef enum:
     ARG_CHECK_NONE = 0          # any number
@@ -19,8 +19,6 @@ cdef enum:
     ARG_CHECK_OBJECT = 12       # the start of a region: a socket, a kernel object
     ARG_CHECK_COUNT = 13
 
-# Fills the table of 256 rows from proto.helpers.
-cdef int compile_arguments(helper_args *table) except -1
 # Whether the arguments r[0..4] are what the helper's row asks for; if not, records the fault.
 cdef bint check_arguments(run_ctx *run, uint32_t id, uint64_t *r) noexcept nogil
 # Whether `func` is the address of a bpf_func of the running program.

@@ -6,7 +6,6 @@ then trust their arguments in checked runs as in verified ones.
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
 
 from anybpf.core.memory cimport (
     KIND_MAP,
@@ -20,12 +19,14 @@ from anybpf.core.run_ctx cimport (
     REGION_WRITE,
     bpf_func,
     fault_argument,
+    helper_args,
     region,
 )
 from anybpf.maps.bpf_map cimport bpf_map
 
-from anybpf import uapi as uapi_numbers
-from anybpf.proto import helpers, kinds
+from anybpf import uapi
+from anybpf.errors import Bug
+from anybpf.proto import helpers, kinds, maps
 
 cdef enum:
     MAX_SIZE = 536870912        # BPF_MAX_VAR_SIZ: no size argument may be larger
@@ -53,52 +54,6 @@ CHECKS = {
     kinds.ARG_PTR_TO_BTF_ID: ARG_CHECK_OBJECT,
     kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: ARG_CHECK_OBJECT,
     kinds.ARG_PTR_TO_PERCPU_BTF_ID: ARG_CHECK_OBJECT,
-}
-
-#: helpers that take only maps of these types (check_map_func_compatibility), by helper name
-MAP_TYPES = {
-    "tail_call": "PROG_ARRAY",
-    "perf_event_read": "PERF_EVENT_ARRAY",
-    "perf_event_read_value": "PERF_EVENT_ARRAY",
-    "perf_event_output": "PERF_EVENT_ARRAY",
-    "skb_output": "PERF_EVENT_ARRAY",
-    "xdp_output": "PERF_EVENT_ARRAY",
-    "get_stackid": "STACK_TRACE",
-    "skb_under_cgroup": "CGROUP_ARRAY",
-    "current_task_under_cgroup": "CGROUP_ARRAY",
-    "redirect_map": "DEVMAP DEVMAP_HASH CPUMAP XSKMAP",
-    "sk_redirect_map": "SOCKMAP",
-    "msg_redirect_map": "SOCKMAP",
-    "sock_map_update": "SOCKMAP",
-    "sk_redirect_hash": "SOCKHASH",
-    "msg_redirect_hash": "SOCKHASH",
-    "sock_hash_update": "SOCKHASH",
-    "get_local_storage": "CGROUP_STORAGE PERCPU_CGROUP_STORAGE",
-    "sk_select_reuseport": "REUSEPORT_SOCKARRAY SOCKMAP SOCKHASH",
-    "map_push_elem": "QUEUE STACK BLOOM_FILTER",
-    "map_peek_elem": "QUEUE STACK BLOOM_FILTER",
-    "map_pop_elem": "QUEUE STACK",
-    "map_lookup_percpu_elem": "PERCPU_ARRAY PERCPU_HASH LRU_PERCPU_HASH",
-    "sk_storage_get": "SK_STORAGE",
-    "sk_storage_delete": "SK_STORAGE",
-    "inode_storage_get": "INODE_STORAGE",
-    "inode_storage_delete": "INODE_STORAGE",
-    "task_storage_get": "TASK_STORAGE",
-    "task_storage_delete": "TASK_STORAGE",
-    "cgrp_storage_get": "CGRP_STORAGE",
-    "cgrp_storage_delete": "CGRP_STORAGE",
-    "ringbuf_output": "RINGBUF",
-    "ringbuf_reserve": "RINGBUF",
-    "ringbuf_query": "RINGBUF",
-    "ringbuf_reserve_dynptr": "RINGBUF",
-    "user_ringbuf_drain": "USER_RINGBUF",
-    "for_each_map_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY",
-    "map_update_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
-                       " SOCKMAP SOCKHASH",
-    "map_delete_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
-                       " SOCKMAP SOCKHASH",
-    "map_lookup_elem": "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH ARRAY PERCPU_ARRAY LPM_TRIE"
-                       " ARRAY_OF_MAPS HASH_OF_MAPS DEVMAP DEVMAP_HASH XSKMAP SOCKMAP SOCKHASH",
 }
 
 #: bytes of what these kinds point to (struct bpf_spin_lock, bpf_timer, a pointer, bpf_dynptr)
@@ -131,23 +86,69 @@ def _nullable(kind):
 
 
 def _types(helper):
-    """A bit for each map type that the helper takes."""
-    names = MAP_TYPES.get(helper.name, "").split()
-    return sum(1 << getattr(uapi_numbers, f"BPF_MAP_TYPE_{name}") for name in names)
+    """A bit for each map type that the helper takes in some program."""
+    return sum(1 << t for t in maps.BY_TYPE
+               if maps.compatible(t, helper.name, uapi.BPF_PROG_TYPE_SCHED_CLS))
 
 
-cdef int compile_arguments(helper_args *table) except -1:
-    cdef helper_args *row
-    memset(table, 0, 256 * sizeof(helper_args))
-    for helper in helpers.HELPERS:
-        row = &table[helper.id]
-        row.map_types = _types(helper)
-        for i, arg in enumerate(helper.args):
-            row.checks[i] = _check(arg.kind)
-            row.need[i] = _need(arg.kind)
-            row.nullable[i] = _nullable(arg.kind)
-            row.sizes[i] = arg.size or SIZES.get(kinds.base(arg.kind), 0)
+cdef int fill_in(helper_args *row, helper) except -1:
+    row.map_types = _types(helper)
+    for i, arg in enumerate(helper.args):
+        row.checks[i] = _check(arg.kind)
+        row.need[i] = _need(arg.kind)
+        row.nullable[i] = _nullable(arg.kind)
+        row.sizes[i] = arg.size or SIZES.get(kinds.base(arg.kind), 0)
     return 0
+
+
+# A helper that takes other arguments in programs of these types (a bit each).
+cdef struct variant:
+    uint64_t prog_types
+    uint32_t id
+    helper_args args
+
+cdef enum:
+    HELPERS = 256
+    MAX_VARIANTS = 32
+
+# made once from the rows, constant afterwards
+cdef helper_args TABLE[HELPERS]
+cdef variant VARIANTS[MAX_VARIANTS]
+cdef uint32_t n_variants = 0
+
+
+cdef int add_variant(row) except -1:
+    global n_variants
+    if n_variants == MAX_VARIANTS:
+        raise Bug("more helper variants than the engine has room for")
+    VARIANTS[n_variants].id = row.helper.id
+    VARIANTS[n_variants].prog_types = sum(1 << t for t in row.prog_types)
+    fill_in(&VARIANTS[n_variants].args, row.helper)
+    TABLE[row.helper.id].varies = 1
+    n_variants += 1
+    return 0
+
+
+cdef int compile_arguments() except -1:
+    for helper in helpers.HELPERS:
+        fill_in(&TABLE[helper.id], helper)
+    for row in helpers.VARIANTS:
+        if row.helper.args != helpers.BY_ID[row.helper.id].args:
+            add_variant(row)
+    return 0
+
+
+compile_arguments()
+
+
+cdef helper_args *row_of(uint32_t id, uint32_t prog_type) noexcept nogil:
+    """What helper `id` takes in a program of this type."""
+    cdef uint32_t i
+    if TABLE[id].varies:
+        for i in range(n_variants):
+            if VARIANTS[i].id == id and (VARIANTS[i].prog_types >> prog_type) & 1:
+                return &VARIANTS[i].args
+    return &TABLE[id]
 
 
 cdef bint is_function(run_ctx *run, uint64_t func) noexcept nogil:
@@ -157,12 +158,12 @@ cdef bint is_function(run_ctx *run, uint64_t func) noexcept nogil:
 
 
 cdef bint is_map(run_ctx *run, uint64_t addr, uint64_t types) noexcept nogil:
-    """Whether addr is a map of one of these types (a bit mask; 0: any)."""
+    """Whether addr is a map of one of these types (a bit mask)."""
     cdef region *r = find_region(run, addr)
     cdef bpf_map *map = <bpf_map *> addr
     if r == NULL or r.kind != KIND_MAP or r.base != addr:
         return False
-    return types == 0 or (types >> map.map_type) & 1 != 0
+    return (types >> map.map_type) & 1 != 0
 
 
 cdef bint starts_region(run_ctx *run, uint64_t addr, int kind) noexcept nogil:
@@ -230,7 +231,7 @@ cdef bint good(run_ctx *run, helper_args *row, uint32_t i, uint64_t *r,
 
 
 cdef bint check_arguments(run_ctx *run, uint32_t id, uint64_t *r) noexcept nogil:
-    cdef helper_args *row = &run.kernel.args[id]
+    cdef helper_args *row = row_of(id, run.prog.prog_type)
     cdef const bpf_map *map = NULL
     cdef uint32_t i
     for i in range(5):

@@ -198,6 +198,9 @@ cdef void decode_store(slot_t *s, bpf_op *op) noexcept nogil:
     if s.dst > FRAME_REG or s.src > FRAME_REG:
         return
     op.off = s.off
+    if s.code == (uapi.BPF_ST | uapi.BPF_ATOMIC):
+        op.op = OP_NOP              # BPF_NOSPEC, a barrier that the verifier puts in
+        return
     if from_reg:
         op.src = <uint8_t> s.src
     else:

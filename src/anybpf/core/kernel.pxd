@@ -1,11 +1,10 @@
 # One kernel's native state. See kernel.pyx.
 from anybpf.core.memory cimport RegionTable
-from anybpf.core.run_ctx cimport helper_args, kernel_state, task_info
+from anybpf.core.run_ctx cimport kernel_state, task_info
 
 cdef class Kernel:
     cdef kernel_state c
     cdef task_info task
-    cdef helper_args args[256]
     cdef dict regions           # token -> Region
     cdef RegionTable table      # snapshot of regions; None: make it anew
     cdef list retired           # kept until no run is active

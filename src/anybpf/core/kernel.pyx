@@ -9,8 +9,8 @@ import sys
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from anybpf.core.arguments cimport compile_arguments
 from anybpf.core.python_helper cimport python_helper
+from anybpf cimport uapi
 from anybpf.core.memory cimport KIND_MAP, KIND_MAP_VALUE, KIND_MEMORY
 from anybpf.core.memory import Region
 from anybpf.core.run_ctx cimport REGION_OPAQUE, REGION_READ, REGION_WRITE, bpf_helper_t, next_random
@@ -41,12 +41,10 @@ cdef class Kernel:
         self.c.clock_step_ns = 100
         self.c.real_offset_ns = 1_700_000_000_000_000_000
         self.c.tai_offset_ns = self.c.real_offset_ns + 37_000_000_000
-        self.c.args = self.args
         self.set_task()
         self.regions = {}
         self.retired = []
         self.python_helpers = {}
-        compile_arguments(self.args)
 
     # --- memory ---
 
@@ -190,6 +188,6 @@ cdef class Kernel:
 
 cdef uint32_t program_rights(uint32_t map_flags):
     """What programs may do with a map's values (BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG)."""
-    if map_flags & 128:
+    if map_flags & uapi.BPF_F_RDONLY_PROG:
         return REGION_READ
-    return REGION_WRITE if map_flags & 256 else REGION_READ | REGION_WRITE
+    return REGION_WRITE if map_flags & uapi.BPF_F_WRONLY_PROG else REGION_READ | REGION_WRITE

@@ -34,11 +34,12 @@ cdef struct context_table:
 
 # What a helper's five arguments must be in a checked run: made from the rows by core.arguments.
 cdef struct helper_args:
-    uint64_t map_types          # bit t: maps of type t may be used; 0: all may
+    uint64_t map_types          # bit t: maps of type t may be used
     uint32_t sizes[5]           # bytes, for memory of fixed size
     uint8_t checks[5]           # ARG_CHECK_*
     uint8_t need[5]             # REGION_READ, REGION_WRITE: what is done with memory
     uint8_t nullable[5]
+    uint8_t varies              # takes other arguments in some program types
 
 # One instruction in the engine's form. Register and immediate forms are one: the second operand
 # is always regs[src] + imm, where src is ZERO_REG for immediates and imm is 0 for registers.
@@ -109,7 +110,6 @@ cdef struct kernel_state:
     uint32_t stats_enabled      # BPF_ENABLE_STATS: count run_cnt and run_time_ns
     uint32_t active_runs        # runs in progress: nothing that they may touch is freed
     bpf_helper_t helpers[256]   # by helper id; NULL: not modelled
-    helper_args *args           # by helper id: how checked runs test the arguments
 
 # The task that the program sees as current.
 cdef struct task_info:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from errno import EINVAL
 from typing import NamedTuple
 
@@ -273,6 +273,7 @@ class _Draft(NamedTuple):
 def convert(insns: Filter, internal: Mapping[str, int] | None = None) -> list[Insn]:
     """The eBPF of a classic filter, which is checked first; r1 is a `struct __sk_buff`.
 
+    What no path reaches is left out, so that a verifier takes the rest.
     The answers to `poff` (payload offset), `nla` and `nlan` (netlink attributes) and `hatype`
     (hardware type) lie in no field that a program may read: `internal` names helper numbers
     for them, called with (context, A, X). Without one, a filter that asks raises `NotSupported`.
@@ -280,14 +281,27 @@ def convert(insns: Filter, internal: Mapping[str, int] | None = None) -> list[In
     check(insns)
     draft = _Draft([], {}, internal or {})
     draft.add(b.mov32_imm(A, 0), b.mov32_imm(X, 0), b.mov64_reg(CTX, b.R1))
-    starts = []
-    for index, insn in enumerate(insns):
-        starts.append(len(draft.insns))
-        _CONVERTERS[insn.cls](draft, index, insn)
+    starts = {}
+    for index in _reachable(insns):
+        starts[index] = len(draft.insns)
+        _CONVERTERS[insns[index].cls](draft, index, insns[index])
     for slot, target in draft.jumps.items():
         distance = starts[target] - slot - 1
         draft.insns[slot] = _aimed(draft.insns[slot], distance)
     return draft.insns
+
+
+def _reachable(insns: Filter) -> Iterator[int]:
+    """The instructions that some path reaches, in order: jumps only go forward."""
+    wanted = {0}
+    for index, insn in enumerate(insns):
+        if index not in wanted:
+            continue
+        yield index
+        if insn.cls == uapi.BPF_JMP:
+            wanted.update(_targets(index, insn))
+        elif insn.cls != uapi.BPF_RET:
+            wanted.add(index + 1)
 
 
 def _aimed(insn: Insn, distance: int) -> Insn:

@@ -76,7 +76,7 @@ cdef class Map:
     cdef mapping mappings[4]
     cdef int n_mappings
     cdef readonly int memfd         # the memory file behind an mmapable area, or -1
-    cdef public uint32_t user_cpu   # the CPU that bpf(2) is called on
+    cdef uint32_t sys_cpu           # the CPU that bpf(2) is called on
     cdef readonly str name
     cdef list views                 # weak references to the writable mmaps of user space
     cdef object __weakref__

@@ -7,7 +7,7 @@ import tempfile
 import weakref
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, EPERM, ETIMEDOUT
+from libc.errno cimport EACCES, EBUSY, EINVAL, ENOENT, ENOMEM, EPERM, ETIMEDOUT
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -124,6 +124,9 @@ cdef class Map:
         self.name = ""
         self.views = []
 
+    def __init__(self, *args):
+        raise TypeError("anybpf.maps.create makes maps")
+
     def __dealloc__(self):
         cdef int i
         for i in range(self.n_mappings):
@@ -140,7 +143,9 @@ cdef class Map:
 
     cdef int setup(self, object attr, uint32_t ncpus, uint64_t struct_size) except -1:
         """Allocate and fill the native struct (zeros past struct bpf_map)."""
-        cdef bpf_map *map = <bpf_map *> calloc(1, struct_size)
+        cdef bpf_map *map
+        require(self.native == NULL, EBUSY, "a map is made only once")
+        map = <bpf_map *> calloc(1, struct_size)
         if map == NULL:
             fail(ENOMEM, "map")
         self.native = map
@@ -244,6 +249,16 @@ cdef class Map:
         self.native.id = value
 
     @property
+    def user_cpu(self):
+        """The CPU that calls of bpf(2) run on, at first 0: LRU maps have lists per CPU."""
+        return self.sys_cpu
+
+    @user_cpu.setter
+    def user_cpu(self, uint32_t cpu):
+        require(cpu < self.native.ncpus, EINVAL, f"CPU {cpu}")
+        self.sys_cpu = cpu
+
+    @property
     def address(self):
         """The address of the native struct: a program's map pointer."""
         return <uint64_t> self.native
@@ -345,8 +360,8 @@ cdef class Map:
     def check_mmap(self, offset, length, writable):
         """Raise unless user space may map this range so."""
         require(not (writable and self.native.frozen), EPERM, "writable mmap of a frozen map")
-        require(not (writable and self.native.map_flags & uapi.BPF_F_RDONLY_PROG
-                     and self.native.frozen), EPERM, "mmap")
+        require(not (writable and self.native.map_flags & uapi.BPF_F_RDONLY_PROG), EACCES,
+                "writable mmap of a map that programs may only read")
         require(0 <= offset and 0 <= length <= self.mmap_size() - offset, EINVAL, "mmap range")
 
     def mapped_writable(self):
@@ -437,14 +452,14 @@ cdef class Map:
 
     def as_key(self, key):
         """The key as bytes. EINVAL if its size is wrong."""
-        k = key if type(key) is bytes else bytes(key)
+        k = key if type(key) is bytes else bytes(memoryview(key))
         require(len(k) == self.native.key_size, EINVAL,
                 f"key of {len(k)} bytes in a map with keys of {self.native.key_size}")
         return k
 
     def as_value(self, value):
         """The value as bytes. EINVAL if its size is wrong."""
-        v = value if type(value) is bytes else bytes(value)
+        v = value if type(value) is bytes else bytes(memoryview(value))
         require(<uint64_t> len(v) == user_size(self.native), EINVAL,
                 f"value of {len(v)} bytes in a map with values of {user_size(self.native)}")
         return v

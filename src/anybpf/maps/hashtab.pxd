@@ -19,7 +19,7 @@ cdef struct htab_elem:
     uint32_t next
     uint32_t hash
     uint32_t next_free          # valid on the free list only; `next` stays for readers
-    uint32_t pad
+    uint32_t number             # its own, once it was used
     # an LRU map's elements have their bpf_lru_node here; then the key, then the value, at 8 bytes
 
 cdef struct bpf_htab:

@@ -48,10 +48,6 @@ cdef inline htab_elem *elem_at(bpf_htab *htab, uint32_t number) noexcept nogil:
     return <htab_elem *> (htab.elems + <uint64_t> (number - 1) * htab.stride)
 
 
-cdef inline uint32_t number_of(bpf_htab *htab, htab_elem *elem) noexcept nogil:
-    return <uint32_t> ((<uint8_t *> elem - htab.elems) // htab.stride) + 1
-
-
 cdef inline uint8_t *elem_key(bpf_htab *htab, htab_elem *elem) noexcept nogil:
     return <uint8_t *> elem + htab.key_off
 
@@ -67,7 +63,7 @@ cdef inline htab_elem *elem_of_node(bpf_lru_node *node) noexcept nogil:
 cdef uint8_t *htab_value(bpf_htab *htab, htab_elem *elem) noexcept nogil:
     """The value, or the first CPU's copy of it."""
     if htab.map.percpu:
-        return htab.percpu_values + <uint64_t> (number_of(htab, elem) - 1) * htab.percpu_stride
+        return htab.percpu_values + <uint64_t> (elem.number - 1) * htab.percpu_stride
     return <uint8_t *> elem + htab.value_off
 
 
@@ -87,6 +83,7 @@ cdef htab_elem *take_elem(bpf_htab *htab) noexcept nogil:
         return NULL
     number = fetch_add32(&htab.fresh, 1)
     if number < htab.n_elems:
+        elem_at(htab, number + 1).number = number + 1
         return elem_at(htab, number + 1)
     fetch_add32(&htab.fresh, <uint32_t> -1)
     return NULL
@@ -97,7 +94,7 @@ cdef void free_elem(bpf_htab *htab, htab_elem *elem) noexcept nogil:
     while True:
         top = load64(&htab.free_top)
         store32(&elem.next_free, <uint32_t> top)
-        if cas64(&htab.free_top, top, ((top >> 32) + 1) << 32 | number_of(htab, elem)):
+        if cas64(&htab.free_top, top, ((top >> 32) + 1) << 32 | elem.number):
             return
 
 
@@ -109,6 +106,14 @@ cdef inline bint take_count(uint32_t *count, uint32_t limit) noexcept nogil:
 
 
 # -- chains
+
+cdef inline bint same_key(const void *a, const void *b, uint32_t size) noexcept nogil:
+    if size == 4:
+        return not memcmp(a, b, 4)          # constant sizes: one comparison, no call
+    if size == 8:
+        return not memcmp(a, b, 8)
+    return not memcmp(a, b, size)
+
 
 cdef inline bucket *bucket_of(bpf_htab *htab, uint32_t hash) noexcept nogil:
     return &htab.buckets[hash & (htab.n_buckets - 1)]
@@ -126,7 +131,8 @@ cdef htab_elem *find_in(bpf_htab *htab, bucket *b, uint32_t hash, const void *ke
         link = load32(&b.head)
         while in_chain(link):
             elem = elem_at(htab, link)
-            if elem.hash == hash and not memcmp(elem_key(htab, elem), key, htab.map.key_size):
+            if elem.hash == hash and same_key(elem_key(htab, elem), key,
+                                                    htab.map.key_size):
                 return elem
             link = load32(&elem.next)
         if link == 0 or link == (NULLS | index):
@@ -136,15 +142,14 @@ cdef htab_elem *find_in(bpf_htab *htab, bucket *b, uint32_t hash, const void *ke
 cdef inline void chain_add(bpf_htab *htab, bucket *b, htab_elem *elem) noexcept nogil:
     cdef uint32_t head = b.head
     store32(&elem.next, head if head else <uint32_t> (NULLS | <uint32_t> (b - htab.buckets)))
-    store32(&b.head, number_of(htab, elem))
+    store32(&b.head, elem.number)
 
 
 cdef bint chain_del(bpf_htab *htab, bucket *b, htab_elem *elem) noexcept nogil:
     """Unlink, if it is in this chain. The element's own link stays, for readers standing on it."""
     cdef uint32_t *link = &b.head
-    cdef uint32_t number = number_of(htab, elem)
     while in_chain(link[0]):
-        if link[0] == number:
+        if link[0] == elem.number:
             store32(link, elem.next)
             return True
         link = &elem_at(htab, link[0]).next
@@ -371,6 +376,8 @@ cdef htab_elem *lru_take(bpf_htab *htab, const void *key, uint32_t hash,
         return NULL
     fetch_add32(&htab.count, 1)
     elem = elem_of_node(node)
+    if not elem.number:
+        elem.number = <uint32_t> ((<uint8_t *> elem - htab.elems) // htab.stride) + 1
     memcpy(elem_key(htab, elem), key, htab.map.key_size)
     return elem
 
@@ -485,7 +492,7 @@ def check_hash(attr):
 
 def lru_entries(uint32_t entries, uint32_t ncpus):
     """The entries of an LRU map with lists per CPU: the same for every CPU."""
-    up = -(-<uint64_t> entries // ncpus) * ncpus
+    cdef uint64_t up = (<uint64_t> entries + ncpus - 1) // ncpus * ncpus
     return up if up <= _uapi.U32 else up - ncpus
 
 
@@ -577,12 +584,12 @@ cdef class HashMap(Map):
                             uint64_t flags) noexcept:
         cdef bpf_htab *htab = <bpf_htab *> self.native
         if htab.is_lru and htab.map.percpu:
-            return lru_percpu_update_on(htab, key, value, flags, self.user_cpu, ALL_CPUS)
+            return lru_percpu_update_on(htab, key, value, flags, self.sys_cpu, ALL_CPUS)
         if htab.map.percpu:
             return htab_update(self.native, key, value, flags, ALL_CPUS)
         if htab.is_lru:
-            return lru_update(self.native, key, value, flags, self.user_cpu)
-        return htab_update(self.native, key, value, flags, self.user_cpu)
+            return lru_update(self.native, key, value, flags, self.sys_cpu)
+        return htab_update(self.native, key, value, flags, self.sys_cpu)
 
     cdef int64_t sys_delete(self, const uint8_t *key) noexcept:
         return htab_delete(self.native, key)

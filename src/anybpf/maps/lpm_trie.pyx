@@ -25,6 +25,9 @@ MAX_VALUE_SIZE = (4 << 20) - MAX_KEY_SIZE - 20
 #: address space for the nodes of one trie, in bytes
 MAX_AREA = 1 << 44
 
+cdef extern from *:
+    uint32_t leading_zeros "__builtin_clz"(uint32_t) nogil
+
 cdef enum:
     MAX_DEPTH = 256 * 8 + 1
     NODE_HEADER = 16
@@ -77,14 +80,15 @@ cdef inline const uint8_t *key_data(const void *key) noexcept nogil:
 
 cdef uint32_t match(trie_node *node, const void *key) noexcept nogil:
     """How many leading bits node and key have in common, up to the shorter prefix."""
-    cdef uint32_t limit = min(node.prefixlen, key_prefixlen(key)), bits = 0
+    cdef uint32_t limit = min(node.prefixlen, key_prefixlen(key)), bits = 0, differ
     cdef uint8_t *a = data_of(node)
     cdef const uint8_t *b = key_data(key)
-    while bits + 8 <= limit and a[bits // 8] == b[bits // 8]:
+    while bits < limit:
+        differ = a[bits // 8] ^ b[bits // 8]
+        if differ:
+            return min(limit, bits + leading_zeros(differ) - 24)
         bits += 8
-    while bits < limit and bit_at(a, bits) == bit_at(b, bits):
-        bits += 1
-    return bits
+    return limit
 
 
 cdef uint32_t take_node(lpm_trie *trie) noexcept nogil:

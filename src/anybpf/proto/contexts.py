@@ -10,6 +10,8 @@ has the field's unit as its size, or, where the field is narrow, any smaller pow
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
@@ -442,15 +444,31 @@ def find(context: str, name: str) -> Field | None:
     return next((f for f in CONTEXTS[context].fields if f.name == name), None)
 
 
+@cache
+def _offsets(context: str) -> tuple[int, ...]:
+    """Where the fields of `context` begin, in order."""
+    return tuple(f.offset for f in CONTEXTS[context].fields)
+
+
+def _at(context: str, off: int) -> Field | None:
+    """The field that byte `off` belongs to, or the gap after it; None before the first."""
+    index = bisect_right(_offsets(context), off) - 1
+    return CONTEXTS[context].fields[index] if index >= 0 else None
+
+
 def load(view: View, off: int, size: int, attach_type: int = 0,
          bpf_capable: bool = True) -> Field | None:
     """The field that a load of `size` bytes at `off` reads, or None: invalid access."""
-    return next((f for f in CONTEXTS[view.context].fields
-                 if f.may_load(off, size) and view.sees(f.name, attach_type, bpf_capable)), None)
+    field = _at(view.context, off)
+    if field is None or not field.may_load(off, size):
+        return None
+    return field if view.sees(field.name, attach_type, bpf_capable) else None
 
 
 def store(view: View, off: int, size: int, attach_type: int = 0,
           bpf_capable: bool = True) -> Field | None:
     """The field that a store of `size` bytes at `off` changes, or None: invalid access."""
-    return next((f for f in CONTEXTS[view.context].fields
-                 if f.may_store(off, size) and view.writes(f.name, attach_type, bpf_capable)), None)
+    field = _at(view.context, off)
+    if field is None or not field.may_store(off, size):
+        return None
+    return field if view.writes(field.name, attach_type, bpf_capable) else None

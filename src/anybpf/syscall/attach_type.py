@@ -8,7 +8,8 @@ from anybpf import uapi
 from anybpf.errors import BpfError
 
 #: number -> name of every program type
-PROG_TYPES: dict[int, str] = {number: name for name, number in uapi.BPF_PROG_TYPE if number}
+PROG_TYPES: dict[int, str] = {number: name for name, number in uapi.BPF_PROG_TYPE
+                              if number and name.startswith("BPF_")}
 
 #: types that look at expected_attach_type, with what they take
 _EXPECTED: dict[int, frozenset[int]] = {

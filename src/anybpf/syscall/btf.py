@@ -11,7 +11,7 @@ from anybpf.errors import BpfError
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.log import Log
 from anybpf.syscall.objects import BtfObject
-from anybpf.syscall.state import State
+from anybpf.syscall.state import State, refuse_token
 
 
 def _parse(data: bytes, log: Log) -> Btf:
@@ -29,8 +29,7 @@ def btf_load(state: State, attr: Attr) -> int:
     if attr["btf_flags"] & ~uapi.BPF_F_TOKEN_FD:
         raise BpfError(EINVAL)
     if attr["btf_flags"] & uapi.BPF_F_TOKEN_FD:
-        state.files[attr["btf_token_fd"] & uapi.U32]
-        raise BpfError(EINVAL, "not a token")
+        refuse_token(state, attr["btf_token_fd"])
     if attr["btf_size"] > uapi.BTF_MAX_SIZE:
         raise BpfError(E2BIG)
     log = Log(attr["btf_log_level"], attr["btf_log_buf"], attr["btf_log_size"])

@@ -15,7 +15,7 @@ from anybpf.errors import BpfError
 from anybpf.syscall.attr import MAX_SIZE, Attr
 from anybpf.syscall.memory import UserMemory
 from anybpf.syscall.objects import BtfObject, MapObject, ProgObject
-from anybpf.syscall.record import Record
+from anybpf.syscall.record import Record, fields
 from anybpf.syscall.state import State
 from anybpf.syscall.tags import tag
 from anybpf.syscall.xlated import xlated
@@ -43,9 +43,8 @@ class _Answer(Record):
 
     def __init__(self, name: str, memory: UserMemory, attr: Attr) -> None:
         address, size = attr["info.info"], attr["info.info_len"]
-        known = STRUCTS[name].size
-        check_tail(memory, address, known, size)
-        self.length = min(size, known)
+        check_tail(memory, address, max(field.end for field in fields(name).values()), size)
+        self.length = min(size, STRUCTS[name].size)
         self.memory = memory
         self.address = address
         super().__init__(name, memory.read(address, self.length))
@@ -120,7 +119,7 @@ def prog_info(state: State, attr: Attr, prog: ProgObject) -> None:
     answer["tag"] = prog.tag
     answer["load_time"] = facts.load_time
     answer["created_by_uid"] = facts.uid
-    answer["name"] = facts.name.encode()
+    answer["name"] = facts.name.encode("latin-1")
     answer["gpl_compatible"] = int(facts.gpl)
     answer["attach_btf_id"] = facts.attach_btf_id
     answer.array("nr_map_ids", "map_ids", [_u32(m.id) for m in prog.maps])
@@ -137,6 +136,8 @@ def prog_info(state: State, attr: Attr, prog: ProgObject) -> None:
 def _map_hash(answer: _Answer, map: MapObject) -> None:
     """SHA-256 of a frozen array's values, where the caller asked for it."""
     if not answer["hash"]:
+        if answer["hash_size"]:
+            raise BpfError(EINVAL, "hash_size without hash")
         return
     if map.type != uapi.BPF_MAP_TYPE_ARRAY or answer["hash_size"] != SHA256_SIZE:
         raise BpfError(EINVAL)
@@ -159,7 +160,7 @@ def map_info(state: State, attr: Attr, map: MapObject) -> None:
     answer["max_entries"] = native.max_entries
     answer["map_flags"] = native.flags
     answer["map_extra"] = native.map_extra
-    answer["name"] = map.name.encode()
+    answer["name"] = map.name.encode("latin-1")
     if map.btf is not None:
         answer["btf_id"] = map.btf.object.id
         answer["btf_key_type_id"] = map.btf.key

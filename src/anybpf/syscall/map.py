@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EBADF, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
@@ -13,11 +13,19 @@ from anybpf.syscall.errnos import ENOTSUPP
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
 from anybpf.syscall.map_btf import check_map_btf, spin_lock_offset
 from anybpf.syscall.names import object_name
-from anybpf.syscall.objects import BtfObject, Held, MapBtf, MapObject, ProgObject
-from anybpf.syscall.state import State
+from anybpf.syscall.objects import (
+    BtfObject,
+    Held,
+    MapBtf,
+    MapObject,
+    PerfEventObject,
+    ProgObject,
+)
+from anybpf.syscall.state import State, refuse_token
 
 if TYPE_CHECKING:
     from anybpf.maps import Map
+    from anybpf.maps.perf_event import PerfEvent
 
 _WITH_EXTRA = (uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_ARENA)
 _MAPS_OF_MAPS = (uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, uapi.BPF_MAP_TYPE_HASH_OF_MAPS)
@@ -108,8 +116,7 @@ def map_create(state: State, attr: Attr) -> int:
     if attr["map_ifindex"]:
         raise NotSupported("maps offloaded to a device")
     if attr["map_flags"] & uapi.BPF_F_TOKEN_FD:
-        state.files[attr["map_token_fd"]]
-        raise BpfError(EINVAL, "not a token")
+        refuse_token(state, attr["map_token_fd"])
     return state.files.install(_create(state, attr, flags), mode)
 
 
@@ -175,7 +182,7 @@ def map_lookup_elem(state: State, attr: Attr) -> int:
     return 0
 
 
-def _holdable(state: State, map: MapObject, fd: int) -> Held:
+def _holdable(state: State, map: MapObject, fd: int) -> Held | PerfEvent:
     """What a descriptor in a map's value means."""
     if map.map.holds == "prog":
         prog = state.object(fd, ProgObject)
@@ -183,7 +190,17 @@ def _holdable(state: State, map: MapObject, fd: int) -> Held:
     if map.map.holds == "map":
         inner = state.object(fd, MapObject)
         return Held(inner, inner.map)
+    if map.map.holds == "perf_event":
+        return _perf_event(state, fd)
     raise NotSupported(f"descriptors of a {map.map.holds} in maps")
+
+
+def _perf_event(state: State, fd: int) -> PerfEvent:
+    """The perf event behind a descriptor; EBADF for all else."""
+    object = state.files[fd].object
+    if not isinstance(object, PerfEventObject):
+        raise BpfError(EBADF, "not a perf event")
+    return object.event
 
 
 def update_value(state: State, map: MapObject, key: bytes, value: bytes, flags: int) -> None:

@@ -6,7 +6,9 @@ from errno import EINVAL
 
 from anybpf.errors import BpfError
 
-_ALLOWED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.")
+#: letters are those of Latin-1, as the kernel's isalnum() knows them
+_ALLOWED = frozenset(code for code in range(256) if code in b"_." or (
+    chr(code).isalnum() and not 0x80 <= code < 0xC0))
 _GPL_COMPATIBLE = frozenset((
     b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL",
     b"Dual MPL/GPL",
@@ -14,11 +16,11 @@ _GPL_COMPATIBLE = frozenset((
 
 
 def object_name(field: bytes) -> str:
-    """The name in a fixed-size field; EINVAL unless it ends in the field and is [A-Za-z0-9_.]*."""
+    """The name in a fixed-size field. EINVAL if it has no end or other than letters, digits, _ ."""
     name, nul, _ = field.partition(b"\0")
     if not nul or not _ALLOWED.issuperset(name):
         raise BpfError(EINVAL, f"bad object name {field!r}")
-    return name.decode("ascii")
+    return name.decode("latin-1")
 
 
 def is_gpl_compatible(licence: bytes) -> bool:

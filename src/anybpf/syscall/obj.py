@@ -7,19 +7,18 @@ from errno import EINVAL
 from typing import Any
 
 from anybpf import uapi
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, NotSupported
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.errnos import EBADFD
-from anybpf.syscall.fds import CAN_READ, CAN_WRITE
-from anybpf.syscall.ids import INT_MAX, Ids
+from anybpf.syscall.ids import INT_MAX, Ids, KernelObject
 from anybpf.syscall.info import btf_info, map_info, prog_info
+from anybpf.syscall.inode import PATH_MAX
 from anybpf.syscall.map import file_mode
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.objects import BtfObject, MapObject, ProgObject, StatsObject
-from anybpf.syscall.state import State
+from anybpf.syscall.state import State, refuse_token
 
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
-_PATH_MAX = 4096
 
 # -- ids
 
@@ -52,6 +51,12 @@ def link_get_next_id(state: State, attr: Attr) -> int:
     return _next_id(Ids(), attr)
 
 
+def _refuse_token(state: State, attr: Attr) -> None:
+    """Nobody can make a token here: a descriptor given as one is closed or something else."""
+    if attr["open_flags"] & uapi.BPF_F_TOKEN_FD:
+        refuse_token(state, attr["fd_by_id_token_fd"])
+
+
 def prog_get_fd_by_id(state: State, attr: Attr) -> int:
     """BPF_PROG_GET_FD_BY_ID."""
     return state.files.install(state.progs[attr["prog_id"]])
@@ -62,14 +67,16 @@ def map_get_fd_by_id(state: State, attr: Attr) -> int:
     flags = attr["open_flags"]
     if flags & ~(_ACCESS | uapi.BPF_F_TOKEN_FD):
         raise BpfError(EINVAL)
-    map = state.maps[attr["map_id"]]
-    return state.files.install(map, file_mode(flags))
+    mode = file_mode(flags)
+    _refuse_token(state, attr)
+    return state.files.install(state.maps[attr["map_id"]], mode)
 
 
 def btf_get_fd_by_id(state: State, attr: Attr) -> int:
     """BPF_BTF_GET_FD_BY_ID."""
     if attr["open_flags"] & ~uapi.BPF_F_TOKEN_FD:
         raise BpfError(EINVAL)
+    _refuse_token(state, attr)
     return state.files.install(state.btfs[attr["btf_id"]])
 
 
@@ -102,22 +109,37 @@ def obj_get_info_by_fd(state: State, attr: Attr) -> int:
 # -- pins
 
 
-def _path(state: State, attr: Attr, flags: int) -> str:
-    """The path that the caller names; paths below an open directory are not modelled."""
-    if attr["file_flags"] & ~flags:
+def _check_path(attr: Attr, flags: int) -> None:
+    """The flags that go with a path; paths below an open directory are not modelled."""
+    if attr["file_flags"] & ~(flags | uapi.BPF_F_PATH_FD):
         raise BpfError(EINVAL)
-    if attr["path_fd"]:
+    if attr["path_fd"] and not attr["file_flags"] & uapi.BPF_F_PATH_FD:
         raise BpfError(EINVAL, "path_fd without BPF_F_PATH_FD")
-    return read_string(state.memory, attr["pathname"], _PATH_MAX).decode("utf-8", "surrogateescape")
+    if attr["file_flags"] & uapi.BPF_F_PATH_FD:
+        raise NotSupported("pins relative to a directory (BPF_F_PATH_FD)", "6.5")
+
+
+def _pinnable(state: State, fd: int) -> KernelObject:
+    """The program or map behind a descriptor; EINVAL for all else."""
+    try:
+        object = state.files[fd].object
+    except BpfError:
+        raise BpfError(EINVAL, "not open") from None
+    if not isinstance(object, ProgObject | MapObject):
+        raise BpfError(EINVAL, "only programs and maps can be pinned")
+    return object
+
+
+def _path(state: State, attr: Attr) -> str:
+    """The path that the caller names; a too long one is cut, which is still too long."""
+    return read_string(state.memory, attr["pathname"], PATH_MAX).decode("utf-8", "surrogateescape")
 
 
 def obj_pin(state: State, attr: Attr) -> int:
     """BPF_OBJ_PIN."""
-    path = _path(state, attr, 0)
-    object = state.files[attr["bpf_fd"]].object
-    if isinstance(object, StatsObject | BtfObject):
-        raise BpfError(EINVAL, "only programs and maps can be pinned")
-    state.bpffs.pin(path, object)
+    _check_path(attr, 0)
+    object = _pinnable(state, attr["bpf_fd"])
+    state.bpffs.pin(_path(state, attr), object)
     return 0
 
 
@@ -125,12 +147,10 @@ def obj_get(state: State, attr: Attr) -> int:
     """BPF_OBJ_GET: a descriptor of a pinned object."""
     if attr["bpf_fd"]:
         raise BpfError(EINVAL)
-    path = _path(state, attr, _ACCESS)
+    _check_path(attr, _ACCESS)
+    path = _path(state, attr)
     mode = file_mode(attr["file_flags"])
-    object = state.bpffs.get(path)
-    if isinstance(object, ProgObject) and mode != CAN_READ | CAN_WRITE:
-        raise BpfError(EINVAL, "programs have no access modes")
-    return state.files.install(object, mode)
+    return state.files.install(state.bpffs.get(path), mode)
 
 
 # -- statistics

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.maps import Map
+    from anybpf.maps.perf_event import PerfEvent
     from anybpf.syscall.state import State
 
 class BtfObject(KernelObject):
@@ -165,6 +166,14 @@ class ProgObject(KernelObject):
             self.btf.object.put()
 
 
+class PerfEventObject(KernelObject):
+    """An open perf event that programs can send records to."""
+
+    def __init__(self, event: PerfEvent) -> None:
+        super().__init__()
+        self.event = event
+
+
 class StatsObject(KernelObject):
     """While one is open, runs are counted and timed."""
 
@@ -177,9 +186,10 @@ class StatsObject(KernelObject):
         self._state.enable_stats(-1)
 
 
-def tail_call_key(facts: ProgFacts) -> tuple[int, bool]:
+def tail_call_key(facts: ProgFacts) -> tuple[int, int, bool]:
     """What programs that call each other's tails must share."""
-    return facts.type, bool(facts.flags & uapi.BPF_F_XDP_HAS_FRAGS)
+    frags = bool(facts.flags & uapi.BPF_F_XDP_HAS_FRAGS)
+    return facts.type, facts.expected_attach_type, frags
 
 
 class Held:

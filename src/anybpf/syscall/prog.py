@@ -11,7 +11,13 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.core.prog import Prog
 from anybpf.errors import BpfError, NotSupported
-from anybpf.isa.check import BadInsn, check_insn, check_jumps_into_imm64, check_subprogs
+from anybpf.isa.check import (
+    BadInsn,
+    check_insn,
+    check_jumps_into_imm64,
+    check_subprogs,
+    subprog_starts,
+)
 from anybpf.isa.insn import Insn, decode, is_helper_call, slots
 from anybpf.net.context import context_table
 from anybpf.proto.helpers import BY_ID
@@ -23,7 +29,7 @@ from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
 from anybpf.syscall.objects import BtfObject, ProgBtf, ProgFacts, ProgObject, tail_call_key
 from anybpf.syscall.resolve import Resolver
-from anybpf.syscall.state import State
+from anybpf.syscall.state import State, refuse_token
 from anybpf.syscall.tags import SLOT, digest
 
 _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TEST_STATE_FREQ
@@ -90,8 +96,7 @@ def _check_attr(state: State, attr: Attr) -> int:
         raise BpfError(EINVAL, f"unknown program flags {flags:#x}")
     expected = attach_type.fixed(kind, attr["expected_attach_type"])
     if flags & uapi.BPF_F_TOKEN_FD:
-        state.files[attr["prog_token_fd"] & uapi.U32]
-        raise BpfError(EINVAL, "not a token")
+        refuse_token(state, attr["prog_token_fd"])
     if not 0 < attr["insn_cnt"] <= uapi.BPF_COMPLEXITY_LIMIT_INSNS:
         raise BpfError(E2BIG, "program of no or too many instructions")
     _check_target(state, attr)
@@ -154,11 +159,13 @@ def _check_sleepable(facts: ProgFacts) -> None:
         raise NotSupported(f"programs of type {attach_type.PROG_TYPES[facts.type]}")
 
 
-def check(state: State, attr: Attr, source: Source) -> Checked:
+def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:
     """The structural part of bpf_check, in its order. Raises Refused, BadInsn or BpfError."""
     resolver = Resolver(state, attr, digest(source.facts.insns))
     resolver.use_array(attr["fd_array_cnt"])
     btf = check_btf.read_funcs(state, attr)
+    for number, start in enumerate(subprog_starts(source.insns)):
+        log.write(f"func#{number} @{start}\n", uapi.BPF_LOG_LEVEL2)
     starts = check_subprogs(source.insns)
     if btf is not None:
         check_btf.check_funcs(btf, starts)
@@ -175,7 +182,7 @@ def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
     log = Log(attr["log_level"], attr["log_buf"], attr["log_size"])
     failure: BpfError | None = None
     try:
-        checked = check(state, attr, source)
+        checked = check(state, attr, source, log)
     except (Refused, BadInsn) as error:
         log.write(error.text if isinstance(error, Refused) else error.message + "\n")
         failure = error

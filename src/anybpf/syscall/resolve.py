@@ -19,7 +19,7 @@ _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
 #: maps with values whose address an instruction may hold
-_ADDRESSABLE = (uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY, uapi.BPF_MAP_TYPE_ARENA)
+_ADDRESSABLE = (uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_ARENA)
 #: offsets into values lie below this (BPF_MAX_VAR_OFF)
 _MAX_OFFSET = 1 << 29
 _FD_SIZE = 4

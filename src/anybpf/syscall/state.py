@@ -6,8 +6,9 @@ from errno import EINVAL
 from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from anybpf import uapi
+from anybpf.core.interpreter import DEFAULT_BUDGET
 from anybpf.errors import BpfError
-from anybpf.net.test_run import DEFAULT_BUDGET
 from anybpf.syscall.fds import FileTable
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.inode import BpfFs
@@ -28,6 +29,12 @@ class TraceLine(NamedTuple):
     text: str
     time_ns: int
     cpu: int
+
+
+def refuse_token(state: State, fd: int) -> None:
+    """Nobody can make a BPF token here: what a caller gives as one is closed or no token."""
+    state.files[fd & uapi.U32]
+    raise BpfError(EINVAL, "not a token")
 
 
 class State:

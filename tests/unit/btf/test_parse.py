@@ -31,6 +31,18 @@ def test_a_name_may_be_the_end_of_another_string():
     assert btf.find("xyz") == 0
 
 
+def test_many_lookups_give_what_one_gives():
+    data = bytearray(blobs.build(t.Int("xyz", 4), t.Typedef("z", 1), t.Typedef("z", 2)).data)
+    struct.pack_into("<I", data, 24, 3)
+    struct.pack_into("<I", data, 24 + 16, 4000)
+    fresh, busy = Btf(bytes(data)), Btf(bytes(data))
+    for i in range(100):
+        assert busy.find(f"none{i}") == 0
+    for name in ("z", "xyz", "yz", ""):
+        assert busy.find_all(name) == fresh.find_all(name)
+    assert fresh.find_all("z") == [1, 3]
+
+
 def test_split_btf_continues_its_base():
     base = blobs.build(t.Int("int", 4), t.Struct("s", 4))
     builder = BtfBuilder(base=base)

@@ -110,7 +110,7 @@ def test_objdump_prints_the_same(tmp_path):
     ]
     program = assemble(SOURCE)
     ours = [
-        llvm.text(x, (program + [Insn(0)])[i + 1], hexadecimal=True) for i, x in slots(program)
+        llvm.text(x, [*program, Insn(0)][i + 1], hexadecimal=True) for i, x in slots(program)
     ]
     assert ours == printed
     assert decode(encode(program)) == assemble(listing.partition(">:\n")[2])
