@@ -92,6 +92,24 @@ def compiled(source: str, where: Path, *options: str, target: str = "bpfel") -> 
     return Btf(data)
 
 
+@cache
+def bpftool_version() -> tuple[int, ...]:
+    """The version of the installed bpftool; the test is skipped where there is none."""
+    if not shutil.which("bpftool"):
+        pytest.skip("bpftool is not installed")
+    done = subprocess.run(["bpftool", "version"], capture_output=True, text=True, check=True)
+    return tuple(int(part) for part in done.stdout.split()[1].lstrip("v").split("."))
+
+
+def bpftool(*arguments: str) -> str:
+    """What bpftool prints. Its form changed with 7.5, so the test is skipped for later ones."""
+    version = bpftool_version()
+    if not (7, 0) <= version < (7, 5):
+        pytest.skip(f"compares with bpftool 7.0 to 7.4; installed is {version}")
+    done = subprocess.run(["bpftool", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def compiles(source: str, where: Path) -> None:
     """Does clang take this C source for BPF? Its complaint fails the test."""
     c = where / "source.c"
