@@ -1,4 +1,4 @@
-"""Instructions a second of the interpreter, checked and not, beside a Python loop that does the same.
+"""Instructions a second of the interpreter, checked and not, beside a Python loop.
 
     python bench/interpreter.py [MILLIONS]
 """
@@ -26,11 +26,11 @@ U64 = (1 << 64) - 1
 
 
 def best(action: Callable[[], object], times: int = 3) -> float:
-    """Seconds of the fastest of some runs."""
+    """CPU seconds of the fastest of some runs."""
     def once() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         action()
-        return time.perf_counter() - start
+        return time.process_time() - start
     return min(once() for _ in range(times))
 
 

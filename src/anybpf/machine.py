@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 _PERF_ATTR = struct.Struct("<IIQ")
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_BPF_OUTPUT = 10
+
+
+@cache
+def _helper_addresses() -> dict[int, int]:
+    """Where the helpers' code lies: the same for every Machine of the process."""
+    return helpers.addresses()
 
 
 class Task(NamedTuple):
@@ -59,7 +66,7 @@ class Machine:
     def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | None = None,
                  checked: bool = True, memory: UserMemory | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
-        for number, address in helpers.addresses().items():
+        for number, address in _helper_addresses().items():
             self.kernel.set_helper(number, address)
         self._state = State(self.kernel, memory or OwnMemory(), checked=checked, seed=seed)
         self._task = Task()

@@ -21,12 +21,12 @@ from anybpf.isa import build as b
 from anybpf.isa import opcodes as tab
 from anybpf.isa.asm import assemble
 from anybpf.isa.insn import Insn, encode, slots
+from objects.elfbuild import ElfBuilder
 from unit.isa import host
-from unit.isa.host import linux
-
-__all__ = ["linux"]
 
 CASES = sorted(Path(__file__).parent.glob("*.data"))
+#: relocation of a call
+R_BPF_64_32 = 10
 ERRORS = [path for path in CASES if path.stem.startswith("error")]
 RESULTS = [path for path in CASES if path not in ERRORS]
 ENGINES = ["semantics", "interpreter", "unchecked"]
@@ -177,3 +177,31 @@ def test_hex_in_any_spacing():
     assert conformance.parse_hex(" 0a0B  0c\n") == b"\x0a\x0b\x0c"
     with pytest.raises(LoadError):
         conformance.parse_hex("0a0")
+
+
+def object_of(section: str, insns: list[Insn], *more: tuple[str, int, int]) -> ElfBuilder:
+    """An object with one section of code and functions (name, first slot, slots) in it."""
+    elf = ElfBuilder()
+    code = elf.code(section, insns)
+    for name, start, count in more:
+        elf.function(name, code, 8 * start, 8 * count)
+    return elf
+
+
+@pytest.mark.parametrize("section", [".text", "xdp", "a_name_of_its_own"])
+def test_an_object_file_in_hex(section):
+    program = object_of(section, assemble("r0 = 7; exit"), ("main", 0, 2)).to_bytes()
+    assert conformance.execute(program.hex(), elf=True) == 7
+
+
+def test_functions_of_an_object_are_linked():
+    program = object_of("xdp", assemble("call pc-1; r0 += 1; exit"), ("main", 0, 3))
+    text = program.code(".text", assemble("r0 = 7; exit"))
+    called = program.function("f", text, 0, 16)
+    program.relocate(1, (0, called, R_BPF_64_32))
+    assert conformance.execute(program.to_bytes().hex(), elf=True) == 8
+
+
+def test_an_object_without_programs():
+    with pytest.raises(LoadError, match="no program"):
+        conformance.execute(object_of(".text", []).to_bytes().hex(), elf=True)

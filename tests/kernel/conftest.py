@@ -18,7 +18,7 @@ def refused() -> str | None:
 
 
 @pytest.fixture
-def linux(refused: str | None) -> Iterator[Calls]:
+def host_calls(refused: str | None) -> Iterator[Calls]:
     """A caller of the running kernel."""
     if refused:
         pytest.skip(refused)
@@ -28,7 +28,7 @@ def linux(refused: str | None) -> Iterator[Calls]:
 
 
 @pytest.fixture
-def machine() -> Iterator[Calls]:
+def machine_calls() -> Iterator[Calls]:
     """A caller of a fresh Machine."""
     with Machine() as made:
         calls = Calls(made)

@@ -68,7 +68,7 @@ def _tails() -> None:
                 return k.raw(cmd, attr)
             case(f"tail of command {cmd}, byte {at}", run)
         if LAST_FIELD[cmd] != "next_id":    # there, the answer is what the host has loaded
-            case(f"no byte of command {cmd}", lambda k, cmd=cmd: k.raw(cmd, b""))
+            case(f"no byte of command {cmd}", lambda k, cmd=cmd: k.open(cmd, 0))
 
 
 def _sizes() -> None:
@@ -115,12 +115,9 @@ def _create_types() -> None:
             fields = {**base, **change}
             case(f"create type {kind} {name}",
                  lambda k, f=fields: k.open(u.BPF_MAP_CREATE, **f))
-        for bit in range(32):
-            if 1 << bit == u.BPF_F_NUMA_NODE:
-                continue
-            fields = {**base, "map_flags": 1 << bit}
-            case(f"create type {kind} flag {1 << bit:#x}",
-                 lambda k, f=fields: k.open(u.BPF_MAP_CREATE, **f))
+        flags = [1 << bit for bit in range(32) if 1 << bit != u.BPF_F_NUMA_NODE]
+        case(f"create type {kind} with each flag", lambda k, fields=base, flags=flags: [
+            k.open(u.BPF_MAP_CREATE, **fields, map_flags=flag) for flag in flags])
 
 
 _create_types()
@@ -378,9 +375,9 @@ _ELSEWHERE = (u.BPF_PROG_TYPE_LIRC_MODE2, u.BPF_PROG_TYPE_TRACING, u.BPF_PROG_TY
 for number in [*range(35), u.U32]:
     if number in _ELSEWHERE:
         continue
-    for expected in (*range(60), u.U32):
-        _load(f"type {number} expecting {expected}",
-              {"prog_type": number, "expected_attach_type": expected})
+    case(f"load type {number} expecting each attach type", lambda k, n=number: [
+        k.open(u.BPF_PROG_LOAD, **k.prog_fields(prog_type=n, expected_attach_type=expected))
+        for expected in (*range(60), u.U32)])
     _load(f"type {number} with btf id", {"prog_type": number, "attach_btf_id": 1})
     _load(f"type {number} sleepable", {"prog_type": number, "prog_flags": 16})
     _load(f"type {number} on device", {"prog_type": number, "prog_ifindex": 1})

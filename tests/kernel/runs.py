@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from anybpf import uapi
+from anybpf.btf import types
+from anybpf.btf.encode import BtfBuilder
 from anybpf.errors import BpfError
-from anybpf.isa.asm import Pseudo, assemble
+from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import encode
 from anybpf.libbpf import bpf
 
@@ -57,6 +59,8 @@ class Case:
     maps: Mapping[str, MapSpec] = field(default_factory=dict)
     read: tuple[tuple[str, bytes], ...] = ()
     """(map, key) of the values to look up afterwards."""
+    callbacks: tuple[str, ...] = ()
+    """Labels where callbacks begin: the kernel wants BTF for them."""
 
 
 class Outcome(NamedTuple):
@@ -98,11 +102,33 @@ def symbols_for(fds: Mapping[str, int]) -> dict[str, Any]:
     return found
 
 
+def function_btf(backend: Any, names: tuple[str, ...]) -> tuple[int, list[int]]:
+    """BTF of static functions `int name(void *ctx)`: its descriptor, the functions' ids."""
+    builder = BtfBuilder()
+    number = builder.add(types.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
+    pointer = builder.add(types.Ptr(0))
+    proto = builder.add(types.FuncProto(number, (types.Param("ctx", pointer),)))
+    ids = [builder.add(types.Func(name, proto, uapi.BTF_FUNC_STATIC)) for name in names]
+    return bpf.btf_load(backend, builder.to_bytes()), ids
+
+
 def load(backend: Any, case: Case, fds: Mapping[str, int]) -> int:
     """Load the case's program; the descriptor."""
-    code = encode(assemble(case.text, symbols_for(fds)))
-    attr = bpf.ProgAttr(prog_type=case.prog_type, insns=code, license="GPL",
+    code = parse(case.text, symbols_for(fds))
+    attr = bpf.ProgAttr(prog_type=case.prog_type, insns=encode(code.insns), license="GPL",
                         prog_flags=case.prog_flags, expected_attach_type=case.attach_type)
+    if not case.callbacks:
+        return load_attr(backend, attr)
+    btf_fd, ids = function_btf(backend, ("main", *case.callbacks))
+    starts = [0, *(code.labels[name] for name in case.callbacks)]
+    info = b"".join(struct.pack("<II", *pair) for pair in zip(starts, ids, strict=True))
+    try:
+        return load_attr(backend, attr._replace(btf_fd=btf_fd, func_info=info))
+    finally:
+        backend.close(btf_fd)
+
+
+def load_attr(backend: Any, attr: bpf.ProgAttr) -> int:
     try:
         return bpf.prog_load(backend, attr, log_level=1).fd
     except BpfError as err:

@@ -6,10 +6,22 @@ import pytest
 
 from anybpf.proto import access, helpers, progs
 from anybpf.proto.access import CAP_BPF
-from kernel.verdicts import EXIT, Case, call, each_case, load, mov, need_type, refusal, with_caps
+from kernel.verdicts import (
+    EXIT,
+    TARGETED,
+    Case,
+    call,
+    cases,
+    load,
+    mov,
+    need_type,
+    refusal,
+    with_caps,
+)
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
 
+each_case = pytest.mark.parametrize("case", [*cases(), *TARGETED], ids=str)
 CLEAR = b"".join(mov(r, 0) for r in range(2, 6))
 CAP_NUMBERS = {"net_admin": 12, "bpf": 39}
 
@@ -46,6 +58,8 @@ def test_the_same_helpers_are_allowed(case: Case) -> None:
 @each_case
 def test_the_same_helpers_need_a_gpl_licence(case: Case) -> None:
     need_type(case)
+    if case.prog.gpl:
+        pytest.skip("such programs must be under the GPL altogether")
     free = {number for number, ok in allowed(case, "Proprietary").items() if ok}
     ours = {h.id for h in helpers.HELPERS
             if not helpers.proto_for(h.id, case.prog.type, case.attach).gpl}

@@ -203,7 +203,7 @@ def skb_cases() -> Iterator[tuple[str, Case]]:
             yield f"legacy load {size} {offset}", dataclasses.replace(
                 base, prog_type=SOCKET, text=f"r6 = r1; r0 = *({size} *)skb[{offset}]; exit")
             yield f"legacy load {size} {offset} of tc", dataclasses.replace(
-                base, text=f"r6 = r1; r7 = 2; r0 = *({size} *)skb[r7 + {offset}]; exit")
+                base, text=f"r6 = r1; r7 = {offset}; r0 = *({size} *)skb[r7]; exit")
 
 
 def then_field(helper: str, *args: int, field: int = 16) -> str:
@@ -391,13 +391,17 @@ def other_cases() -> Iterator[tuple[str, Case]]:
                        (b"%f", (1,)), (b"no end", None), (b"%-5d|%z", (1,)), (b"%ss", (0,)),
                        (b"%.3d", (1,)), (b"%pI5", (0,)), (b"%hd", (1,)), (b"%llld", (1,))):
         yield f"trace_printk {text!r}", dataclasses.replace(base, text=printk(text, args))
-    for name in ("probe_read_kernel", "probe_read_kernel_str", "probe_read"):
-        for address in ("0", "4096 ll", "r10 + 0", "in_value ll"):
-            yield f"{name} of {address}", dataclasses.replace(
-                base, text=probe(name, address), maps={"in": constant(b"abc\0defghijklmnop")})
+    for name in ("probe_read_kernel", "probe_read_kernel_str", "probe_read", "probe_read_str",
+                 "probe_read_user", "probe_read_user_str"):
+        for address in ("0", "4096 ll", "0x7fffffffefff ll", "0x8000000000000000 ll",
+                        "0xffff800000000000 ll", "r10 + 0", "in_value ll"):
+            yield f"{name} of {address}", Case(
+                uapi.BPF_PROG_TYPE_RAW_TRACEPOINT, probe(name, address), data=None,
+                data_out=False, data_size_out=0,
+                maps={"in": constant(b"abc\0defghijklmnop")})
     for count, flags in ((0, 0), (1, 0), (10, 0), (10, 1), (8388608, 0), (8388609, 0), (-1, 0)):
         yield f"loop {count} {flags}", dataclasses.replace(
-            base, text=LOOP.format(count=count, flags=flags))
+            base, callbacks=("step",), text=LOOP.format(count=count, flags=flags))
     for size in (1, 8, 15, 16, 24):
         yield f"get_current_comm room {size}", dataclasses.replace(
             base, prog_type=SYSCALL, data=None, data_out=False, data_size_out=0,
@@ -429,11 +433,13 @@ def other_cases() -> Iterator[tuple[str, Case]]:
             base, text=DYNPTR.format(size=size, flags=flags, offset=offset, length=length),
             maps={"mem": MapSpec(ARRAY, 4, 16, 1, {ZERO_KEY: b"0123456789abcdef"})},
             read=(("mem", ZERO_KEY),))
-    counts = {"m": MapSpec(HASH, 4, 8, 8, {struct.pack("<I", i): struct.pack("<Q", i * 3)
-                                           for i in range(5)})}
-    for flags, stop in ((0, 99), (1, 99), (0, 1)):
-        yield f"for_each_map_elem {flags} {stop}", dataclasses.replace(
-            base, text=FOR_EACH.format(flags=flags, stop=stop), maps=counts)
+    for kind in (HASH, ARRAY, uapi.BPF_MAP_TYPE_LRU_HASH):
+        counts = {"sum": scratch(8), "m": MapSpec(kind, 4, 8, 8, {
+            struct.pack("<I", i): struct.pack("<Q", i * 3) for i in range(5)})}
+        for flags, stop in ((0, 0), (1, 0), (0, 1)):
+            yield f"for_each_map_elem {kind} {flags} {stop}", dataclasses.replace(
+                base, callbacks=("visit",), maps=counts, read=() if stop else (("sum", ZERO_KEY),),
+                text=FOR_EACH.format(flags=flags, stop=stop))
 
 
 def printk(text: bytes, args: tuple[int, ...] | None) -> str:
@@ -531,19 +537,13 @@ r6 += 1
 none: r0 = r6; exit
 """
 FOR_EACH = """
-r1 = 0; *(u64 *)(r10 - 8) = r1
-r1 = m ll; r2 = visit ll; r3 = r10; r3 += -8; r4 = {flags}
+r1 = m ll; r2 = visit ll; r3 = 0; r4 = {flags}
 call 164
-r6 = *(u64 *)(r10 - 8); r6 >>= 8; r6 <<= 8; r0 += r6
 exit
-visit: r1 = *(u64 *)(r4 + 0); r5 = r1; r5 &= 255; r5 += 1
-r1 >>= 8; r3 = *(u64 *)(r3 + 0); r1 += r3; r1 <<= 8; r1 += r5
-*(u64 *)(r4 + 0) = r1
-r0 = 0
-if r5 != {stop} goto more
-r1 = 0; *(u64 *)(r4 + 0) = r1
-r0 = 1
-more: exit
+visit: r1 = *(u64 *)(r3 + 0); r2 = sum_value ll
+lock *(u64 *)(r2 + 0) += r1
+r0 = {stop}
+exit
 """
 
 CASES = dict([*xdp_cases(), *skb_cases(), *checksum_cases(), *text_cases(), *other_cases()])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from anybpf import uapi
-from anybpf.btf.parse import Btf
 from anybpf.proto import kfuncs
 from anybpf.proto.kfuncs import KF_SLEEPABLE
-from kernel.verdicts import EXIT, Case, call, each_case, load, need_type, refusal
+from kernel.verdicts import EXIT, TARGETED, Case, call, cases, kernel_btf, load, need_type, refusal
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
 
@@ -18,12 +15,13 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=ref
 @pytest.fixture(scope="module")
 def ids() -> dict[str, int]:
     """BTF id of each kfunc that the running kernel has, too."""
-    btf = Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
-    found = {k.name: btf.find(k.name, uapi.BTF_KIND_FUNC) for k in kfuncs.KFUNCS}
+    found = {k.name: kernel_btf().find(k.name, uapi.BTF_KIND_FUNC) for k in kfuncs.KFUNCS}
     return {name: number for name, number in found.items() if number}
 
 
-@each_case
+# a struct_ops program's kfuncs also depend on its struct
+@pytest.mark.parametrize(
+    "case", [*cases(), *(c for c in TARGETED if c.prog.name == "tracing")], ids=str)
 def test_the_same_kfuncs_are_allowed(case: Case, ids: dict[str, int]) -> None:
     need_type(case)
     assert ids

@@ -11,6 +11,6 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_same_answer(name: str, machine: Calls, linux: Calls) -> None:
+def test_same_answer(name: str, machine_calls: Calls, host_calls: Calls) -> None:
     run = CASES[name]
-    assert run(machine) == run(linux)
+    assert run(machine_calls) == run(host_calls)

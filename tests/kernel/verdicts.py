@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from anybpf import uapi
+from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.linux import Linux
 from anybpf.proto import progs
@@ -62,9 +63,11 @@ class Case(NamedTuple):
 
     prog: progs.Prog
     attach: int
+    target: str = ""
+    """What the program is for, where BTF tells its context: a type of the kernel's."""
 
     def __str__(self) -> str:
-        return f"{self.prog.name}-{self.attach}"
+        return f"{self.prog.name}-{self.target or self.attach}"
 
 
 def slot(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
@@ -125,7 +128,7 @@ def open_program(case: Case, insns: bytes, license_text: str = "GPL", level: int
         (case.prog.type, 4), (len(insns) // 8, 4), (ctypes.addressof(code), 8),
         (ctypes.addressof(text), 8), (level, 4), (LOG_SIZE if level else 0, 4),
         (ctypes.addressof(LOG) if level else 0, 8), (0, 4), (flags, 4), (0, 16), (0, 4),
-        (case.attach, 4)))
+        (case.attach, 4), (0, 36), (target_id(case.target), 4)))
 
 
 def load(case: Case, insns: bytes, *, license_text: str = "GPL", level: int = 1) -> Verdict:
@@ -143,6 +146,28 @@ def create_map(map_type: int, key: int, value: int, entries: int, flags: int = 0
     return bpf(uapi.BPF_MAP_CREATE, packed(
         (map_type, 4), (key, 4), (value, 4), (entries, 4), (flags, 4), (inner, 4), (0, 4), (0, 16),
         (0, 4), (btf, 4), (type_id, 4), (type_id, 4), (0, 4), (extra, 8)))
+
+
+@cache
+def kernel_btf() -> Btf:
+    """The running kernel's types."""
+    return Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
+
+
+@cache
+def target_id(name: str) -> int:
+    """The BTF id of a function, struct or typedef of the kernel; 0 for no name."""
+    kinds = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_TYPEDEF)
+    return next(filter(None, (kernel_btf().find(name, k) for k in kinds)), 0) if name else 0
+
+
+#: programs for a target, which load where the kernel has it
+TARGETED = [
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_ITER, "bpf_iter_task"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_RAW_TP, "btf_trace_sched_switch"),
+    # the attach type is the index of a member: ssthresh
+    Case(progs.BY_NAME["struct_ops"], 0, "tcp_congestion_ops"),
+]
 
 
 @cache
@@ -166,9 +191,11 @@ def each_case(function: object) -> object:
 
 
 def need_type(case: Case) -> None:
-    """Skip where the running kernel has no such program type."""
-    if not loadable(case.prog.type):
-        pytest.skip(f"this kernel loads no {case.prog.name} programs")
+    """Skip where the running kernel has no such program type, or not this target."""
+    loads = load(case, mov(0, 0) + slot(0x95)).errno == 0 if case.target \
+        else loadable(case.prog.type)
+    if not loads:
+        pytest.skip(f"this kernel loads no {case} programs")
 
 
 def refusal() -> str:

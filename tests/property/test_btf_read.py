@@ -10,7 +10,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anybpf.btf import dump, encode, ext, raw
+from anybpf.btf import dedup, dump, encode, ext, raw
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from property.test_btf_check import GOOD, mutated, random_types
@@ -81,3 +81,21 @@ def test_noise_is_no_ext_table(noise):
     head = struct.pack("<HBBI6I", 0xEB9F, 1, 0, 32, 0, len(noise), 0, 0, 0, 0)
     with contextlib.suppress(LoadError):
         assert ext.BtfExt.parse(head + noise).to_bytes() == head + noise
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_merging_twice_changes_nothing_more(rnd):
+    btf = blobs.build(*random_types(rnd))
+    with contextlib.suppress(LoadError):
+        once = dedup.dedup(btf)
+        assert len(once.ids) == len(btf)
+        assert max(once.ids) == len(once.btf) - 1
+        assert len(dedup.dedup(once.btf).btf) <= len(once.btf)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_merging_broken_blobs_is_refused_or_done(rnd):
+    with contextlib.suppress(LoadError):
+        dedup.dedup(Btf(mutated(rnd, GOOD)))

@@ -13,6 +13,7 @@ from enum import Enum
 
 from anybpf.btf import types as t
 from anybpf.btf.decl import Declarator
+from anybpf.btf.graph import references
 from anybpf.btf.layout import Layout
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError
@@ -254,16 +255,3 @@ class CDump:
         else:
             self._put(self.decl.composite(type_id, made, 0))
             self._emit[type_id] = State.DONE
-
-
-def references(made: t.Type) -> list[int]:
-    """The ids that a type refers to, in the order of C's declaration."""
-    if isinstance(made, t.Composite):
-        return [m.type for m in made.members]
-    if isinstance(made, t.FuncProto):
-        return [made.type, *(p.type for p in made.params)]
-    if isinstance(made, t.Datasec):
-        return [v.type for v in made.vars]
-    if isinstance(made, t.Array | t.Ref | t.Typedef | t.TypeTag | t.Func | t.Var | t.DeclTag):
-        return [made.type]
-    return []

@@ -114,10 +114,11 @@ def record(made: t.Type, intern: Intern) -> Words:
     """The 32-bit words of a type's record; `intern` gives the offset of a string."""
     if type(made) not in BODIES:
         raise ValueError(f"{made.kind_name} has no record")
+    name_off = intern(made.name)
     vlen, flag, size, rest = BODIES[type(made)](made, intern)
     if vlen > 0xFFFF:
         raise ValueError(f"{made.kind_name} '{made.name}' has {vlen} elements, more than 65535")
-    words = [intern(made.name), int(flag) << 31 | made.kind << 24 | vlen, size, *rest]
+    words = [name_off, int(flag) << 31 | made.kind << 24 | vlen, size, *rest]
     if any(not 0 <= w <= uapi.U32 for w in words):
         raise ValueError(f"a field of {made.kind_name} '{made.name}' is out of range")
     return words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,9 @@ from anybpf.errors import LoadError
 from anybpf.isa import cbpf, cbpf_asm, llvm
 from anybpf.isa import disasm as kernel
 from anybpf.isa.insn import ByteOrder, Insn, decode, slots
+
+if TYPE_CHECKING:
+    from anybpf.libbpf.spec import Linked
 
 ELF_MAGIC = b"\x7fELF"
 _HEX_TEXT = re.compile(rb"(?:0[xX])?[0-9a-fA-F]{2}(?:[\s,]*(?:0[xX])?[0-9a-fA-F]{2})*[\s,]*")
@@ -27,12 +30,13 @@ def _objdump(insns: Sequence[Insn]) -> Iterator[str]:
         yield f"{index:8}:\t{llvm.text(insn, hi, hexadecimal=True) or '<unknown>'}"
 
 
-FORMATS: dict[str, Printer] = {
+#: formats with one line for each instruction
+LISTINGS: dict[str, Printer] = {
     "kernel": kernel.disasm,
     "xlated": kernel.xlated,
     "llvm": _objdump,
-    "source": llvm.source,
 }
+FORMATS: dict[str, Printer] = {**LISTINGS, "source": llvm.source}
 
 
 def program_bytes(data: bytes) -> bytes:
@@ -44,7 +48,7 @@ def program_bytes(data: bytes) -> bytes:
     return bytes.fromhex(digits.decode())
 
 
-def _object_lines(data: bytes, name: str | None, printer: Printer) -> Iterator[str]:
+def _object_lines(data: bytes, name: str | None, fmt: str) -> Iterator[str]:
     """Every program of an object file (or the one of that name) under a heading."""
     from anybpf.libbpf.read import read_object
 
@@ -53,8 +57,21 @@ def _object_lines(data: bytes, name: str | None, printer: Printer) -> Iterator[s
         raise LoadError(f"no program '{name}': there are {', '.join(programs) or 'none'}")
     for program in programs.values() if name is None else [programs[name]]:
         yield f"{program.name} ({program.section}):"
-        yield from printer(program.instructions)
+        yield from _program_lines(program.linked, fmt)
         yield ""
+
+
+def _program_lines(linked: Linked, fmt: str) -> Iterator[str]:
+    """The program; a listing also names the functions, and what the loader will fill in."""
+    lines = FORMATS[fmt](linked.instructions)
+    if fmt not in LISTINGS:
+        yield from lines
+        return
+    waiting = {ref.insn: f"{ref.kind} {ref.target}" for ref in linked.references}
+    for (index, _), line in zip(slots(linked.instructions), lines, strict=True):
+        if index and index in linked.functions:
+            yield f"{linked.functions[index]}:"
+        yield f"{line:<40} ; {waiting[index]}" if index in waiting else line
 
 
 def _classic(data: bytes, byteorder: ByteOrder) -> Iterator[str]:
@@ -80,7 +97,7 @@ def disasm(file: IO[bytes], name: str | None, fmt: str, big_endian: bool, classi
     if classic:
         lines = _classic(data, byteorder)
     elif data.startswith(ELF_MAGIC):
-        lines = _object_lines(data, name, FORMATS[fmt])
+        lines = _object_lines(data, name, fmt)
     else:
         lines = FORMATS[fmt](decode(program_bytes(data), byteorder))
     for line in lines:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anybpf.core.memory import describe
 from anybpf.core.run_ctx import FAULTS, RunCtx
 from anybpf.errors import Fault, NotSupported
+from anybpf.proto import helpers
 
 
 def helper_name(helper: int) -> str:
     """`bpf_map_lookup_elem#1`, or the number alone where there is no row."""
-    from anybpf.proto import helpers
-
     row = helpers.BY_ID.get(helper)
     return f"bpf_{row.name}#{helper}" if row is not None else f"#{helper}"
 
@@ -33,7 +34,7 @@ def _plain(text: str) -> tuple[str, str]:
     return text, ""
 
 
-_MESSAGES = {
+_MESSAGES: dict[str, Callable[[RunCtx], tuple[str, str]]] = {
     "READ": lambda run: _access(run, "read"),
     "WRITE": lambda run: _access(run, "write"),
     "CONTEXT": lambda run: _access(run, "context access"),

@@ -81,6 +81,11 @@ ctypedef fused Mode:
     checked_mode
     unchecked_mode
 
+# The exit that a packet load outside of the packet goes to.
+cdef bpf_op LEAVE
+memset(&LEAVE, 0, sizeof(bpf_op))
+LEAVE.op = OP_EXIT
+
 # What a caller wants back when its callee exits.
 cdef struct frame:
     uint64_t r6
@@ -145,7 +150,7 @@ cdef inline uint32_t atomic_trouble(Mode mode, run_ctx *run, uint64_t addr, uint
 
 
 cdef bint load_packet(run_ctx *run, int64_t offset, uint32_t size, uint64_t *value) noexcept nogil:
-    """LD_ABS and LD_IND: big-endian bytes of the packet; False ends the program with 0."""
+    """LD_ABS and LD_IND: big-endian bytes of the packet; False leaves the function with 0."""
     cdef uint32_t i
     if run.load_packet != NULL:
         return run.load_packet(run, offset, size, value) == 0
@@ -570,10 +575,7 @@ cdef inline uint64_t execute(Mode mode, run_ctx *run, bpf_prog *entry, uint64_t 
             size = 1 << (kind - OP_PACKET1)
             if not load_packet(run, <int32_t> b, size, &regs[0]):
                 regs[0] = 0
-                run.depth = bottom
-                run.prog = caller
-                run.budget = left
-                return 0
+                pc = &LEAVE
         elif kind >= OP_ATOMIC_ADD4 and kind <= OP_STORE_REL8:
             addr = (b if OP_LOAD_ACQ1 <= kind <= OP_LOAD_ACQ8 else a) + <uint64_t> <int64_t> op.off
             fault = atomic(mode, run, op, addr, regs, &size)
@@ -731,6 +733,8 @@ cdef void ordered(const bpf_op *op, uint64_t p, uint64_t *regs) noexcept nogil:
 cdef int prepare(RunCtx run, Prog prog, bint checked, uint64_t budget) except -1:
     """Bind `run` to `prog`: memory, context rows, mode. Pair with finish()."""
     cdef Kernel kernel = run.kernel
+    if run.c.callback != NULL:
+        raise ValueError("this RunCtx is in use by another run")
     run.table = kernel.snapshot()
     run.prog = prog
     run.c.table = &kernel.snapshot().c
@@ -778,16 +782,25 @@ cdef uint64_t run_prog(run_ctx *run, uint64_t ctx, uint64_t r2) noexcept nogil:
 
 cdef int finish(RunCtx run) except -1:
     cdef Kernel kernel = run.kernel
+    error = None
     rcu_read_unlock()
     kernel.end_run()
-    run.c.callback = NULL
-    if run.c.fault == FAULT_NONE:
-        return 0
-    error = run.exception
+    if run.c.fault != FAULT_NONE:
+        error = run.exception if run.exception is not None else to_fault(run)
+    forget(run)
     if error is not None:
-        run.exception = None
         raise error
-    raise to_fault(run)
+    return 0
+
+
+cdef void forget(RunCtx run):
+    """Let go of what the run was bound to."""
+    run.c.callback = NULL
+    run.c.table = NULL
+    run.c.prog = run.c.fault_prog = NULL
+    run.c.context = NULL
+    run.exception = None
+    run.table = run.prog = None
 
 
 def run(Prog prog, RunCtx run, uint64_t ctx_address, *, bint checked=True,

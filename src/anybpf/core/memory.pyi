@@ -1,3 +1,4 @@
+import builtins
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ class Region(NamedTuple):
     kind: int = 0
     object: int = 0
     name: str = ""
-    owner: object = None
+    owner: builtins.object = None
 
 class RegionTable:
     rows: list[Region]

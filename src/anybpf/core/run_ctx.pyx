@@ -149,7 +149,7 @@ cdef class RunCtx:
 
     @property
     def fault_program(self):
-        """Name of the program that `fault_facts` speaks of."""
+        """Name of the program that `fault_facts` speaks of, until the fault is raised."""
         return self.c.fault_prog.name.decode() if self.c.fault_prog != NULL else ""
 
     def push_region(self, uint64_t base, uint64_t size, *, flags=REGION_READ | REGION_WRITE,

@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from anybpf.core.run_ctx cimport buffer_append, run_ctx
 from anybpf.helpers.abi cimport EINVAL, ENOSPC, fail, strnlen
-from anybpf.helpers.probe cimport copy_memory, copy_string
+from anybpf.helpers.probe cimport copy_memory, copy_string, copy_user_string
 
 cdef enum:
     ARG_SPACE = 512                 # MAX_BPRINTF_BIN_ARGS
@@ -148,12 +148,15 @@ cdef uint32_t pointer_hash(uint64_t value) noexcept nogil:
 
 
 cdef void put_pointer(sink *to, conversion *conv, uint64_t value) noexcept nogil:
-    """16 hexadecimal digits; anything but %px shows a hash, save for NULL and error numbers."""
-    cdef char digits[24]
+    """16 hexadecimal digits unless a width is given.
+
+    Anything but %px shows a hash, save for NULL and error numbers.
+    """
     cdef bint plain = conv.detail == 120 or value == 0 or value >= <uint64_t> -4095
-    memset(digits, 48, 24)
-    digits_of(value if plain else pointer_hash(value), 16, 97, digits + 24)
-    put_padded(to, conv, digits + 8, 16)
+    if conv.width == 0:
+        conv.width = 16
+        conv.zero = True
+    put_number(to, conv, value if plain else pointer_hash(value), 0, 16, 97)
 
 
 cdef void put_symbol(sink *to, conversion *conv, uint64_t value) noexcept nogil:
@@ -226,7 +229,10 @@ cdef int64_t put_string(formatter *f, conversion *conv, uint64_t at) noexcept no
     cdef int64_t n
     if f.room < 1:
         return -ENOSPC
-    n = copy_string(f.run, text, f.room, at)
+    if conv.detail == 117:
+        n = copy_user_string(f.run, text, f.room, at)
+    else:
+        n = copy_string(f.run, text, f.room, at)
     if n < 0:
         text[0] = 0
         n = 1

@@ -488,12 +488,12 @@ cdef uint64_t set_hash(uint64_t ctx, uint64_t hash, uint64_t r3, uint64_t r4, ui
 
 cdef uint64_t skb_set_tstamp(uint64_t ctx, uint64_t tstamp, uint64_t type, uint64_t r4,
                              uint64_t r5, run_ctx *run) noexcept nogil:
-    """A delivery time of CLOCK_MONOTONIC or CLOCK_TAI, or (0, CLOCK_REALTIME) to clear it."""
+    """A delivery time; only CLOCK_REALTIME takes 0, which clears it."""
     cdef sk_buff *skb = <sk_buff *> ctx
     cdef uint32_t clock = <uint32_t> type
     if skb.protocol != swab16(ETH_P_IP) and skb.protocol != swab16(ETH_P_IPV6):
         return fail(EOPNOTSUPP)
-    if clock > CLOCK_TAI or (clock == CLOCK_REALTIME) != (tstamp == 0):
+    if clock > CLOCK_TAI or (clock != CLOCK_REALTIME and tstamp == 0):
         return fail(EINVAL)
     skb.tstamp = tstamp
     skb.tstamp_type = clock

@@ -86,6 +86,8 @@ class _Statement(NamedTuple):
     text: str
     #: the opcode that a kernel text has in parentheses, or None
     opcode: int | None
+    #: the second byte where a listing shows bytes: llvm-objdump writes all calls alike
+    registers: int = 0
 
 
 # -- statements
@@ -99,9 +101,11 @@ _BYTES = re.compile(r"(?:[0-9a-f]{2} ){7,15}[0-9a-f]{2}\s+|[0-9a-f]{16}(?:[0-9a-
 _LABEL = re.compile(r"(?:[0-9a-f]{16}\s+<([^<>]+)>|([A-Za-z_.$][\w.$]*|\d+)):\s*")
 #: directives of the compiler's output that say nothing about instructions
 _DIRECTIVE = re.compile(
-    r"\.(?:text|globl|global|local|weak|hidden|type|size|p2align|align|balign|file|loc|ident|section"
-    r"|addrsig|addrsig_sym|cfi_\w+|att_syntax|set)\b.*"
+    r"\.(?:globl|global|local|weak|hidden|type|size|p2align|align|balign|file|loc|ident"
+    r"|addrsig|addrsig_sym|cfi_\w+|att_syntax|set|comm)\b.*"
 )
+#: directives that begin a section, with its flags; without an `x` among them it holds data
+_SECTION = re.compile(r"\.(text|data|bss|rodata)\b.*|\.section\s+([^,\s]+)(?:\s*,\s*\"(\w*)\".*)?")
 
 
 def _statements(text: str) -> Iterator[_Statement]:
@@ -113,26 +117,26 @@ def _statements(text: str) -> Iterator[_Statement]:
 
 
 def _line_statements(number: int, line: str) -> Iterator[_Statement]:
-    listed = _INDEX.match(line)
-    if listed and (rest := _listed(line[listed.end() :])) is not None:
-        yield _Statement(number, *rest)
-        return
-    opcode = _OPCODE.match(line)
-    if opcode:
-        yield _Statement(number, _before_state(line[opcode.end() :]), int(opcode[1], 16))
+    index = _INDEX.match(line)
+    listed = _listed(number, line[index.end() :] if index else line, index is not None)
+    if listed:
+        yield listed
         return
     for part in line.split(";"):
         if part.strip():
             yield _Statement(number, part.strip(), None)
 
 
-def _listed(rest: str) -> tuple[str, int | None] | None:
-    """Text and opcode of a line that a disassembler wrote, after its index; None: it did not."""
-    code = _OPCODE.match(rest)
-    if code:
-        return _before_state(rest[code.end() :]), int(code[1], 16)
-    data = _BYTES.match(rest)
-    return (rest[data.end() :].strip(), None) if data else None
+def _listed(number: int, text: str, indexed: bool) -> _Statement | None:
+    """The statement of a line that a disassembler wrote; None: it did not."""
+    opcode = _OPCODE.match(text)
+    if opcode:
+        return _Statement(number, _before_state(text[opcode.end() :]), int(opcode[1], 16))
+    data = _BYTES.match(text) if indexed else None
+    if data:
+        registers = bytes.fromhex(data[0].replace(" ", "").strip())[1]
+        return _Statement(number, text[data.end() :].strip(), None, registers)
+    return None
 
 
 def _before_state(text: str) -> str:
@@ -152,6 +156,7 @@ class _Assembler:
         self.labels: dict[str, int] = {}
         self.numbered: dict[str, list[int]] = {}
         self.fixups: list[_Fixup] = []
+        self.in_data = False
 
     def run(self, text: str) -> Assembly:
         for statement in _statements(text):
@@ -168,6 +173,11 @@ class _Assembler:
 
     def _statement(self, statement: _Statement) -> None:
         rest = statement.text
+        section = _SECTION.fullmatch(rest)
+        if section:
+            self.in_data = not _holds_code(section)
+        if section or self.in_data:
+            return
         while label := _LABEL.match(rest):
             self._define(label[1] or label[2])
             rest = rest[label.end() :]
@@ -216,6 +226,12 @@ class _Assembler:
         if not near:
             raise _Bad(f"undefined symbol {name}{'f' if forward else 'b'}")
         return near[0] if forward else near[-1]
+
+
+def _holds_code(section: re.Match[str]) -> bool:
+    if section[1]:
+        return section[1] == "text"
+    return section[3] is None or "x" in section[3]
 
 
 class _Context(NamedTuple):
@@ -531,7 +547,9 @@ _CALL = uapi.BPF_JMP | uapi.BPF_CALL
 
 
 def _call_number(ctx: _Context, m: _Match) -> list[Insn]:
-    return [Insn(_CALL, imm=_imm32(m["imm"]))]
+    # of the two register nibbles of a call only the source may be set, on either byte order
+    registers = ctx.statement.registers
+    return [Insn(_CALL, 0, registers >> 4 | registers & 15, 0, _imm32(m["imm"]))]
 
 
 def _call_kfunc(ctx: _Context, m: _Match) -> list[Insn]:

@@ -187,7 +187,8 @@ class Loader:
             target = targets.get(name)
             if target is None or target.fd is None:
                 raise BpfError(errno.ENOENT, f"map '{made.name}': '{name}' is not loaded")
-            made[index] = target
+            key = bpf.to_bytes(index, 4).ljust(made.key_size, b"\0")[:made.key_size]
+            made.update(key, bpf.to_bytes(target.fd, 4))
 
     # programs
 

@@ -16,6 +16,7 @@ from anybpf.libbpf import data_sections, externs, keymap, map_defs
 from anybpf.libbpf.btf_fixup import fill_datasecs
 from anybpf.libbpf.elf import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, ElfFile, Section
 from anybpf.libbpf.spec import (
+    MAX_DATA_SIZE,
     CallTarget,
     Code,
     DataSection,
@@ -130,6 +131,8 @@ class _Reader:
 
     def _add_data(self, section: Section, data: DataSection) -> str:
         self.claimed[section.index] = data
+        if sum(d.size for d in self.claimed.values()) >= MAX_DATA_SIZE:
+            raise section.error("variables are too large together")
         return self._add_map(data)
 
     def _add_map(self, data: DataSection) -> str:

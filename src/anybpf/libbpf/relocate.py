@@ -14,7 +14,9 @@ from anybpf.errors import LoadError
 from anybpf.isa.insn import Insn
 from anybpf.libbpf.spec import (
     MAX_INSNS,
+    MAX_LINKED,
     CallTarget,
+    Functions,
     FunctionSpec,
     Info,
     InfoTable,
@@ -23,7 +25,7 @@ from anybpf.libbpf.spec import (
 )
 
 
-def link(main: FunctionSpec, functions: dict[CallTarget, FunctionSpec]) -> Linked:
+def link(main: FunctionSpec, functions: Functions) -> Linked:
     """`main` and all functions that it reaches. Raises LoadError if they are too long together."""
     linker = _Linker(functions)
     linker.append(main)
@@ -40,7 +42,7 @@ def link(main: FunctionSpec, functions: dict[CallTarget, FunctionSpec]) -> Linke
 
 @dataclass
 class _Linker:
-    functions: dict[CallTarget, FunctionSpec]
+    functions: Functions
     instructions: list[Insn] = field(default_factory=list)
     order: list[tuple[int, FunctionSpec]] = field(default_factory=list)
     starts: dict[CallTarget, int] = field(default_factory=dict)
@@ -50,6 +52,10 @@ class _Linker:
         if start + function.count > MAX_INSNS:
             raise LoadError(f"program has more than {MAX_INSNS} instructions",
                             function.code.section, 8 * function.start)
+        self.functions.linked += function.count
+        if self.functions.linked > MAX_LINKED:
+            raise LoadError(f"programs have more than {MAX_LINKED} instructions together",
+                            function.code.section)
         self.instructions += function.instructions
         self.order.append((start, function))
         self.starts[CallTarget(function.code.section, function.start)] = start

@@ -15,13 +15,15 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf.ext import CoreRelo
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
 from anybpf.isa.insn import Insn
 from anybpf.libbpf.elf import ByteOrder
 from anybpf.proto.sections import SectionDef
 
-#: a data section this large or larger is refused: no kernel map holds its value
+#: data sections that are this large together are refused
 MAX_DATA_SIZE = 1 << 30
+#: slots of all linked programs of one object together: calls to shared code multiply what the file
+#: holds, and a file made to hurt could ask for any amount
+MAX_LINKED = 16_000_000
 #: the kernel refuses longer programs (BPF_COMPLEXITY_LIMIT_INSNS)
 MAX_INSNS = 1_000_000
 
@@ -108,6 +110,12 @@ class FunctionSpec:
         return range(self.start, self.start + self.count)
 
 
+class Functions(dict[CallTarget, FunctionSpec]):
+    """The functions of an object by their place; `linked` counts the slots linked so far."""
+
+    linked = 0
+
+
 @dataclass(eq=False)
 class Linked:
     """A program with every function that it calls behind it, as BPF_PROG_LOAD takes it.
@@ -137,7 +145,7 @@ class ProgramSpec:
     name: str
     section: str
     function: FunctionSpec = field(repr=False)
-    functions: dict[CallTarget, FunctionSpec] = field(repr=False)
+    functions: Functions = field(repr=False)
     definition: SectionDef | None = None
     type: int = uapi.BPF_PROG_TYPE_UNSPEC
     expected_attach_type: int = 0
@@ -215,9 +223,9 @@ class DataSection:
     @cached_property
     def content(self) -> bytearray:
         """`size` bytes; made on first use, since a .bss may claim any size."""
-        if self.size >= MAX_DATA_SIZE:
-            raise LoadError(f"{self.size} bytes of variables are too many", self.name)
-        return bytearray(self.initial.ljust(self.size, b"\0"))
+        made = bytearray(self.size)            # zeroed lazily by the system, unlike a padded copy
+        made[:len(self.initial)] = self.initial
+        return made
 
     @property
     def attribute(self) -> str:
@@ -285,7 +293,7 @@ class ObjectSpec:
     license: str = ""
     version: int = 0
     programs: dict[str, ProgramSpec] = field(default_factory=dict)
-    functions: dict[CallTarget, FunctionSpec] = field(default_factory=dict)
+    functions: Functions = field(default_factory=Functions)
     maps: dict[str, MapSpec] = field(default_factory=dict)
     externs: dict[str, ExternSpec] = field(default_factory=dict)
     btf: Btf | None = None

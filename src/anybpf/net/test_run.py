@@ -414,7 +414,8 @@ def _run_flow_dissector(job: _Job) -> TestRunResult:
 # --- programs without a packet ---
 
 def _plain_checks(request: TestRun, limit: int) -> None:
-    _require(not (request.data_in.present or request.data_out or request.ctx_out or request.duration or request.repeat or request.batch_size))
+    _require(not (request.data_in.present or request.data_out or request.ctx_out
+                  or request.duration or request.repeat or request.batch_size))
     _require(request.max_ctx_offset <= request.ctx_in.size <= limit)
 
 

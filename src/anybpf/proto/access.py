@@ -182,6 +182,7 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         _grant("ima_inode_hash ima_file_hash", sleepable=True),
         _grant("get_local_storage get_retval set_retval setsockopt getsockopt get_netns_cookie",
                attach=(uapi.BPF_LSM_CGROUP,))),
+    # what tcp_congestion_ops allows; its release() may not set options, bpf_dummy_ops has no helper
     uapi.BPF_PROG_TYPE_STRUCT_OPS: (
         *_BASE, _COARSE, _SK_STORAGE, _grant("tcp_send_ack setsockopt getsockopt")),
     # an extension has the helpers of the program that it replaces a function of

@@ -81,6 +81,7 @@ class Does:
     ASYNC_CALLBACK: Final = 32  # has a function of the program called later
     FASTCALL: Final = 64  # keeps r1..r5 (allow_fastcall)
     CASTS: Final = 128  # the result is the argument under another type
+    TAIL_CALLS: Final = 256  # comes back only on failure; its caller's caller loses the packet
 
 
 class Helper(NamedTuple):
@@ -191,7 +192,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(9, "skb_store_bytes", (CTX, ANY, MEM, SIZE, ANY), INT, "4.1", does=PACKET),
     Helper(10, "l3_csum_replace", (CTX, ANY, ANY, ANY, ANY), INT, "4.1", does=PACKET),
     Helper(11, "l4_csum_replace", (CTX, ANY, ANY, ANY, ANY), INT, "4.1", does=PACKET),
-    Helper(12, "tail_call", (CTX, MAP, ANY), VOID, "4.2", does=PACKET),
+    Helper(12, "tail_call", (CTX, MAP, ANY), VOID, "4.2", does=Does.TAIL_CALLS),
     Helper(13, "clone_redirect", (CTX, ANY, ANY), INT, "4.2", does=PACKET),
     Helper(14, "get_current_pid_tgid", (), INT, "4.2"),
     Helper(15, "get_current_uid_gid", (), INT, "4.2"),

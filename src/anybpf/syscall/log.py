@@ -34,9 +34,9 @@ class Log:
         self.size = size
         self._parts: list[str] = []
 
-    def write(self, text: str) -> None:
-        """Add text (with its newline); kept only where the caller asked for a log."""
-        if self.level and text:
+    def write(self, text: str, levels: int = uapi.U32) -> None:
+        """Add text (with its newline); kept only where the caller asked for one of `levels`."""
+        if self.level & levels and text:
             self._parts.append(text)
 
     @property

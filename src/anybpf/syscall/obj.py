@@ -10,16 +10,15 @@ from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.errnos import EBADFD
-from anybpf.syscall.fds import CAN_READ, CAN_WRITE
 from anybpf.syscall.ids import INT_MAX, Ids, KernelObject
 from anybpf.syscall.info import btf_info, map_info, prog_info
+from anybpf.syscall.inode import PATH_MAX
 from anybpf.syscall.map import file_mode
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.objects import BtfObject, MapObject, ProgObject, StatsObject
 from anybpf.syscall.state import State, refuse_token
 
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
-_PATH_MAX = 4096
 
 # -- ids
 
@@ -132,8 +131,8 @@ def _pinnable(state: State, fd: int) -> KernelObject:
 
 
 def _path(state: State, attr: Attr) -> str:
-    """The path that the caller names."""
-    return read_string(state.memory, attr["pathname"], _PATH_MAX).decode("utf-8", "surrogateescape")
+    """The path that the caller names; a too long one is cut, which is still too long."""
+    return read_string(state.memory, attr["pathname"], PATH_MAX).decode("utf-8", "surrogateescape")
 
 
 def obj_pin(state: State, attr: Attr) -> int:
@@ -151,10 +150,7 @@ def obj_get(state: State, attr: Attr) -> int:
     _check_path(attr, _ACCESS)
     path = _path(state, attr)
     mode = file_mode(attr["file_flags"])
-    object = state.bpffs.get(path)
-    if isinstance(object, ProgObject) and mode != CAN_READ | CAN_WRITE:
-        raise BpfError(EINVAL, "programs have no access modes")
-    return state.files.install(object, mode)
+    return state.files.install(state.bpffs.get(path), mode)
 
 
 # -- statistics

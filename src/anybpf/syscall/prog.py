@@ -11,7 +11,13 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.core.prog import Prog
 from anybpf.errors import BpfError, NotSupported
-from anybpf.isa.check import BadInsn, check_insn, check_jumps_into_imm64, check_subprogs
+from anybpf.isa.check import (
+    BadInsn,
+    check_insn,
+    check_jumps_into_imm64,
+    check_subprogs,
+    subprog_starts,
+)
 from anybpf.isa.insn import Insn, decode, is_helper_call, slots
 from anybpf.net.context import context_table
 from anybpf.proto.helpers import BY_ID
@@ -153,11 +159,13 @@ def _check_sleepable(facts: ProgFacts) -> None:
         raise NotSupported(f"programs of type {attach_type.PROG_TYPES[facts.type]}")
 
 
-def check(state: State, attr: Attr, source: Source) -> Checked:
+def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:
     """The structural part of bpf_check, in its order. Raises Refused, BadInsn or BpfError."""
     resolver = Resolver(state, attr, digest(source.facts.insns))
     resolver.use_array(attr["fd_array_cnt"])
     btf = check_btf.read_funcs(state, attr)
+    for number, start in enumerate(subprog_starts(source.insns)):
+        log.write(f"func#{number} @{start}\n", uapi.BPF_LOG_LEVEL2)
     starts = check_subprogs(source.insns)
     if btf is not None:
         check_btf.check_funcs(btf, starts)
@@ -174,7 +182,7 @@ def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
     log = Log(attr["log_level"], attr["log_buf"], attr["log_size"])
     failure: BpfError | None = None
     try:
-        checked = check(state, attr, source)
+        checked = check(state, attr, source, log)
     except (Refused, BadInsn) as error:
         log.write(error.text if isinstance(error, Refused) else error.message + "\n")
         failure = error

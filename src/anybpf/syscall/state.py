@@ -7,8 +7,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from anybpf import uapi
+from anybpf.core.interpreter import DEFAULT_BUDGET
 from anybpf.errors import BpfError
-from anybpf.net.test_run import DEFAULT_BUDGET
 from anybpf.syscall.fds import FileTable
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.inode import BpfFs

@@ -26,7 +26,8 @@ class Rig:
         self.run_ctx = RunCtx(self.kernel)
         self.kept: list[Any] = []
 
-    def map(self, map_type: int, key: int = 4, value: int = 8, entries: int = 4, **more: Any) -> Map:
+    def map(self, map_type: int, key: int = 4, value: int = 8, entries: int = 4,
+            **more: Any) -> Map:
         """A new map that programs of this kernel may use."""
         made = create(MapAttr(map_type, key, value, entries, **more), self.kernel.ncpus)
         self.kernel.add_map(made)

@@ -57,7 +57,8 @@ def test_loads(native: Native, load: str, value: int, checked: bool) -> None:
 
 
 @pytest.mark.parametrize("checked", [True, False])
-@pytest.mark.parametrize(("off", "size"), [(0, 8), (0, 1), (2, 2), (4, 8), (5, 2), (12, 4), (31, 1)])
+@pytest.mark.parametrize(("off", "size"), [
+    (0, 8), (0, 1), (2, 2), (4, 8), (5, 2), (12, 4), (31, 1)])
 def test_loads_that_no_row_allows(native: Native, off: int, size: int, checked: bool) -> None:
     with pytest.raises(Fault, match=rf"invalid read of {size} bytes? at context\+{off}") as e:
         native.run(f"r0 = *(u{size * 8} *)(r1 + {off}); exit", checked)
@@ -66,7 +67,8 @@ def test_loads_that_no_row_allows(native: Native, off: int, size: int, checked: 
 
 @pytest.mark.parametrize("checked", [True, False])
 def test_stores(native: Native, checked: bool) -> None:
-    native.run("r2 = 0x01020304; *(u32 *)(r1 + 8) = r2; *(u8 *)(r1 + 24) = r2; r0 = 0; exit", checked)
+    text = "r2 = 0x01020304; *(u32 *)(r1 + 8) = r2; *(u8 *)(r1 + 24) = r2; r0 = 0; exit"
+    native.run(text, checked)
     assert native.buffer.raw[12:16] == bytes([4, 3, 2, 1])
     assert native.buffer.raw[16:32] == BYTES[:8] + b"\x04" + BYTES[9:]
     for off, size in ((0, 4), (4, 4), (8, 1), (8, 8), (12, 4)):

@@ -1,4 +1,4 @@
-"""The interpreter: each kind of instruction by table, calls, limits, and bytes that are no program."""
+"""The interpreter: each kind of instruction by table, calls, limits, bytes that are no program."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ def test_what_a_python_helper_raises_comes_out(rig: Rig) -> None:
 
 def test_a_helper_that_is_not_modelled_is_named(rig: Rig) -> None:
     for checked in (True, False):
-        with pytest.raises(NotSupported, match="bpf_ktime_get_ns#5.*instruction 1 of 'test'"):
+        with pytest.raises(NotSupported, match=r"bpf_ktime_get_ns#5.*instruction 1 of 'test'"):
             rig.run("r0 = 0; call 5; exit", checked=checked)
     with pytest.raises(NotSupported, match="#100000"):
         rig.run("call 100000; exit")
@@ -449,7 +449,8 @@ def test_a_tail_call_needs_a_program_array(rig: Rig) -> None:
 
 def test_the_error_names_the_tail_called_program(rig: Rig) -> None:
     array = prog_array(rig)
-    array.update_object(struct.pack("I", 0), rig.prog("r1 = 0; r0 = *(u8 *)(r1 + 0); exit", name="b"))
+    target = rig.prog("r1 = 0; r0 = *(u8 *)(r1 + 0); exit", name="b")
+    array.update_object(struct.pack("I", 0), target)
     with pytest.raises(Fault) as e:
         rig.run(rig.prog(tail(0, "r0 = 1"), maps={"array": (array, None)}, name="a"))
     assert (e.value.program, e.value.insn) == ("b", 1)

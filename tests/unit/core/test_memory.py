@@ -76,8 +76,8 @@ def test_regions_have_bounds_and_rights(rig: Rig) -> None:
     assert "memory 'both'+9" in str(fault_of(rig, "r0 = *(u64 *)(r1 + 9); exit", both))
     assert rig.run("r0 = *(u32 *)(r1 + 0); exit", rdonly) == 0
     fault = fault_of(rig, "r2 = 1; *(u32 *)(r1 + 4) = r2; exit", rdonly)
-    assert str(fault) == ("invalid write of 4 bytes at memory 'rdonly'+4, at instruction 1 in program"
-                          " 'test'")
+    assert str(fault) == ("invalid write of 4 bytes at memory 'rdonly'+4, at instruction 1 in"
+                          " program 'test'")
     assert (fault.address, fault.region, fault.program) == (rdonly + 4, "memory", "test")
     assert rig.run("r2 = 1; *(u32 *)(r1 + 4) = r2; r0 = 0; exit", wronly) == 0
     fault_of(rig, "r0 = *(u32 *)(r1 + 4); exit", wronly)
@@ -156,7 +156,8 @@ def test_python_helpers_read_and_write_what_the_program_may(rig: Rig) -> None:
         return 0
 
     rig.kernel.set_python_helper(5, helper)
-    text = "r1 = 1; *(u64 *)(r10 - 8) = r1; r1 = r10; r1 += -8; call 5; r0 = *(u64 *)(r10 - 8); exit"
+    text = ("r1 = 1; *(u64 *)(r10 - 8) = r1; r1 = r10; r1 += -8; call 5;"
+            "r0 = *(u64 *)(r10 - 8); exit")
     assert rig.run(text) == 1 << 56
 
 

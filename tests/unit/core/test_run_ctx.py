@@ -6,9 +6,9 @@ import ctypes
 
 import pytest
 
+from anybpf.core.interpreter import run
 from anybpf.core.kernel import Kernel
 from anybpf.core.run_ctx import FAULTS, RunCtx
-from anybpf.core.interpreter import run
 from anybpf.errors import BpfError, Fault
 
 from .rig import Rig
@@ -77,10 +77,20 @@ def test_legacy_packet_loads(rig: Rig, insns: str, want: int) -> None:
         assert run(rig.prog(f"{insns}; exit"), rig.run_ctx, 0, checked=checked) == want
 
 
-def test_a_packet_load_outside_ends_the_whole_program(rig: Rig) -> None:
-    text = "r0 = 9; call f; r0 = 8; exit; f: r0 = *(u8 *)skb[0]; exit"
-    assert rig.run(text) == 0
-    assert rig.run("r0 = 1; call f; exit; f: r0 = 3; exit") == 3
+def test_a_packet_load_outside_leaves_its_function_with_0(rig: Rig) -> None:
+    assert rig.both("r0 = 9; r0 = *(u8 *)skb[0]; r0 = 8; exit") == 0
+    text = "r6 = 5; call f; r0 += r6; exit; f: r6 = 1; r0 = *(u8 *)skb[0]; r0 = 8; exit"
+    assert rig.both(text) == 5
+
+
+def test_a_run_in_progress_is_not_entered_again(rig: Rig) -> None:
+    prog = rig.prog("call 5; exit")
+    rig.kernel.set_python_helper(5, lambda *args: run(prog, rig.run_ctx, 0))
+    with pytest.raises(ValueError, match="in use by another run"):
+        run(prog, rig.run_ctx, 0)
+    rig.kernel.set_python_helper(5, lambda *args: run(rig.prog("r0 = 7; exit"),
+                                                      RunCtx(rig.kernel), 0))
+    assert run(prog, rig.run_ctx, 0) == 7
 
 
 def test_cpus() -> None:

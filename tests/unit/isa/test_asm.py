@@ -173,6 +173,31 @@ def test_a_listing_of_llvm_objdump():
     assert parse(text) == ([b.mov64_imm(0, 5), b.jmp_a(0), b.exit_insn()], {"f": 0, "out": 2})
 
 
+def test_objdump_writes_all_calls_alike_so_the_bytes_tell():
+    text = (
+        "       0:\t85 10 00 00 01 00 00 00\tcall 0x1\n"
+        "       1:\t85 00 00 00 01 00 00 00\tcall 0x1\n"
+        "       2:\t85 02 00 00 00 00 00 01\tcall 0x1\n"
+    )
+    assert assemble(text) == [b.call_rel(1), b.emit_call(1), b.call_kfunc(1)]
+
+
+def test_sections_of_data_are_passed_over():
+    text = """
+        .section xdp,"ax",@progbits
+        r0 = 1
+        .section .rodata.str1.1,"aMS",@progbits,1
+    .L.str: .asciz "r0 = 2"
+        .data
+        .long 5
+        .text
+    f:  exit
+        .section .BTF,"",@progbits
+        .long 1
+    """
+    assert parse(text) == ([b.mov64_imm(0, 1), b.exit_insn()], {"f": 1})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -48,7 +48,9 @@ def test_filters_as_numbers(text):
     assert cbpf.parse_numbers(text) == IP_ONLY
 
 
-@pytest.mark.parametrize("text", ["2\n6 0 0 0\n", "6 0 0\n6 0 0 0", "6 0 0 4294967296", "6 256 0 0"])
+@pytest.mark.parametrize(
+    "text", ["2\n6 0 0 0\n", "6 0 0\n6 0 0 0", "6 0 0 4294967296", "6 256 0 0"]
+)
 def test_numbers_that_are_no_filter(text):
     with pytest.raises(LoadError):
         cbpf.parse_numbers(text)
@@ -85,7 +87,7 @@ def test_what_the_kernel_refuses(insns, index):
 def test_what_passes():
     cbpf.check(IP_ONLY)
     # M[3] is written on both ways
-    cbpf.check(assemble("jeq #1, a, b \n a: st M[3] \n jmp c \n b: stx M[3] \n c: ld M[3] \n ret a"))
+    cbpf.check(assemble("jeq #1, a, b\na: st M[3]\njmp c\nb: stx M[3]\nc: ld M[3]\nret a"))
     # what is behind an unconditional jump is judged by the jumps to it only
     cbpf.check(assemble("jmp a \n ld M[1] \n a: ret #0"))
 

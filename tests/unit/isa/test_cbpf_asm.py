@@ -134,6 +134,6 @@ def test_text_comes_back(seed):
     assert assemble("\n".join(disasm(plain))) == plain
 
 
-WITH_NUMBER = {code for code in cbpf.OPCODES} - {
+WITH_NUMBER = cbpf.OPCODES - {
     0x07, 0x87, 0x16, 0x84, 0x80, 0x81, *range(0x0C, 0x100, 0x10), *range(0x1D, 0x100, 0x10),
 }  # fmt: skip

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIBXDP
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.libbpf import Object
 from anybpf.linux import Linux
+from conftest import LIBXDP
 
 ABORTED, DROP, PASS = 0, 1, 2
 #: these need a map type (xskmap) or targets (fentry) of their own

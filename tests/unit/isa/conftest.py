@@ -1,5 +1,0 @@
-"""Fixtures of the instruction set's tests."""
-
-from unit.isa.host import linux
-
-__all__ = ["linux"]

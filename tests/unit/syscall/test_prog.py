@@ -1,0 +1,76 @@
+"""PROG_LOAD: structure, licence, log."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from anybpf import uapi as u
+from anybpf.errors import NotSupported
+from anybpf.isa import build as b
+from anybpf.machine import Machine
+from kernel.calls import RETURN_1, Calls, u32
+
+
+def load_log(calls: Calls, insns: tuple[object, ...], **fields: object) -> tuple[object, str]:
+    """The answer and the log."""
+    log = calls.buffer(4096)
+    answer = calls.open(u.BPF_PROG_LOAD, **calls.prog_fields(
+        insns, log_level=1, log_buf=ctypes.addressof(log), log_size=4096, **fields))
+    return answer, log.value.decode()
+
+
+@pytest.mark.parametrize(("insns", "fields", "errno", "line"), [
+    ((b.mov64_imm(0, 1),), {}, "EINVAL", "last insn is not an exit or jmp"),
+    ((*b.ld_map_fd(1, 99), *RETURN_1), {}, "EBADF", "fd 99 is not pointing to valid bpf_map"),
+    ((b.emit_call(999), b.exit_insn()), {}, "EINVAL", "invalid func unknown#999"),
+    ((b.emit_call(6), b.exit_insn()), {"license": b"MIT\0"}, "EINVAL",
+     "cannot call GPL-restricted function from non-GPL compatible program"),
+    (RETURN_1, {"prog_type": u.BPF_PROG_TYPE_SYSCALL}, "EINVAL",
+     "Syscall programs can only be sleepable"),
+    ((b.mov64_imm(0, 1), b.alu64_imm(u.BPF_LSH, 0, 64), b.exit_insn()), {}, "EINVAL",
+     "invalid shift 64"),
+])
+def test_refusals_say_why(calls: Calls, insns: tuple[object, ...], fields: dict[str, object],
+                          errno: str, line: str) -> None:
+    answer, log = load_log(calls, insns, **fields)
+    assert (answer, log.splitlines()[0]) == (errno, line)
+    assert log.splitlines()[-1].startswith("processed 0 insns")
+
+
+def test_dead_code_by_core_may_call_nonsense(calls: Calls) -> None:
+    assert load_log(calls, (b.emit_call(195_896_080), b.exit_insn()))[0] == "fd"
+
+
+@pytest.mark.parametrize("kind", [u.BPF_PROG_TYPE_TRACING, u.BPF_PROG_TYPE_LSM])
+def test_types_that_attach_to_btf_are_not_modelled(calls: Calls, kind: int) -> None:
+    expected = {u.BPF_PROG_TYPE_TRACING: u.BPF_TRACE_RAW_TP}.get(kind, 0)
+    with pytest.raises(NotSupported) as caught:
+        load_log(calls, RETURN_1, prog_type=kind, expected_attach_type=expected)
+    assert "BPF_PROG_TYPE" in caught.value.feature
+
+
+def test_signatures_and_core_records_are_named(calls: Calls) -> None:
+    with pytest.raises(NotSupported, match="signed"):
+        calls.call(u.BPF_PROG_LOAD, **calls.prog_fields(signature=b"x", signature_size=1))
+
+
+def test_infrared_decoders_load(calls: Calls) -> None:
+    assert load_log(calls, RETURN_1, prog_type=u.BPF_PROG_TYPE_LIRC_MODE2)[0] == "fd"
+
+
+def test_a_failed_load_leaves_nothing(machine: Machine, calls: Calls) -> None:
+    fd = calls.map()
+    bad = [*b.ld_map_fd(1, fd), *b.ld_map_fd(1, 99), *RETURN_1]
+    assert calls.open(u.BPF_PROG_LOAD, **calls.prog_fields(bad)) == "EBADF"
+    machine.close(fd)
+    assert calls.call(u.BPF_MAP_GET_NEXT_ID) == "ENOENT"
+    assert calls.call(u.BPF_PROG_GET_NEXT_ID) == "ENOENT"
+
+
+def test_a_program_of_another_type_cannot_use_a_prog_array(machine: Machine, calls: Calls) -> None:
+    array = calls.map(u.BPF_MAP_TYPE_PROG_ARRAY, 4, 4)
+    calls.call(u.BPF_MAP_UPDATE_ELEM, map_fd=array, key=u32(0), value=u32(calls.prog()))
+    user = calls.prog_fields([*b.ld_map_fd(2, array), *RETURN_1], prog_type=u.BPF_PROG_TYPE_XDP)
+    assert calls.open(u.BPF_PROG_LOAD, **user) == "EINVAL"
