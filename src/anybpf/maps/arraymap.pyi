@@ -9,7 +9,10 @@ class FdArray(Map):
 
 class ProgArray(FdArray):
     owner_type: object
+<<<<<<< HEAD
     def claim(self, owner: object) -> None: ...
+=======
+>>>>>>> maps
 
 class PerfEventArray(FdArray): ...
 class CgroupArray(FdArray): ...

@@ -243,11 +243,11 @@ cdef class ProgArray(FdArray):
         #: the program type that the first program fixed, or None
         self.owner_type = None
 
-    def claim(self, prog_type):
-        """A program of this type uses or enters the map. EINVAL if it belongs to another type."""
+    def claim(self, owner):
+        """A program of this type (or more that must agree) uses the map. EINVAL if others do."""
         if self.owner_type is None:
-            self.owner_type = prog_type
-        require(self.owner_type == prog_type, EINVAL, "program type of the prog array")
+            self.owner_type = owner
+        require(self.owner_type == owner, EINVAL, "program type of the prog array")
 
     def check_object(self, obj):
         """The program's type must be that of the map's other programs."""

@@ -383,8 +383,8 @@ cdef class Map:
         """The object in a slot, or None."""
         return None
 
-    def claim(self, prog_type):
-        """A program of this type uses the map: EINVAL if a program array belongs to another type."""
+    def claim(self, owner):
+        """A program of this type uses the map: EINVAL if a program array belongs to others."""
 
     def release_uref(self):
         """The last fd and pin of user space are gone: program arrays let their programs go."""
