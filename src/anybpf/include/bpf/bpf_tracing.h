@@ -365,7 +365,7 @@ struct pt_regs;
  * context, and begins an inlined function ____name() with the arguments that you declare, whose
  * body is what you write after the macro. `ctx` stays visible in the body.
  */
-#define ___bpf_named(kind, name, ctx_type, call, args...)                                       \
+#define ___bpf_named(name, ctx_type, call, args...)                                             \
 	name(ctx_type *ctx);                                                                    \
 	static __always_inline typeof(name(0)) ____##name(ctx_type *ctx, ##args);               \
 	typeof(name(0)) name(ctx_type *ctx)                                                     \
@@ -400,7 +400,7 @@ struct pt_regs;
  *	int BPF_PROG(on_unlink, int dfd, struct filename *name) { ... }
  */
 #define BPF_PROG(name, args...) \
-	___bpf_named(prog, name, unsigned long long, ___bpf_ctx_cast(args), ##args)
+	___bpf_named(name, unsigned long long, ___bpf_ctx_cast(args), ##args)
 
 /*
  * BPF_PROG2(name, type1, arg1, type2, arg2, ...): the same for functions that take structs by
@@ -416,22 +416,22 @@ struct pt_regs;
 		    4, 3, 3, 2, 2, 1, 1, 0)
 #endif
 
-#define ___bpf_word_cnt(t) (sizeof(t) <= 8 ? 1 : sizeof(t) == 16 ? 2 : 1 / (sizeof(t) <= 16))
+#define ___bpf_word_cnt(t) (sizeof(t) <= 8 ? 1 : 2 / (sizeof(t) <= 16))
 
-#define ___bpf_words0() 0
-#define ___bpf_words1(t, x) (___bpf_words0() + ___bpf_word_cnt(t))
-#define ___bpf_words2(t, x, args...) (___bpf_words1(args) + ___bpf_word_cnt(t))
-#define ___bpf_words3(t, x, args...) (___bpf_words2(args) + ___bpf_word_cnt(t))
-#define ___bpf_words4(t, x, args...) (___bpf_words3(args) + ___bpf_word_cnt(t))
-#define ___bpf_words5(t, x, args...) (___bpf_words4(args) + ___bpf_word_cnt(t))
-#define ___bpf_words6(t, x, args...) (___bpf_words5(args) + ___bpf_word_cnt(t))
-#define ___bpf_words7(t, x, args...) (___bpf_words6(args) + ___bpf_word_cnt(t))
-#define ___bpf_words8(t, x, args...) (___bpf_words7(args) + ___bpf_word_cnt(t))
-#define ___bpf_words9(t, x, args...) (___bpf_words8(args) + ___bpf_word_cnt(t))
-#define ___bpf_words10(t, x, args...) (___bpf_words9(args) + ___bpf_word_cnt(t))
-#define ___bpf_words11(t, x, args...) (___bpf_words10(args) + ___bpf_word_cnt(t))
-#define ___bpf_words12(t, x, args...) (___bpf_words11(args) + ___bpf_word_cnt(t))
-#define ___bpf_words_of(args...) ___bpf_apply(___bpf_words, ____bpf_narg(args))(args)
+#define ___bpf_width0() 0
+#define ___bpf_width1(t, x) (___bpf_width0() + ___bpf_word_cnt(t))
+#define ___bpf_width2(t, x, args...) (___bpf_width1(args) + ___bpf_word_cnt(t))
+#define ___bpf_width3(t, x, args...) (___bpf_width2(args) + ___bpf_word_cnt(t))
+#define ___bpf_width4(t, x, args...) (___bpf_width3(args) + ___bpf_word_cnt(t))
+#define ___bpf_width5(t, x, args...) (___bpf_width4(args) + ___bpf_word_cnt(t))
+#define ___bpf_width6(t, x, args...) (___bpf_width5(args) + ___bpf_word_cnt(t))
+#define ___bpf_width7(t, x, args...) (___bpf_width6(args) + ___bpf_word_cnt(t))
+#define ___bpf_width8(t, x, args...) (___bpf_width7(args) + ___bpf_word_cnt(t))
+#define ___bpf_width9(t, x, args...) (___bpf_width8(args) + ___bpf_word_cnt(t))
+#define ___bpf_width10(t, x, args...) (___bpf_width9(args) + ___bpf_word_cnt(t))
+#define ___bpf_width11(t, x, args...) (___bpf_width10(args) + ___bpf_word_cnt(t))
+#define ___bpf_width12(t, x, args...) (___bpf_width11(args) + ___bpf_word_cnt(t))
+#define ___bpf_width_of(args...) ___bpf_apply(___bpf_width, ____bpf_narg(args))(args)
 
 /* word n (and n + 1) of the context as a `t`: through an integer of its size, for big-endian */
 #define ___bpf_as(int_type, t, n)                                                               \
@@ -459,29 +459,29 @@ struct pt_regs;
 
 /* argument k begins after the words of those before it: all words minus those from k on */
 #define ___bpf_ctx_arg0(args...)
-#define ___bpf_ctx_arg1(t, x) , ___bpf_word_as(t, ___all - ___bpf_words1(t, x))
+#define ___bpf_ctx_arg1(t, x) , ___bpf_word_as(t, ___all - ___bpf_width1(t, x))
 #define ___bpf_ctx_arg2(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words2(t, x, args)) ___bpf_ctx_arg1(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width2(t, x, args)) ___bpf_ctx_arg1(args)
 #define ___bpf_ctx_arg3(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words3(t, x, args)) ___bpf_ctx_arg2(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width3(t, x, args)) ___bpf_ctx_arg2(args)
 #define ___bpf_ctx_arg4(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words4(t, x, args)) ___bpf_ctx_arg3(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width4(t, x, args)) ___bpf_ctx_arg3(args)
 #define ___bpf_ctx_arg5(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words5(t, x, args)) ___bpf_ctx_arg4(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width5(t, x, args)) ___bpf_ctx_arg4(args)
 #define ___bpf_ctx_arg6(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words6(t, x, args)) ___bpf_ctx_arg5(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width6(t, x, args)) ___bpf_ctx_arg5(args)
 #define ___bpf_ctx_arg7(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words7(t, x, args)) ___bpf_ctx_arg6(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width7(t, x, args)) ___bpf_ctx_arg6(args)
 #define ___bpf_ctx_arg8(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words8(t, x, args)) ___bpf_ctx_arg7(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width8(t, x, args)) ___bpf_ctx_arg7(args)
 #define ___bpf_ctx_arg9(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words9(t, x, args)) ___bpf_ctx_arg8(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width9(t, x, args)) ___bpf_ctx_arg8(args)
 #define ___bpf_ctx_arg10(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words10(t, x, args)) ___bpf_ctx_arg9(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width10(t, x, args)) ___bpf_ctx_arg9(args)
 #define ___bpf_ctx_arg11(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words11(t, x, args)) ___bpf_ctx_arg10(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width11(t, x, args)) ___bpf_ctx_arg10(args)
 #define ___bpf_ctx_arg12(t, x, args...) \
-	, ___bpf_word_as(t, ___all - ___bpf_words12(t, x, args)) ___bpf_ctx_arg11(args)
+	, ___bpf_word_as(t, ___all - ___bpf_width12(t, x, args)) ___bpf_ctx_arg11(args)
 #define ___bpf_ctx_args(args...) ___bpf_apply(___bpf_ctx_arg, ____bpf_narg(args))(args)
 
 #define ___bpf_ctx_decl0()
@@ -505,7 +505,7 @@ struct pt_regs;
 							  ___bpf_ctx_decl(args));               \
 	typeof(name(0)) name(unsigned long long *ctx)                                           \
 	{                                                                                       \
-		enum { ___all = ___bpf_words_of(args) };                                        \
+		enum { ___all = ___bpf_width_of(args) };                                        \
 		return ____##name(ctx ___bpf_ctx_args(args));                                   \
 	}                                                                                       \
 	static __always_inline typeof(name(0)) ____##name(unsigned long long *ctx               \
@@ -538,7 +538,7 @@ struct pt_regs;
  *	int BPF_KPROBE(on_unlink, int dfd, struct filename *name) { ... }
  */
 #define BPF_KPROBE(name, args...) \
-	___bpf_named(kprobe, name, struct pt_regs, ___bpf_kprobe_args(args), ##args)
+	___bpf_named(name, struct pt_regs, ___bpf_kprobe_args(args), ##args)
 
 #define ___bpf_kretprobe_args0() ctx
 #define ___bpf_kretprobe_args1(x) ctx, (unsigned long long)PT_REGS_RC(ctx)
@@ -547,7 +547,7 @@ struct pt_regs;
 
 /* kretprobe: the one argument, if any, is the function's result */
 #define BPF_KRETPROBE(name, args...) \
-	___bpf_named(kretprobe, name, struct pt_regs, ___bpf_kretprobe_args(args), ##args)
+	___bpf_named(name, struct pt_regs, ___bpf_kretprobe_args(args), ##args)
 
 /* the same for functions of user space */
 #define BPF_UPROBE(name, args...) BPF_KPROBE(name, ##args)
