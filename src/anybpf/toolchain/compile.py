@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import platform
 import shutil
@@ -19,6 +20,8 @@ from anybpf.errors import LoadError
 from anybpf.toolchain import headers, vmlinux
 from anybpf.toolchain.headers import INCLUDE as INCLUDE
 from anybpf.toolchain.includes import reached
+
+log = logging.getLogger("anybpf.toolchain")
 
 CLANGS = ("clang", *(f"clang-{n}" for n in range(24, 13, -1)))
 SECONDS = 120
@@ -75,11 +78,11 @@ def is_source(path: str | os.PathLike[str]) -> bool:
 
 
 def object_bytes(path: str | os.PathLike[str], *, btf: Btf | None = None,
-                 warn: Callable[[str], None] | None = None) -> bytes:
+                 warn: Callable[[str], None] = log.warning) -> bytes:
     """The object file at `path`, or what the C source at `path` compiles to.
 
     `btf` is the kernel whose vmlinux.h a source gets (None: the running one's); `warn` is called
-    with what the compiler said although it succeeded. Raises as `compile_file`.
+    with the compiler's warnings (default: they are logged). Raises as `compile_file`.
     """
     if not is_source(path):
         return Path(path).read_bytes()
@@ -92,13 +95,14 @@ def compile_file(source: str | os.PathLike[str], output: str | os.PathLike[str],
                  arch: str = "bpfel", cpu: str = "v3", debug: bool = True,
                  options: Sequence[str] = (), compiler: Compiler | None = None,
                  prefer: headers.Prefer = "auto", btf: Btf | None = None,
-                 warn: Callable[[str], None] | None = None) -> Path:
+                 warn: Callable[[str], None] = log.warning) -> Path:
     """Compile one C file to a BPF object with BTF (unless `debug` is False); its path.
 
     `arch` is bpfel or bpfeb, `cpu` v1 to v4, `options` are further ones of the compiler's. The
     source may include <bpf/bpf_helpers.h> and its kin (`prefer`: see `headers.folders`) and
     "vmlinux.h", which is made from `btf` (None: the running kernel's) unless there is one beside
-    the source or in a folder of `options`. `warn` is called with warnings.
+    the source or in a folder of `options`. `warn` is called with the compiler's
+    warnings (default: they are logged).
 
     Raises CompileError; FileNotFoundError (no compiler, no source); LoadError (vmlinux.h is
     wanted, and there is no BTF to make it from).
@@ -114,7 +118,7 @@ def compile_file(source: str | os.PathLike[str], output: str | os.PathLike[str],
                    *headers.folders(prefer, is_zig=chosen.name == "ziglang"), *folder,
                    "-c", os.fspath(source), "-o", os.fspath(output)]
         said = call(command, os.fspath(source))
-    if said and warn is not None:
+    if said:
         warn(said)
     return Path(output)
 
