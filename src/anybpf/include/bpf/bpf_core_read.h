@@ -59,20 +59,19 @@ enum bpf_enum_value_kind {
 
 /* drop the neighbours' bits of a word that was read */
 #define ___core_bits(val, src, fld)                                                     \
-	({                                                                              \
-		val <<= __CORE_RELO(src, fld, LSHIFT_U64);                              \
-		__CORE_RELO(src, fld, SIGNED)                                           \
-			? (unsigned long long)((long long)val >>                        \
-					       __CORE_RELO(src, fld, RSHIFT_U64))       \
-			: val >> __CORE_RELO(src, fld, RSHIFT_U64);                     \
-	})
+	val <<= __CORE_RELO(src, fld, LSHIFT_U64);                                      \
+	if (__CORE_RELO(src, fld, SIGNED))                                              \
+		val = (long long)val >> __CORE_RELO(src, fld, RSHIFT_U64);              \
+	else                                                                            \
+		val = val >> __CORE_RELO(src, fld, RSHIFT_U64);                         \
+	val;
 
 /* the bitfield s->field, read with bpf_probe_read_kernel() */
 #define BPF_CORE_READ_BITFIELD_PROBED(s, field)                                         \
 	({                                                                              \
 		unsigned long long ___val = 0;                                          \
 		__CORE_BITFIELD_PROBE_READ(&___val, s, field);                          \
-		___core_bits(___val, s, field);                                         \
+		___core_bits(___val, s, field)                                          \
 	})
 
 /* the bitfield s->field, read directly: for pointers that the verifier knows (fentry, tp_btf) */
@@ -88,7 +87,7 @@ enum bpf_enum_value_kind {
 		case 4: ___val = *(const unsigned int *)___p; break;                    \
 		case 8: ___val = *(const unsigned long long *)___p; break;              \
 		}                                                                       \
-		___core_bits(___val, s, field);                                         \
+		___core_bits(___val, s, field)                                          \
 	})
 
 /* store into the bitfield s->field and leave its neighbours as they are */
