@@ -100,7 +100,7 @@ static __noinline __attribute__((unused)) int bpf_usdt_arg_size(struct pt_regs *
 	barrier_var(arg_num);
 	if (arg_num >= spec->arg_cnt)
 		return -___USDT_ENOENT;
-	return (64 - (unsigned char)spec->args[arg_num].arg_bitshift) / 8;
+	return (64u - (unsigned char)spec->args[arg_num].arg_bitshift) >> 3;
 }
 
 /* argument number `arg_num` (from 0) into *res; 0 or a negative error, then *res is 0 */
