@@ -10,7 +10,7 @@ import errno
 import struct
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from anybpf import helpers, syscall
 from anybpf.core.kernel import Kernel
@@ -23,6 +23,7 @@ from anybpf.syscall.state import State, TraceLine
 if TYPE_CHECKING:
     import mmap
 
+    from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.core.run_ctx import RunCtx
@@ -38,6 +39,13 @@ _PERF_COUNT_SW_BPF_OUTPUT = 10
 def _helper_addresses() -> dict[int, int]:
     """Where the helpers' code lies: the same for every Machine of the process."""
     return helpers.addresses()
+
+
+class Loaded(Protocol):
+    """Whatever holds a descriptor, such as a program of `libbpf.Object`; None: not loaded."""
+
+    @property
+    def fd(self) -> int | None: ...
 
 
 class Task(NamedTuple):
@@ -158,6 +166,20 @@ class Machine:
     def bpffs(self) -> syscall.BpfFs:
         """The bpf file system, mounted at /sys/fs/bpf for this Machine alone."""
         return self._state.bpffs
+
+    # -- where programs are attached
+
+    def lirc_receiver(self, *programs: Loaded) -> Receiver:
+        """A new infrared receiver: `.receive(samples)` gives the keys that the programs decode.
+
+        What they print is in `trace`. Raises BpfError as the receiver and `prog_of` do.
+        """
+        from anybpf.attach.bpf_lirc import Receiver
+        from anybpf.syscall.test_run import observe
+
+        natives = [self.prog_of(-1 if p.fd is None else p.fd) for p in programs]
+        return Receiver(self.kernel, natives, checked=self._state.checked, budget=self.budget,
+                        observer=lambda run: observe(self._state, run))
 
     # -- what programs see and say
 

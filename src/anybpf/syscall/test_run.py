@@ -36,10 +36,10 @@ def _request(state: State, attr: Attr, prog: ProgObject) -> TestRun:
         repeat=attr["test.repeat"], duration=attr["test.duration"], flags=attr["test.flags"],
         cpu=attr["test.cpu"], batch_size=attr["test.batch_size"],
         attach_type=prog.facts.expected_attach_type, checked=state.checked,
-        budget=state.budget, observer=lambda run: _observe(state, run))
+        budget=state.budget, observer=lambda run: observe(state, run))
 
 
-def _observe(state: State, run: RunCtx) -> None:
+def observe(state: State, run: RunCtx) -> None:
     """Keep the run, and what it printed under the name of the program that printed it."""
     with state.lock:
         state.last_run = run
