@@ -67,6 +67,9 @@ struct event {
 	u8 reason;
 };
 
+// names the type, so that it stands in the BTF for those who read events
+const struct event *event_type __attribute__((unused));
+
 struct counter {
 	u64 packets, bytes;
 };

@@ -189,6 +189,11 @@ def skb_cases() -> Iterator[tuple[str, Case]]:
     for ifindex, flags in ((999, 0), (1, 8), (1, 4)):
         yield f"clone_redirect {ifindex} {flags}", dataclasses.replace(
             base, text=calls("clone_redirect", ifindex, flags))
+    for name in ("sk_lookup_tcp", "sk_lookup_udp", "skc_lookup_tcp"):
+        for size in (12, 36):
+            yield f"{name} {size}", dataclasses.replace(base, text=SK_LOOKUP.format(
+                size=size, id=F[name], release=F["sk_release"]))
+    yield "sk_fullsock", dataclasses.replace(base, text=FULLSOCK)
     yield "clone_redirect gso", dataclasses.replace(
         base, text=calls("clone_redirect", 1, 0), ctx=skb_ctx(gso_size=10))
     yield "lwt_xmit change_head", dataclasses.replace(
@@ -204,6 +209,28 @@ def skb_cases() -> Iterator[tuple[str, Case]]:
                 base, prog_type=SOCKET, text=f"r6 = r1; r0 = *({size} *)skb[{offset}]; exit")
             yield f"legacy load {size} {offset} of tc", dataclasses.replace(
                 base, text=f"r6 = r1; r7 = {offset}; r0 = *({size} *)skb[r7]; exit")
+
+
+SK_LOOKUP = """
+r2 = 0x0123456789abcdef ll
+*(u64 *)(r10 - 40) = r2; *(u64 *)(r10 - 32) = r2; *(u64 *)(r10 - 24) = r2
+*(u64 *)(r10 - 16) = r2; *(u64 *)(r10 - 8) = r2
+r2 = r10; r2 += -40; r3 = {size}; r4 = -1; r5 = 0
+call {id}
+if r0 == 0 goto none
+r1 = r0; call {release}
+r0 = 1; exit
+none: r0 = 2; exit
+"""
+FULLSOCK = """
+r1 = *(u64 *)(r1 + 168)
+if r1 == 0 goto none
+call 95
+if r0 == 0 goto none
+r1 = *(u32 *)(r0 + 4); r2 = *(u32 *)(r0 + 24); r1 <<= 8; r0 = r1; r0 ^= r2
+exit
+none: r0 = 1; exit
+"""
 
 
 def then_field(helper: str, *args: int, field: int = 16) -> str:

@@ -186,6 +186,12 @@ def skb_cases() -> Iterator[tuple[str, Case]]:
     yield "cls write", dataclasses.replace(base, text=WRITE)
     yield "cls write, repeat", dataclasses.replace(base, text=WRITE, repeat=3)
     for kind, name in ((CLS, "cls"), (ACT, "act")):
+        for offset in (12, 44, 72):
+            # a queue that does not fit 16 bits is ignored by the kernel; the Machine cuts it
+            for value in (1, 0x1234, 0xfffe, *((0x12345,) if offset != 12 else ())):
+                yield f"{name} stores {value:#x} at {offset}", dataclasses.replace(
+                    base, prog_type=kind, text=f"r2 = {value}; *(u32 *)(r1 + {offset}) = r2; "
+                                               f"r0 = *(u32 *)(r1 + {offset}); exit")
         yield f"{name} stores", dataclasses.replace(base, text=STORES, prog_type=kind)
 
 

@@ -99,7 +99,7 @@ def test_the_verdict_on_broken_blobs_is_the_kernels(rnd):
 
 
 def _compare(data: bytes) -> None:
-    hostkernel.need()
+    hostkernel.need_reference()
     assert verdict(data) == kernel_verdict(data)
 
 

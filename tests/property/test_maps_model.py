@@ -121,7 +121,6 @@ def test_lru_remembers_the_last(map_type: int, flags: int, steps: Any, entries: 
     found = {k: ours.lookup(k) for k in ours.keys()}     # noqa: SIM118 - a Map is no dict
     assert found.items() <= written.items()
     assert len(found) <= ours.max_entries
-    assert not written or found or steps[-1][0] == "delete"
 
 
 @given(values=st.sets(st.binary(min_size=4, max_size=4), max_size=40), seed=st.integers(0, 9))

@@ -17,7 +17,9 @@ from anybpf.btf import header
 from anybpf.btf.check_env import ENOTSUPP, BadBtf, Env
 from anybpf.btf.check_meta import check_metas
 from anybpf.btf.check_resolve import MODIFIER, Resolver
+from anybpf.btf.fields import BadFields, check_fields
 from anybpf.btf.parse import Btf
+from anybpf.errors import LoadError
 
 __all__ = ["BadBtf", "check"]
 
@@ -59,6 +61,8 @@ def check(
     _strings(env, body, head)
     _types(env, body, head, byteorder)
     _type_tags(env)
+    env.log_type_id = None
+    _special_fields(env, data)
     return "".join(env.lines)
 
 
@@ -136,6 +140,15 @@ def _types(env: Env, body: bytes, head: Head, byteorder: header.ByteOrder) -> No
     env.words = array("I", words)
     check_metas(env, head.type_len)
     Resolver(env).all()
+
+
+def _special_fields(env: Env, data: bytes) -> None:
+    try:
+        check_fields(Btf(data, env.base))
+    except BadFields as e:
+        env.refuse(e.errno)
+    except LoadError:
+        env.refuse(errno.E2BIG)
 
 
 def _type_tags(env: Env) -> None:

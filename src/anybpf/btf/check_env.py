@@ -18,6 +18,10 @@ from anybpf.errors import BpfError
 #: the kernel's own number for "not supported"; Python's errno module does not know it
 ENOTSUPP = 524
 HEAD_SIZE = 12
+#: bytes in the longest name (KSYM_NAME_LEN)
+MAX_NAME = 512
+#: characters of log that are kept; no buffer of a caller is as large
+MAX_LOG = 1 << 26
 WORD = 4
 
 
@@ -69,6 +73,7 @@ class Env:
         self.log_type_id: int | None = None
         self.meta_phase = True
         self.lines: list[str] = []
+        self._room = MAX_LOG
         self._base_recs: dict[int, Rec] = {}
 
     # -- types and names ----------------------------------------------------------------------
@@ -113,6 +118,13 @@ class Env:
         start = offset - self.start_str
         return self.strings[start : self.strings.index(b"\0", start)]
 
+    def name(self, offset: int) -> bytes:
+        """The string at an offset that exists, cut off where no name may be as long."""
+        if offset < self.start_str:
+            return self.text(offset)
+        start = offset - self.start_str
+        return self.strings[start : start + MAX_NAME + 1].partition(b"\0")[0]
+
     def shown(self, offset: int) -> str:
         """The name as the log shows it."""
         if not offset:
@@ -125,6 +137,12 @@ class Env:
 
     def say(self, line: str) -> None:
         if self.verbose:
+            self.put(line)
+
+    def put(self, line: str) -> None:
+        """Append to the log, as long as there is room."""
+        self._room -= len(line)
+        if self._room > 0:
             self.lines.append(line)
 
     def describe(self, rec: Rec, message: str = "", details: bool = True) -> None:
@@ -135,7 +153,7 @@ class Env:
         line = f"[{self.log_type_id}] {kind} {self.shown(rec.name_off)}"
         if details:
             line += " " + DETAILS[rec.kind](self, rec)
-        self.lines.append(f"{line} {message}\n" if message else line + "\n")
+        self.put(f"{line} {message}\n" if message else line + "\n")
 
     def describe_member(self, struct: Rec, member: tuple[int, int, int], message: str = "") -> None:
         """Log a member: a tab, name, type and place; after the first phase its struct before it."""
@@ -149,7 +167,7 @@ class Env:
             line += f"bitfield_size={offset >> 24} bits_offset={offset & 0xFFFFFF}"
         else:
             line += f"bits_offset={offset}"
-        self.lines.append(f"{line} {message}\n" if message else line + "\n")
+        self.put(f"{line} {message}\n" if message else line + "\n")
 
     def describe_var(self, section: Rec, var: tuple[int, int, int], message: str = "") -> None:
         """Log a data section's variable."""
@@ -158,7 +176,7 @@ class Env:
         if not self.meta_phase:
             self.describe(section)
         line = "\t type_id={} offset={} size={}".format(*var)
-        self.lines.append(f"{line} {message}\n" if message else line + "\n")
+        self.put(f"{line} {message}\n" if message else line + "\n")
 
     # -- refusing -----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anybpf import bits, uapi
-from anybpf.btf.check_env import ENOTSUPP, HEAD_SIZE, WORD, Env, Rec
+from anybpf.btf.check_env import ENOTSUPP, HEAD_SIZE, MAX_NAME, WORD, Env, Rec
 from anybpf.btf.types import ELEMENT_WORDS, FIXED_WORDS, KIND_NAMES
 
 INFO_MASK = 0x9F00FFFF
@@ -24,9 +24,6 @@ LATIN = frozenset(range(0xC0, 0x100)) - {0xD7, 0xF7}
 LETTERS = LATIN | frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.")
 IDENTIFIER = LETTERS | frozenset(b"0123456789")
 PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(range(0xA0, 0x100))
-#: bytes in the longest name (KSYM_NAME_LEN)
-MAX_NAME = 512
-
 
 def is_identifier(name: bytes) -> bool:
     """A C identifier; dots are allowed anywhere since compilers make them."""
@@ -89,7 +86,7 @@ def _no_name(env: Env, rec: Rec) -> None:
 
 
 def _identifier(env: Env, rec: Rec) -> None:
-    if not rec.name_off or not is_identifier(env.text(rec.name_off)):
+    if not rec.name_off or not is_identifier(env.name(rec.name_off)):
         env.bad(rec, "Invalid name")
 
 
@@ -133,7 +130,7 @@ def _ref(env: Env, rec: Rec) -> None:
 
 
 def _tag_name(env: Env, rec: Rec) -> None:
-    if not env.text(rec.name_off):
+    if not env.name(rec.name_off):
         env.bad(rec, "Invalid name")
 
 
@@ -178,7 +175,7 @@ def _member(env: Env, rec: Rec, member: tuple[int, int, int], last: int) -> int:
     name_off, type_id, offset = member
     if not env.name_ok(name_off):
         env.bad_member(rec, member, f"Invalid member name_offset:{name_off}")
-    if name_off and not is_identifier(env.text(name_off)):
+    if name_off and not is_identifier(env.name(name_off)):
         env.bad_member(rec, member, "Invalid name")
     if not is_type_id(type_id):
         env.bad_member(rec, member, "Invalid type_id")
@@ -201,7 +198,7 @@ def _enum_head(env: Env, rec: Rec) -> None:
 def _enumerator(env: Env, rec: Rec, name_off: int, value: int) -> None:
     if not env.name_ok(name_off):
         env.refuse(line=f"\tInvalid name_offset:{name_off}")
-    if not name_off or not is_identifier(env.text(name_off)):
+    if not name_off or not is_identifier(env.name(name_off)):
         env.bad(rec, "Invalid name")
     env.say(f"\t{env.shown(name_off)} val={value}\n")
 
@@ -248,7 +245,7 @@ def _datasec(env: Env, rec: Rec) -> None:
     if not rec.size:
         env.bad(rec, "size == 0")
     _no_kflag(env, rec)
-    if not rec.name_off or not is_section(env.text(rec.name_off)):
+    if not rec.name_off or not is_section(env.name(rec.name_off)):
         env.bad(rec, "Invalid name")
     env.describe(rec)
     end = total = 0
@@ -283,7 +280,7 @@ def _float(env: Env, rec: Rec) -> None:
 
 
 def _decl_tag(env: Env, rec: Rec) -> None:
-    if not env.text(rec.name_off):
+    if not env.name(rec.name_off):
         env.bad(rec, "Invalid value")
     _no_vlen(env, rec)
     if bits.s32(env.word(rec, 0)) < -1:

@@ -353,7 +353,7 @@ def _param_name(env: Env, name_off: int, type_id: int) -> bool:
     rec = env.rec(type_id)
     if rec is None or rec.kind in SOURCE_ONLY:
         return False
-    return not name_off or (env.name_ok(name_off) and is_identifier(env.text(name_off)))
+    return not name_off or (env.name_ok(name_off) and is_identifier(env.name(name_off)))
 
 
 def _has_size(r: Resolver, type_id: int) -> bool:

@@ -1,6 +1,7 @@
 """Where a kernel's BTF is found (tools/lib/bpf/btf.c: btf__load_vmlinux_btf).
 
-A BTF file is either the bare blob, as under /sys/kernel/btf, or an ELF file with a `.BTF` section.
+A BTF file is the bare blob, as under /sys/kernel/btf, an ELF file with a `.BTF` section, or a
+compressed kernel image (vmlinuz) with that ELF file inside.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import io
 import platform
 from pathlib import Path
 
-from anybpf.btf import header
+from anybpf.btf import header, vmlinuz
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError
 
@@ -25,20 +26,28 @@ VMLINUX = (
     "/usr/lib/debug/boot/vmlinux-{}.debug",
     "/usr/lib/debug/lib/modules/{}/vmlinux",
 )
-ELF_MAGIC = b"\x7fELF"
 
 
 def load(path: str | Path, base: Btf | None = None) -> Btf:
-    """The BTF in a file, bare or in an ELF file's .BTF section.
+    """The BTF in a file: bare, in an ELF file's .BTF section, or in a kernel image.
 
-    Raises OSError if the file cannot be read, LoadError if there is no (good) BTF in it.
+    Raises OSError if the file cannot be read, LoadError if there is no (good) BTF in it,
+    NotSupported if it is compressed in a way that this Python cannot undo.
     """
     return from_bytes(Path(path).read_bytes(), base)
 
 
 def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
-    """The BTF in the bytes of a bare blob or an ELF file."""
-    return Btf(elf_section(data) if data.startswith(ELF_MAGIC) else data, base)
+    """The BTF in the bytes of a bare blob, an ELF file or a kernel image."""
+    if is_btf(data):
+        return Btf(data, base)
+    if not data.startswith(vmlinuz.ELF_MAGIC):
+        try:
+            data = vmlinuz.extract(data)
+        except LoadError:
+            what = "neither BTF nor an ELF file nor a kernel image with one inside"
+            raise LoadError(what, offset=0) from None
+    return Btf(elf_section(data), base)
 
 
 def elf_section(data: bytes, name: str = SECTION) -> bytes:

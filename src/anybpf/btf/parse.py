@@ -25,6 +25,8 @@ SECTION = ".BTF"
 MAX_DEPTH = 32
 #: names that are looked for in the string table before an index of all names pays
 SEARCHES = 32
+#: bytes of a string that is counted as long, and how often the blob's size all of them may have
+LONG_STRING, LONG_STRINGS_PER_BYTE = 256, 32
 
 T = TypeVar("T", bound=t.Type)
 
@@ -49,6 +51,8 @@ class Btf:
         self._starts = self._read_starts()
         self._names: dict[int, list[int]] | None = None
         self._searches = 0
+        self._long_strings: dict[int, str] = {}
+        self._long_budget = LONG_STRINGS_PER_BYTE * len(self.data)
         self._types: dict[int, t.Type] = {0: t.VOID}
         self._found: dict[str, list[int]] = {}
 
@@ -136,7 +140,20 @@ class Btf:
                 return ""
             raise LoadError(f"string offset {offset} is out of range", SECTION, self.str_start)
         end = self._strings.index(b"\0", start)
+        if end - start > LONG_STRING:
+            return self._long_string(start, end)
         return self._strings[start:end].decode("utf-8", "surrogateescape")
+
+    def _long_string(self, start: int, end: int) -> str:
+        """A long string is kept, and paid for: overlapping ones could fill any memory."""
+        known = self._long_strings.get(start)
+        if known is None:
+            self._long_budget -= end - start
+            if self._long_budget < 0:
+                raise LoadError("too many long strings overlap", SECTION, self.str_start + start)
+            known = self._strings[start:end].decode("utf-8", "surrogateescape")
+            self._long_strings[start] = known
+        return known
 
     name = string
 

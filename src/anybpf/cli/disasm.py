@@ -25,7 +25,7 @@ Printer = Callable[[Sequence[Insn]], Iterator[str]]
 
 def _objdump(insns: Sequence[Insn]) -> Iterator[str]:
     """As llvm-objdump, with hexadecimal numbers and the slot's index."""
-    for index, insn in slots(list(insns)):
+    for index, insn in slots(insns):
         hi = insns[index + 1] if index + 1 < len(insns) else None
         yield f"{index:8}:\t{llvm.text(insn, hi, hexadecimal=True) or '<unknown>'}"
 

@@ -25,12 +25,18 @@ RECORD_BYTES = 16
 
 def replay(machine: Machine, program: Program, source: str, out: str | None,
            quiet: bool) -> dict[str, Any]:
-    """Run `program` once a packet of `source`; the report of verdicts, rates and trace lines."""
+    """Run `program` once a packet of `source`; the report of verdicts, rates and trace lines.
+
+    The Machine's clock follows the capture: what a program reads are the packets' own times.
+    """
     verdicts: Counter[str] = Counter()
     volume: Counter[str] = Counter()
+    first_ns, boot_ns = None, machine.clock_ns
     start = time.perf_counter()
     with writer(source, out) as sink:
         for packet in progressing(source, quiet):
+            first_ns = packet.time_ns if first_ns is None else first_ns
+            machine.clock_ns = max(machine.clock_ns, boot_ns + packet.time_ns - first_ns)
             result = program.test_run(data=packet.data)
             verdict = verdict_text(program.type, result.retval)
             verdicts[verdict] += 1

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-#: entries of one map, and bytes of one packet, that are shown before "... more"
+#: entries of one map (and trace lines), and bytes of one packet, shown before "... more"
 MAX_ENTRIES = 16
 MAX_DUMP = 256
 
@@ -57,7 +57,9 @@ def hexdump(data: bytes) -> Iterator[str]:
 
 
 def trace(report: dict[str, Any]) -> list[str]:
-    return [f"trace: {line}" for line in report["trace"]]
+    lines = [f"trace: {line}" for line in report["trace"][:MAX_ENTRIES]]
+    hidden = len(report["trace"]) - len(lines)
+    return [*lines, f"trace: ... {hidden} more lines"] if hidden else lines
 
 
 def maps(report: dict[str, Any]) -> Iterator[list[str]]:
@@ -74,10 +76,26 @@ def entry_lines(entries: list[Any]) -> Iterator[str]:
 
 
 def entry_text(entry: Any) -> str:
-    if isinstance(entry, dict) and "key" in entry:
-        value = entry.get("value", entry.get("values"))
-        return f"{value_text(entry['key'])}: {value_text(value)}"
-    return value_text(entry)
+    if not (isinstance(entry, dict) and "key" in entry):
+        return value_text(entry)
+    value = per_cpu_text(entry["values"]) if "values" in entry else value_text(entry["value"])
+    return f"{value_text(entry['key'])}: {value}"
+
+
+def per_cpu_text(values: list[Any]) -> str:
+    """The values of the CPUs that have one other than zero."""
+    used = [v for v in values if not is_zero(v["value"])]
+    if not used:
+        return f"zero on all {len(values)} CPUs"
+    return ", ".join(f"cpu{v['cpu']} {value_text(v['value'])}" for v in used)
+
+
+def is_zero(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(is_zero, value.values()))
+    if isinstance(value, list):
+        return all(map(is_zero, value))
+    return not value or (isinstance(value, str) and not value.strip("0"))
 
 
 def value_text(value: Any) -> str:

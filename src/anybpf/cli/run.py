@@ -165,9 +165,16 @@ def contents(item: Map, record_type: str | None) -> list[Any]:
     """What a map holds, ready for JSON: its entries, or the records sent through it."""
     if item.type in STREAMS:
         return [mapfile.printable(record) for record in records_of(item, record_type)]
-    return [{"key": mapfile.printable(item.decode_key(key)),
-             "value": mapfile.printable(item.decode_value(value))}
+    return [{"key": mapfile.printable(item.decode_key(key)), **value_of(item, value)}
             for key, value in item.raw.items() if not is_filler(item, value)]
+
+
+def value_of(item: Map, raw: bytes) -> dict[str, Any]:
+    """One value as bpftool's JSON has it: per-CPU values are a list of their own."""
+    decoded = mapfile.printable(item.decode_value(raw))
+    if not item.is_per_cpu:
+        return {"value": decoded}
+    return {"values": [{"cpu": cpu, "value": one} for cpu, one in enumerate(decoded)]}
 
 
 def is_filler(item: Map, value: bytes) -> bool:

@@ -19,7 +19,8 @@ cdef enum:
     ARG_CHECK_OBJECT = 12       # the start of a region: a socket, a kernel object
     ARG_CHECK_COUNT = 13
 
-# Whether the arguments r[0..4] are what the helper's row asks for; if not, records the fault.
+# Whether the program may call the helper and the arguments r[0..4] are what its row asks for; if
+# not, records the fault.
 cdef bint check_arguments(run_ctx *run, uint32_t id, uint64_t *r) noexcept nogil
 # Whether `func` is the address of a bpf_func of the running program.
 cdef bint is_function(run_ctx *run, uint64_t func) noexcept nogil

@@ -15,10 +15,12 @@ from anybpf.core.memory cimport (
     may_access,
 )
 from anybpf.core.run_ctx cimport (
+    FAULT_PROG_TYPE,
     REGION_READ,
     REGION_WRITE,
     bpf_func,
     fault_argument,
+    fault_memory,
     helper_args,
     region,
 )
@@ -26,7 +28,7 @@ from anybpf.maps.bpf_map cimport bpf_map
 
 from anybpf import uapi
 from anybpf.errors import Bug
-from anybpf.proto import helpers, kinds, maps
+from anybpf.proto import access, helpers, kinds, maps
 
 cdef enum:
     MAX_SIZE = 536870912        # BPF_MAX_VAR_SIZ: no size argument may be larger
@@ -92,6 +94,7 @@ def _types(helper):
 
 
 cdef int fill_in(helper_args *row, helper) except -1:
+    row.prog_types = 1 | sum(1 << t for t in access.callers(helper.id))
     row.map_types = _types(helper)
     for i, arg in enumerate(helper.args):
         row.checks[i] = _check(arg.kind)
@@ -234,6 +237,9 @@ cdef bint check_arguments(run_ctx *run, uint32_t id, uint64_t *r) noexcept nogil
     cdef helper_args *row = row_of(id, run.prog.prog_type)
     cdef const bpf_map *map = NULL
     cdef uint32_t i
+    if not (row.prog_types >> (run.prog.prog_type & 63)) & 1:
+        fault_memory(run, FAULT_PROG_TYPE, 0, 0)
+        return False
     for i in range(5):
         if row.checks[i] == ARG_CHECK_NONE:
             continue

@@ -43,6 +43,8 @@ _MESSAGES: dict[str, Callable[[RunCtx], tuple[str, str]]] = {
     "BAD_INSN": lambda run: _plain("no valid instruction"),
     "STACK_DEPTH": lambda run: _plain("the call stack of 8 frames is too deep"),
     "BUDGET": lambda run: _plain("the instruction budget is used up"),
+    "PROG_TYPE": lambda run: _plain("program of this type cannot use helper "
+                                    + helper_name(run.fault_facts[2])),
     "FUNCTION": lambda run: _plain(f"no function of the program: {run.fault_facts[4]:#x}"),
 }
 

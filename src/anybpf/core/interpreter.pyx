@@ -8,11 +8,12 @@ and helpers that call back enter `execute` again.
 What ends a checked run early is noted in the run_ctx (FAULT_*) and raised as Fault after it.
 """
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy, memset
 
 from anybpf cimport bits
 from anybpf.core.arguments cimport check_arguments, is_function
+from anybpf.core.atomics cimport atomic_size, do_atomic
 from anybpf.core.context cimport context_at, context_load, context_store, context_table
 from anybpf.core.decode cimport *
 from anybpf.core.kernel cimport Kernel
@@ -35,32 +36,8 @@ cdef extern from *:
     }
     """
     uint64_t anybpf_now() nogil
-    enum:
-        SEQ "__ATOMIC_SEQ_CST"
-        ACQUIRE "__ATOMIC_ACQUIRE"
-        RELEASE "__ATOMIC_RELEASE"
-    uint32_t add4 "__atomic_fetch_add"(uint32_t *p, uint32_t x, int order) nogil
-    uint32_t or4 "__atomic_fetch_or"(uint32_t *p, uint32_t x, int order) nogil
-    uint32_t and4 "__atomic_fetch_and"(uint32_t *p, uint32_t x, int order) nogil
-    uint32_t xor4 "__atomic_fetch_xor"(uint32_t *p, uint32_t x, int order) nogil
-    uint32_t xchg4 "__atomic_exchange_n"(uint32_t *p, uint32_t x, int order) nogil
-    bint cas4 "__atomic_compare_exchange_n"(uint32_t *p, uint32_t *old, uint32_t x, bint weak,
-                                            int good, int bad) nogil
-    uint64_t add8 "__atomic_fetch_add"(uint64_t *p, uint64_t x, int order) nogil
-    uint64_t or8 "__atomic_fetch_or"(uint64_t *p, uint64_t x, int order) nogil
-    uint64_t and8 "__atomic_fetch_and"(uint64_t *p, uint64_t x, int order) nogil
-    uint64_t xor8 "__atomic_fetch_xor"(uint64_t *p, uint64_t x, int order) nogil
-    uint64_t xchg8 "__atomic_exchange_n"(uint64_t *p, uint64_t x, int order) nogil
-    bint cas8 "__atomic_compare_exchange_n"(uint64_t *p, uint64_t *old, uint64_t x, bint weak,
-                                            int good, int bad) nogil
-    uint8_t load1 "__atomic_load_n"(uint8_t *p, int order) nogil
-    uint16_t load2 "__atomic_load_n"(uint16_t *p, int order) nogil
-    uint32_t load4 "__atomic_load_n"(uint32_t *p, int order) nogil
-    uint64_t load8 "__atomic_load_n"(uint64_t *p, int order) nogil
-    void store1 "__atomic_store_n"(uint8_t *p, uint8_t x, int order) nogil
-    void store2 "__atomic_store_n"(uint16_t *p, uint16_t x, int order) nogil
-    void store4 "__atomic_store_n"(uint32_t *p, uint32_t x, int order) nogil
-    void store8 "__atomic_store_n"(uint64_t *p, uint64_t x, int order) nogil
+    uint64_t fetch_add "__atomic_fetch_add"(uint64_t *p, uint64_t x, int order) nogil
+    int RELAXED "__ATOMIC_RELAXED"
 
 #: instructions that a checked run may execute unless it is told otherwise
 DEFAULT_BUDGET = 1 << 28
@@ -172,12 +149,15 @@ cdef inline uint64_t frame_top(run_ctx *run) noexcept nogil:
 
 
 cdef bpf_prog *tail_target(run_ctx *run, uint64_t map_address, uint64_t index) noexcept nogil:
-    """The program that a tail call goes to; NULL: the call falls through."""
-    cdef bpf_map *map = <bpf_map *> map_address
-    cdef uint32_t at = <uint32_t> index
+    """The program that a tail call goes to; NULL: the call falls through.
+
+    Program arrays hold programs of one type; one of another type would take our context for its.
+    """
+    cdef bpf_prog *target
     if run.tail_calls >= MAX_TAIL_CALLS:
         return NULL
-    return <bpf_prog *> fd_array_slot(map, at)
+    target = <bpf_prog *> fd_array_slot(<bpf_map *> map_address, <uint32_t> index)
+    return target if target != NULL and target.prog_type == run.prog.prog_type else NULL
 
 
 cdef uint64_t call_checked(run_ctx *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
@@ -637,95 +617,8 @@ cdef uint32_t atomic(Mode mode, run_ctx *run, const bpf_op *op, uint64_t addr, u
     trouble = atomic_trouble(mode, run, addr, size, need)
     if trouble:
         return trouble
-    if op.op >= OP_LOAD_ACQ1:
-        ordered(op, addr, regs)
-    elif size == 4:
-        modify4(op, <uint32_t *> addr, regs)
-    else:
-        modify8(op, <uint64_t *> addr, regs)
+    do_atomic(op, addr, regs)
     return FAULT_NONE
-
-
-cdef uint32_t atomic_size(uint16_t kind) noexcept nogil:
-    if kind >= OP_STORE_REL1:
-        return 1 << (kind - OP_STORE_REL1)
-    if kind >= OP_LOAD_ACQ1:
-        return 1 << (kind - OP_LOAD_ACQ1)
-    if kind >= OP_XCHG4:
-        return 8 if kind == OP_XCHG8 or kind == OP_CMPXCHG8 else 4
-    return 8 if (kind - OP_ATOMIC_ADD4) & 4 else 4
-
-
-cdef void modify4(const bpf_op *op, uint32_t *p, uint64_t *regs) noexcept nogil:
-    cdef uint32_t x = <uint32_t> regs[op.src]
-    cdef uint32_t old
-    if op.op == OP_ATOMIC_ADD4:
-        add4(p, x, SEQ)
-    elif op.op == OP_ATOMIC_OR4:
-        or4(p, x, SEQ)
-    elif op.op == OP_ATOMIC_AND4:
-        and4(p, x, SEQ)
-    elif op.op == OP_ATOMIC_XOR4:
-        xor4(p, x, SEQ)
-    elif op.op == OP_FETCH_ADD4:
-        regs[op.src] = add4(p, x, SEQ)
-    elif op.op == OP_FETCH_OR4:
-        regs[op.src] = or4(p, x, SEQ)
-    elif op.op == OP_FETCH_AND4:
-        regs[op.src] = and4(p, x, SEQ)
-    elif op.op == OP_FETCH_XOR4:
-        regs[op.src] = xor4(p, x, SEQ)
-    elif op.op == OP_XCHG4:
-        regs[op.src] = xchg4(p, x, SEQ)
-    else:
-        old = <uint32_t> regs[0]
-        cas4(p, &old, x, False, SEQ, SEQ)
-        regs[0] = old
-
-
-cdef void modify8(const bpf_op *op, uint64_t *p, uint64_t *regs) noexcept nogil:
-    cdef uint64_t x = regs[op.src]
-    if op.op == OP_ATOMIC_ADD8:
-        add8(p, x, SEQ)
-    elif op.op == OP_ATOMIC_OR8:
-        or8(p, x, SEQ)
-    elif op.op == OP_ATOMIC_AND8:
-        and8(p, x, SEQ)
-    elif op.op == OP_ATOMIC_XOR8:
-        xor8(p, x, SEQ)
-    elif op.op == OP_FETCH_ADD8:
-        regs[op.src] = add8(p, x, SEQ)
-    elif op.op == OP_FETCH_OR8:
-        regs[op.src] = or8(p, x, SEQ)
-    elif op.op == OP_FETCH_AND8:
-        regs[op.src] = and8(p, x, SEQ)
-    elif op.op == OP_FETCH_XOR8:
-        regs[op.src] = xor8(p, x, SEQ)
-    elif op.op == OP_XCHG8:
-        regs[op.src] = xchg8(p, x, SEQ)
-    else:
-        cas8(p, regs, x, False, SEQ, SEQ)
-
-
-cdef void ordered(const bpf_op *op, uint64_t p, uint64_t *regs) noexcept nogil:
-    """Load-acquire and store-release."""
-    cdef uint64_t x = regs[op.src]
-    if op.op == OP_LOAD_ACQ1:
-        regs[op.dst] = load1(<uint8_t *> p, ACQUIRE)
-    elif op.op == OP_LOAD_ACQ2:
-        regs[op.dst] = load2(<uint16_t *> p, ACQUIRE)
-    elif op.op == OP_LOAD_ACQ4:
-        regs[op.dst] = load4(<uint32_t *> p, ACQUIRE)
-    elif op.op == OP_LOAD_ACQ8:
-        regs[op.dst] = load8(<uint64_t *> p, ACQUIRE)
-    elif op.op == OP_STORE_REL1:
-        store1(<uint8_t *> p, <uint8_t> x, RELEASE)
-    elif op.op == OP_STORE_REL2:
-        store2(<uint16_t *> p, <uint16_t> x, RELEASE)
-    elif op.op == OP_STORE_REL4:
-        store4(<uint32_t *> p, <uint32_t> x, RELEASE)
-    else:
-        store8(<uint64_t *> p, x, RELEASE)
 
 
 # --- from outside ---
@@ -775,8 +668,8 @@ cdef uint64_t run_prog(run_ctx *run, uint64_t ctx, uint64_t r2) noexcept nogil:
         return run_entry(run, ctx, r2)
     begin = anybpf_now()
     r0 = run_entry(run, ctx, r2)
-    add8(&prog.run_time_ns, anybpf_now() - begin, SEQ)
-    add8(&prog.run_cnt, 1, SEQ)
+    fetch_add(&prog.run_time_ns, anybpf_now() - begin, RELAXED)
+    fetch_add(&prog.run_cnt, 1, RELAXED)
     return r0
 
 

@@ -9,6 +9,7 @@ cdef class Kernel:
     cdef RegionTable table      # snapshot of regions; None: make it anew
     cdef list retired           # kept until no run is active
     cdef readonly dict python_helpers
+    cdef public object devices  # ifindex -> net.dev.NetDevice; None: the loopback device alone
     cdef object __weakref__
     cdef RegionTable snapshot(self)
     cdef void begin_run(self) noexcept

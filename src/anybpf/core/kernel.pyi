@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from anybpf.core.run_ctx import RunCtx
 from anybpf.maps import Map
@@ -7,6 +7,7 @@ PythonHelper = Callable[[int, int, int, int, int, RunCtx], int | None]
 
 class Kernel:
     python_helpers: dict[int, PythonHelper]
+    devices: Mapping[int, object] | None
     clock_ns: int
     clock_step_ns: int
     stats_enabled: bool

@@ -34,6 +34,7 @@ cdef struct context_table:
 
 # What a helper's five arguments must be in a checked run: made from the rows by core.arguments.
 cdef struct helper_args:
+    uint64_t prog_types         # bit t: programs of type t may call it; type 0 may call all
     uint64_t map_types          # bit t: maps of type t may be used
     uint32_t sizes[5]           # bytes, for memory of fixed size
     uint8_t checks[5]           # ARG_CHECK_*
@@ -137,6 +138,7 @@ cdef enum:
     FAULT_PYTHON = 9            # a helper written in Python raised
     FAULT_ALIGNMENT = 10        # an atomic access that is not aligned to its size
     FAULT_FUNCTION = 11         # a callback or callx on what is no function of the program
+    FAULT_PROG_TYPE = 12        # a helper that programs of this type may not call
 
 # What bpf_redirect and friends recorded.
 cdef struct redirect_info:

@@ -202,4 +202,4 @@ cdef class RunCtx:
 
 #: names of the FAULT_* numbers
 FAULTS = ("NONE", "READ", "WRITE", "ARGUMENT", "UNKNOWN_HELPER", "BAD_INSN", "STACK_DEPTH",
-          "BUDGET", "CONTEXT", "PYTHON", "ALIGNMENT", "FUNCTION")
+          "BUDGET", "CONTEXT", "PYTHON", "ALIGNMENT", "FUNCTION", "PROG_TYPE")

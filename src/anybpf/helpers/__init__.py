@@ -8,7 +8,7 @@ from anybpf import uapi
 
 #: the modules that hold helpers, by family
 FAMILIES = ("maps", "system", "strings", "probe", "printf", "ringbuf", "perf", "dynptr", "skb",
-            "csum", "xdp", "redirect", "lirc")
+            "sock", "csum", "xdp", "redirect", "lirc")
 
 
 def named_addresses() -> dict[str, int]:

@@ -570,11 +570,6 @@ cdef uint64_t skb_ancestor_cgroup_id(uint64_t ctx, uint64_t level, uint64_t r3, 
     return run.task.cgroup_id
 
 
-cdef uint64_t sk_fullsock(uint64_t sk, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,
-                          run_ctx *run) noexcept nogil:
-    return sk
-
-
 def addresses():
     """The helpers of this family: name -> address of the C function."""
     return {
@@ -601,5 +596,4 @@ def addresses():
         "get_route_realm": <uint64_t> get_route_realm,
         "skb_cgroup_id": <uint64_t> skb_cgroup_id,
         "skb_ancestor_cgroup_id": <uint64_t> skb_ancestor_cgroup_id,
-        "sk_fullsock": <uint64_t> sk_fullsock,
     }

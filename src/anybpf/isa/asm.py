@@ -93,7 +93,6 @@ class _Statement(NamedTuple):
 # -- statements
 
 
-_BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LINE_COMMENT = re.compile(r"//.*|(?:^|(?<=\s))#.*")
 _INDEX = re.compile(r"\s*(\d+):\s+")
 _OPCODE = re.compile(r"\(([0-9a-f]{2})\)\s*(?!\w+\s*\))")
@@ -108,9 +107,17 @@ _DIRECTIVE = re.compile(
 _SECTION = re.compile(r"\.(text|data|bss|rodata)\b.*|\.section\s+([^,\s]+)(?:\s*,\s*\"(\w*)\".*)?")
 
 
+def without_block_comments(text: str) -> str:
+    """`text` with `/* */` replaced by their line ends, so that lines keep their numbers."""
+    parts, at = [], 0
+    while (start := text.find("/*", at)) >= 0 and (end := text.find("*/", start + 2)) >= 0:
+        parts += [text[at:start], "\n" * text.count("\n", start, end) or " "]
+        at = end + 2
+    return "".join(parts) + text[at:]
+
+
 def _statements(text: str) -> Iterator[_Statement]:
-    blank = _BLOCK_COMMENT.sub(lambda m: "\n" * m[0].count("\n") or " ", text)
-    for number, raw in enumerate(blank.splitlines(), 1):
+    for number, raw in enumerate(without_block_comments(text).splitlines(), 1):
         line = _LINE_COMMENT.sub("", raw).strip()
         if not line.startswith(";"):
             yield from _line_statements(number, line)
@@ -192,8 +199,10 @@ class _Assembler:
         self.labels[name] = len(self.insns)
 
     def _instruction(self, statement: _Statement) -> None:
+        # one space for many: no run of them makes a pattern try every way to part it
+        text = " ".join(statement.text.split())
         for pattern, build in _patterns():
-            match = pattern.fullmatch(statement.text)
+            match = pattern.fullmatch(text)
             if match:
                 self.insns += build(_Context(self, statement), match.groupdict())
                 return
@@ -244,8 +253,19 @@ class _Context(NamedTuple):
 # -- operands
 
 
+def number(text: str) -> int:
+    """A number as C writes it, `0x` for hexadecimal and `0` for octal; raises `ValueError`."""
+    plain = text.replace(" ", "")
+    digits = plain.lstrip("+-")
+    octal = digits.startswith("0") and digits.isdigit() and len(digits) > 1
+    return int(plain, 8 if octal else 0)
+
+
 def _number(text: str) -> int:
-    return int(text.replace(" ", "").replace("\t", ""), 0)
+    try:
+        return number(text)
+    except ValueError:
+        raise _Bad("not a number") from None
 
 
 def _imm32(text: str) -> int:
@@ -671,7 +691,7 @@ def _patterns() -> tuple[tuple[re.Pattern[str], _Build], ...]:
 def _compile(template: str) -> re.Pattern[str]:
     """The regular expression of a template; llvm-objdump's `<L>` after a target is let pass."""
     parts = re.split(r"(\{\w+:\w+\}| |~)", template)
-    return re.compile("".join(map(_piece, parts)) + r"(?:\s*<[^<>]*>)?")
+    return re.compile("".join(map(_piece, parts)) + r"(?:\s*<[^<>]*>)?", re.ASCII)
 
 
 def _piece(part: str) -> str:

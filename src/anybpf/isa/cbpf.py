@@ -93,8 +93,9 @@ def parse_numbers(text: str) -> list[SockFilter]:
 
 
 def _numbers(text: str) -> list[int]:
-    found = re.findall(r"0[xX][0-9a-fA-F]+|\d+", text)
-    return [int(x, 16 if x[:2] in ("0x", "0X") else 10) for x in found]
+    found = re.findall(r"0[xX][0-9a-fA-F]+|[0-9]+", text)
+    # twenty digits are too many for any field, and said to be so later
+    return [int(x[:20], 16 if x[:2] in ("0x", "0X") else 10) for x in found]
 
 
 def _rows(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.errors import LoadError
 from anybpf.isa import cbpf
+from anybpf.isa.asm import without_block_comments
 from anybpf.isa.cbpf import SockFilter
 
 
@@ -58,7 +59,8 @@ _NIBBLE = re.compile(rf"4\s*\*\s*\(\s*\[\s*({_NUMBER})\s*\]\s*&\s*0x[fF]\s*\)")
 _NAME = re.compile(r"#?([A-Za-z_]\w*)")
 _LISTED = re.compile(r"\(\d+\)\s+")
 _LABEL = re.compile(r"([A-Za-z_]\w*):\s*")
-_LISTED_TARGETS = re.compile(r"(.*?)\s+jt\s+(\d+)\s+jf\s+(\d+)")
+_LISTED_TARGETS = re.compile(r"(.*?) jt (\d{1,9}) jf (\d{1,9})", re.ASCII)
+_INDEX = re.compile(r"\d{1,9}", re.ASCII)
 
 
 class _Draft(NamedTuple):
@@ -86,9 +88,8 @@ def assemble(text: str) -> list[SockFilter]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    plain = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.DOTALL)
-    for number, raw in enumerate(plain.splitlines(), 1):
-        line = re.sub(r";.*|//.*", "", raw).strip()
+    for number, raw in enumerate(without_block_comments(text).splitlines(), 1):
+        line = " ".join(re.sub(r";.*|//.*", "", raw).split())
         listed = _LISTED.match(line)
         yield number, line[listed.end() :] if listed else line
 
@@ -108,7 +109,7 @@ def _instruction(text: str) -> _Draft:
     if name in _JUMPS:
         return _jump(name, operand)
     if name in ("ja", "jmp"):
-        target = int(operand) if operand.isdigit() else operand
+        target = int(operand) if _INDEX.fullmatch(operand) else operand
         return _Draft(SockFilter(uapi.BPF_JMP | uapi.BPF_JA), target)
     reader = _READERS.get(name)
     if reader is None:
@@ -117,7 +118,10 @@ def _instruction(text: str) -> _Draft:
 
 
 def _number(text: str, bits: int = 32) -> int:
-    value = int(text.replace(" ", ""), 0 if "x" in text.lower() else 10)
+    try:
+        value = int(text.replace(" ", ""), 0 if "x" in text.lower() else 10)
+    except ValueError:
+        raise _Bad("not a number") from None
     if not -(1 << bits - 1) <= value < 1 << bits:
         raise _Bad(f"number does not fit {bits} bits")
     return value & (1 << bits) - 1

@@ -15,6 +15,8 @@ from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.isa import opcodes as tab
 from anybpf.isa.insn import (
+    JMP_CLASSES,
+    LD_IMM64,
     Insn,
     is_jump,
     is_ld_imm64,
@@ -48,8 +50,12 @@ def check_insns(insns: Sequence[Insn]) -> None:
         raise BadInsn(0, E2BIG, "empty program")
     check_subprogs(insns)
     check_opcodes(insns)
-    for index, insn in slots(list(insns)):
-        check_insn(insn, index)
+    # programs repeat themselves: what was right once is right again
+    right: set[Insn] = set()
+    for index, insn in slots(insns):
+        if insn not in right:
+            check_insn(insn, index)
+            right.add(insn)
     check_jumps_into_imm64(insns)
 
 
@@ -63,7 +69,7 @@ def subprog_starts(insns: Sequence[Insn]) -> list[int]:
     """
     starts = {0}
     for index, insn in enumerate(insns):
-        if is_pseudo_call(insn) or is_pseudo_func(insn):
+        if insn.src and (is_pseudo_call(insn) or is_pseudo_func(insn)):
             target = index + insn.imm + 1
             if not 0 <= target < len(insns):
                 raise BadInsn(index, EINVAL, "call to invalid destination")
@@ -76,7 +82,8 @@ def check_subprogs(insns: Sequence[Insn]) -> list[int]:
     starts = subprog_starts(insns)
     for start, end in zip(starts, [*starts[1:], len(insns)], strict=True):
         for index in range(start, end):
-            _check_target(index, insns[index], start, end)
+            if insns[index].code & 7 in JMP_CLASSES:
+                _check_target(index, insns[index], start, end)
         if insns[end - 1].code not in _ENDS:
             raise BadInsn(end - 1, EINVAL, "last insn is not an exit or jmp")
     return starts
@@ -97,9 +104,13 @@ def _check_target(index: int, insn: Insn, start: int, end: int) -> None:
 
 def check_jumps_into_imm64(insns: Sequence[Insn]) -> None:
     """No jump lands on the second slot of a 64-bit immediate load."""
-    seconds = {index + 1: index for index, insn in slots(list(insns)) if is_ld_imm64(insn)}
-    for index, insn in slots(list(insns)):
-        if is_jump(insn) and (load := seconds.get(index + jump_offset(insn) + 1)) is not None:
+    seconds = {index + 1: index for index, insn in slots(insns) if is_ld_imm64(insn)}
+    for index, insn in enumerate(insns):
+        # the second slot of a load has code 0, which is no jump
+        if insn.code & 7 not in JMP_CLASSES or not is_jump(insn):
+            continue
+        load = seconds.get(index + jump_offset(insn) + 1)
+        if load is not None:
             raise BadInsn(load, EINVAL, f"jump into the middle of ldimm64 insn {load}")
 
 
@@ -119,14 +130,15 @@ def check_opcodes(insns: Sequence[Insn]) -> None:
 def _check_opcode(insns: Sequence[Insn], index: int) -> int:
     """How many slots the instruction takes."""
     insn = insns[index]
-    if insn.cls == uapi.BPF_LDX and (insn.mode not in _LOAD_MODES or insn.imm):
+    code = insn.code
+    if code & 7 == uapi.BPF_LDX and (insn.mode not in _LOAD_MODES or insn.imm):
         raise _Refused("BPF_LDX uses reserved fields")
-    if is_ld_imm64(insn):
+    if code == LD_IMM64:
         hi = insns[index + 1] if index + 1 < len(insns) else None
         _check_imm64(insn, hi)
         return 2
-    if insn.code not in tab.OPCODES:
-        raise _Refused(f"unknown opcode {insn.code:02x}")
+    if code not in tab.OPCODES:
+        raise _Refused(f"unknown opcode {code:02x}")
     return 1
 
 

@@ -7,7 +7,7 @@ code 0. Nothing here judges an instruction: `isa.check` does.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from anybpf import uapi
@@ -92,8 +92,10 @@ def decode(data: bytes | bytearray | memoryview, byteorder: ByteOrder = "little"
         raise InsnError(f"truncated instruction of {len(data) - offset} bytes", offset)
     rows = _FORMAT[byteorder].iter_unpack(data)
     if byteorder == "little":
-        return [Insn(code, regs & 15, regs >> 4, off, imm) for code, regs, off, imm in rows]
-    return [Insn(code, regs >> 4, regs & 15, off, imm) for code, regs, off, imm in rows]
+        fields = ((code, regs & 15, regs >> 4, off, imm) for code, regs, off, imm in rows)
+    else:
+        fields = ((code, regs >> 4, regs & 15, off, imm) for code, regs, off, imm in rows)
+    return list(map(Insn._make, fields))
 
 
 def encode(insns: Iterable[Insn], byteorder: ByteOrder = "little") -> bytes:
@@ -174,9 +176,12 @@ def is_pseudo_func(insn: Insn) -> bool:
     return insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC
 
 
-def slots(insns: list[Insn]) -> Iterable[tuple[int, Insn]]:
+def slots(insns: Sequence[Insn]) -> Iterator[tuple[int, Insn]]:
     """Index and first slot of each instruction: second halves of 64-bit loads are passed over."""
-    index = 0
-    while index < len(insns):
-        yield index, insns[index]
-        index += 2 if is_ld_imm64(insns[index]) else 1
+    second = False
+    for index, insn in enumerate(insns):
+        if second:
+            second = False
+            continue
+        second = insn.code == LD_IMM64
+        yield index, insn

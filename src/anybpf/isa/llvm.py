@@ -65,7 +65,7 @@ def text(
 def source(insns: Sequence[Insn]) -> Iterator[str]:
     """Lines that assemble to `insns` exactly: labels at the margin, statements indented."""
     names = _label_names(insns)
-    for index, insn in slots(list(insns)):
+    for index, insn in slots(insns):
         hi = insns[index + 1] if index + 1 < len(insns) else None
         if index in names:
             yield f"{names[index]}:"
@@ -104,7 +104,7 @@ def _aim(index: int, insn: Insn) -> int:
 
 def _label_names(insns: Sequence[Insn]) -> dict[int, str]:
     """Names for the slots that something names, if an instruction starts there."""
-    starts = dict(slots(list(insns)))
+    starts = dict(slots(insns))
     jumps = {_aim(i, x) for i, x in starts.items() if is_jump(x)}
     funcs = {_aim(i, x) for i, x in starts.items() if not is_jump(x)}
     names = {index: f"L{index}" for index in sorted(jumps) if index in starts}

@@ -28,8 +28,13 @@ LOG_SIZE_START, LOG_SIZE_MAX = 1 << 16, 0xFFFF_FFFF >> 8
 class Backend(Protocol):
     """Whatever answers bpf(2): the Machine, or the running kernel (`anybpf.linux.Linux`)."""
 
-    name: str
-    num_possible_cpus: int
+    @property
+    def name(self) -> str:
+        """What messages call this backend."""
+
+    @property
+    def num_possible_cpus(self) -> int:
+        """How many elements a per-CPU value has."""
 
     def bpf(self, cmd: int, attr: bytearray) -> int:
         """Run one command; `attr` is updated in place. Raises BpfError."""

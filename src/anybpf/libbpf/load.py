@@ -133,7 +133,16 @@ class Loader:
                 return False
             raise
         made.loaded(self.backend, fd)
+        self._check_reuse(made)
         return True
+
+    def _check_reuse(self, made: Map) -> None:
+        info = made.info()
+        made.spec.max_entries = self._max_entries(made.spec)
+        for fact, wanted in reuse_facts(made.spec).items():
+            if info[fact] != wanted:
+                raise BpfError(errno.EINVAL, f"map '{made.name}': the pinned map's {fact} is "
+                                             f"{info[fact]!r}, not {wanted}")
 
     def _create_inner(self, spec: MapSpec) -> int:
         """The template that a map of maps needs while it is created."""
@@ -305,6 +314,13 @@ RESOLVE: dict[RefKind, Callable[[Loader, list[Insn], Reference], None]] = {
     RefKind.KSYM: Loader._refer_to_ksym,
     RefKind.KFUNC: Loader._refer_to_kfunc,
 }
+
+
+def reuse_facts(spec: MapSpec) -> dict[str, int]:
+    """What must be the same, by members of `bpf_map_info`, to use a pinned map instead."""
+    return {"type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size,
+            "max_entries": spec.max_entries, "map_flags": spec.flags,
+            "map_extra": spec.map_extra}
 
 
 def ring_size(wanted: int) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable
 
 from anybpf import uapi
-from anybpf.errors import BpfError, NotSupported
+from anybpf.errors import NotSupported
+from anybpf.maps.alloc_check import check_common
 from anybpf.maps.arraymap import ArrayMap, CgroupArray, PerfEventArray, ProgArray
 from anybpf.maps.attr import Batch, MapAttr
 from anybpf.maps.bloom_filter import BloomFilter
@@ -40,16 +39,8 @@ TYPES: dict[int, Callable[[MapAttr, int, int], Map]] = {
     uapi.BPF_MAP_TYPE_BLOOM_FILTER: BloomFilter,
 }
 
-#: types whose `map_extra` means something
-EXTRA_TYPES = (uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_ARENA)
-
-#: the one node modelled, and NUMA_NO_NODE
-NUMA_NODES = (0, uapi.U32)
 #: the largest machine: CPU numbers have 16 bits in an LRU map's elements
 MAX_CPUS = 1 << 16
-#: modelled types whose values may have a struct bpf_spin_lock
-LOCK_TYPES = (uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_ARRAY)
-LOCK_SIZE = 4
 
 
 def is_supported(map_type: int) -> bool:
@@ -64,26 +55,8 @@ def create(attr: MapAttr, ncpus: int, seed: int = 0) -> Map:
     """
     if not 0 < ncpus <= MAX_CPUS:
         raise ValueError(f"a machine has 1 to {MAX_CPUS} CPUs, not {ncpus}")
-    _check(attr)
+    check_common(attr)
     make = TYPES.get(attr.map_type)
     if make is None:
         raise NotSupported(f"map type {type_name(attr.map_type)}")
     return make(attr, ncpus, seed)
-
-
-def _check(attr: MapAttr) -> None:
-    """What BPF_MAP_CREATE asks of every type, in its order."""
-    both = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
-    _require(attr.map_extra == 0 or attr.map_type in EXTRA_TYPES, "map_extra")
-    _require(attr.map_flags & both != both, "both BPF_F_RDONLY and BPF_F_WRONLY")
-    _require(not attr.map_flags & uapi.BPF_F_NUMA_NODE or attr.numa_node in NUMA_NODES, "NUMA node")
-    _require(all(0 <= n <= uapi.U32 for n in attr[:5]), "sizes and flags have 32 bits")
-    _require(-1 <= attr.spin_lock_off <= attr.value_size - LOCK_SIZE or attr.spin_lock_off == -1,
-             "spin lock outside the value")
-    _require(attr.spin_lock_off < 0 or attr.map_type in LOCK_TYPES, "spin lock", errno.EOPNOTSUPP)
-    _require(uapi.BPF_MAP_TYPE_UNSPEC < attr.map_type < uapi.__MAX_BPF_MAP_TYPE, "map type")
-
-
-def _require(ok: bool, what: str, number: int = errno.EINVAL) -> None:
-    if not ok:
-        raise BpfError(number, f"{os.strerror(number)}: {what}")

@@ -11,14 +11,8 @@ from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_
 from anybpf.maps.rcu cimport retire
 from anybpf.maps.sync cimport load64, store64
 
-from anybpf import uapi as _uapi
-from anybpf.maps.bpf_map import ACCESS_MASK, access_flags_ok, fail, require
-
-#: the largest per-CPU value, in bytes (PCPU_MIN_UNIT_SIZE)
-MAX_PERCPU_SIZE = 32 << 10
-INT_MAX = 0x7FFF_FFFF
-CREATE_FLAGS = (_uapi.BPF_F_NUMA_NODE | _uapi.BPF_F_MMAPABLE | ACCESS_MASK
-                | _uapi.BPF_F_PRESERVE_ELEMS | _uapi.BPF_F_INNER_MAP)
+from anybpf.maps.alloc_check import check_array, check_fd_array
+from anybpf.maps.bpf_map import fail, require
 
 
 # -- what programs call
@@ -87,32 +81,7 @@ array_ops.for_each = array_for_each
 cdef bpf_map_ops fd_array_ops       # programs reach the slots through helpers of their own
 
 
-# -- rules that all arrays share
-
-def check_array(attr):
-    """The kernel's array_map_alloc_check: EINVAL or E2BIG for attributes that no array has."""
-    flags, map_type = attr.map_flags, attr.map_type
-    percpu = map_type == uapi.BPF_MAP_TYPE_PERCPU_ARRAY
-    require(attr.max_entries > 0 and attr.key_size == 4 and attr.value_size > 0, EINVAL,
-            "array sizes: keys are 4 bytes, values and entries more than none")
-    require(not flags & ~CREATE_FLAGS and access_flags_ok(flags), EINVAL, "array flags")
-    require(not (percpu and flags & uapi.BPF_F_NUMA_NODE), EINVAL, "per-CPU array on a NUMA node")
-    require(map_type == uapi.BPF_MAP_TYPE_ARRAY
-            or not flags & (uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP), EINVAL, "array flags")
-    require(map_type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY
-            or not flags & uapi.BPF_F_PRESERVE_ELEMS, EINVAL, "BPF_F_PRESERVE_ELEMS")
-    require(attr.value_size <= INT_MAX, E2BIG, "array value size")
-    require(not percpu or round_up8(attr.value_size) <= MAX_PERCPU_SIZE, E2BIG,
-            "per-CPU value size")
-
-
-def check_fd_array(attr):
-    """What arrays of objects ask besides: 4-byte values, no access flags for programs."""
-    require(attr.value_size == 4, EINVAL, "slots are 4 bytes")
-    require(not attr.map_flags & (_uapi.BPF_F_RDONLY_PROG | _uapi.BPF_F_WRONLY_PROG), EINVAL,
-            "program access flags")
-    check_array(attr)
-
+# -- what bpf(2) calls
 
 cdef int64_t next_index(bpf_map *map, const uint8_t *key, uint8_t *next_key) noexcept:
     cdef uint32_t index = <uint32_t> uapi.U32
@@ -187,17 +156,13 @@ cdef class FdArray(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef bpf_array *array
-        self.check_attr(attr)
+        check_fd_array(attr)
         self.setup(attr, ncpus, sizeof(bpf_array))
         array = <bpf_array *> self.native
         array.map.ops = &fd_array_ops
         array.elem_size = 8
         array.value = <uint8_t *> self.area_alloc(<uint64_t> 8 * attr.max_entries)
         self.objects = {}
-
-    def check_attr(self, attr):
-        """Raise if no map can be made of these attributes."""
-        check_fd_array(attr)
 
     cdef uint64_t *slot(self, const uint8_t *key) noexcept:
         cdef uint32_t index
@@ -278,11 +243,11 @@ cdef class ProgArray(FdArray):
         #: the program type that the first program fixed, or None
         self.owner_type = None
 
-    def claim(self, prog_type):
-        """A program of this type uses or enters the map. EINVAL if it belongs to another type."""
+    def claim(self, owner):
+        """A program of this type (or more that must agree) uses the map. EINVAL if others do."""
         if self.owner_type is None:
-            self.owner_type = prog_type
-        require(self.owner_type == prog_type, EINVAL, "program type of the prog array")
+            self.owner_type = owner
+        require(self.owner_type == owner, EINVAL, "program type of the prog array")
 
     def check_object(self, obj):
         """The program's type must be that of the map's other programs."""

@@ -9,13 +9,10 @@ from anybpf.maps.jhash cimport jhash
 from anybpf.maps.sync cimport fetch_or32, load32
 
 from anybpf import uapi as _uapi
-from anybpf.maps.bpf_map import ACCESS_MASK, access_flags_ok, require
+from anybpf.maps.alloc_check import check_bloom
+from anybpf.maps.bpf_map import require
 
-CREATE_FLAGS = _uapi.BPF_F_NUMA_NODE | _uapi.BPF_F_ZERO_SEED | ACCESS_MASK
-#: the largest value, in bytes (KMALLOC_MAX_SIZE)
-MAX_VALUE_SIZE = 4 << 20
 DEFAULT_FUNCTIONS = 5
-MAX_FUNCTIONS = 15
 MIN_BITS = 64
 
 cdef struct bloom_filter:
@@ -76,7 +73,7 @@ cdef class BloomFilter(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef bloom_filter *bloom
-        self.check_attr(attr)
+        check_bloom(attr)
         self.setup(attr, ncpus, sizeof(bloom_filter))
         bloom = <bloom_filter *> self.native
         bloom.map.ops = &bloom_ops
@@ -85,15 +82,6 @@ cdef class BloomFilter(Map):
         bloom.mask = bits - 1
         bloom.seed = 0 if attr.map_flags & uapi.BPF_F_ZERO_SEED else seed & _uapi.U32
         bloom.bits = <uint32_t *> self.area_alloc(bits // 8)
-
-    def check_attr(self, attr):
-        """No keys; `map_extra` counts the hash functions (0: 5)."""
-        require(attr.value_size <= MAX_VALUE_SIZE, E2BIG, "value size")
-        require(attr.key_size == 0 and attr.value_size and attr.max_entries, EINVAL,
-                "bloom filters have values and no keys")
-        require(not attr.map_flags & ~CREATE_FLAGS and access_flags_ok(attr.map_flags), EINVAL,
-                "bloom filter flags")
-        require(attr.map_extra <= MAX_FUNCTIONS, EINVAL, "map_extra: hash functions")
 
     def lookup_buffer(self, value):
         """The value to ask for comes in where other maps' values go out."""

@@ -71,12 +71,13 @@ def require(bint ok, int number, str what):
         fail(number, what)
 
 
-def type_name(int map_type):
+TYPE_NAMES = {value: name.removeprefix("BPF_MAP_TYPE_").lower()
+              for name, value in _uapi.BPF_MAP_TYPE if not name.endswith("_DEPRECATED")}
+
+
+def type_name(map_type):
     """The name of a map type in lower case, such as `"percpu_hash"`."""
-    for name, value in _uapi.BPF_MAP_TYPE:
-        if value == map_type:
-            return name.removeprefix("BPF_MAP_TYPE_").lower()
-    return str(map_type)
+    return TYPE_NAMES.get(map_type, str(map_type))
 
 
 ACCESS_MASK = (_uapi.BPF_F_RDONLY | _uapi.BPF_F_WRONLY | _uapi.BPF_F_RDONLY_PROG
@@ -381,6 +382,9 @@ cdef class Map:
     def get_object(self, key):
         """The object in a slot, or None."""
         return None
+
+    def claim(self, owner):
+        """A program of this type uses the map: EINVAL if a program array belongs to others."""
 
     def release_uref(self):
         """The last fd and pin of user space are gone: program arrays let their programs go."""

@@ -11,7 +11,7 @@ from libc.errno cimport EINVAL
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from anybpf.maps.bpf_map cimport Map, bpf_map
-from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock
+from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock, release_retired
 
 from anybpf.maps.bpf_map import fail, require
 
@@ -61,6 +61,7 @@ def exercise(Map map, operation, bytes keys, uint64_t rounds, uint32_t cpu=0, by
             for step in range(steps):
                 failed += call(native, op, key + step * native.key_size, data, flags, cpu) != 0
         rcu_read_unlock()
+    release_retired()
     return time.perf_counter() - start, failed
 
 

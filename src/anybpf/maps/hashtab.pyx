@@ -21,25 +21,15 @@ from anybpf.maps.jhash cimport jhash
 from anybpf.maps.sync cimport (cas64, fetch_add32, load32, load64, spin_lock, spin_unlock, store32)
 
 from anybpf import uapi as _uapi
+from anybpf.maps.alloc_check import HASH_MAX_BUCKETS, LRU_HASHES, PERCPU_HASHES, check_hash
 from anybpf.maps.attr import Batch
-from anybpf.maps.bpf_map import ACCESS_MASK, access_flags_ok, fail, require
+from anybpf.maps.bpf_map import fail, require
 
 cdef enum:
     SPARE = 16                  # elements for updates that replace, besides one per CPU
     ELEM_HEADER = 16            # sizeof(struct htab_elem)
     LRU_HEADER = 40             # with the bpf_lru_node
     ALL_CPUS = 0xFFFFFFFF       # in place of a CPU: the value has the copies of all
-
-CREATE_FLAGS = (_uapi.BPF_F_NO_PREALLOC | _uapi.BPF_F_NO_COMMON_LRU | _uapi.BPF_F_NUMA_NODE
-                | ACCESS_MASK | _uapi.BPF_F_ZERO_SEED)
-PERCPU_TYPES = (_uapi.BPF_MAP_TYPE_PERCPU_HASH, _uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH)
-LRU_TYPES = (_uapi.BPF_MAP_TYPE_LRU_HASH, _uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH)
-#: key and value together must be smaller (KMALLOC_MAX_SIZE - sizeof(struct htab_elem))
-MAX_ELEM_SIZE = (4 << 20) - 48
-#: the largest per-CPU value, in bytes (PCPU_MIN_UNIT_SIZE)
-MAX_PERCPU_SIZE = 32 << 10
-#: more buckets than this overflow the size of the kernel's bucket array
-MAX_BUCKETS = 1 << 27
 
 
 # -- elements
@@ -474,22 +464,6 @@ cdef const bpf_map_ops *ops_of(bint lru, bint percpu) noexcept:
 
 # -- creation
 
-def check_hash(attr):
-    """The kernel's htab_map_alloc_check: EINVAL, E2BIG or ENOTSUPP for what no hash table has."""
-    flags = attr.map_flags
-    percpu, lru = attr.map_type in PERCPU_TYPES, attr.map_type in LRU_TYPES
-    percpu_lru = bool(flags & uapi.BPF_F_NO_COMMON_LRU)
-    require(not flags & ~CREATE_FLAGS and access_flags_ok(flags), EINVAL, "hash table flags")
-    require(lru or not percpu_lru, EINVAL, "BPF_F_NO_COMMON_LRU without LRU")
-    require(not lru or not flags & uapi.BPF_F_NO_PREALLOC, ENOTSUPP, "LRU without preallocation")
-    require(not flags & uapi.BPF_F_NUMA_NODE or not (percpu or percpu_lru), EINVAL,
-            "per-CPU on a NUMA node")
-    require(attr.max_entries and attr.key_size and attr.value_size, EINVAL, "a size of 0")
-    require(attr.key_size + attr.value_size < MAX_ELEM_SIZE, E2BIG, "key and value size")
-    require(not percpu or round_up8(attr.value_size) <= MAX_PERCPU_SIZE, E2BIG,
-            "per-CPU value size")
-
-
 def lru_entries(uint32_t entries, uint32_t ncpus):
     """The entries of an LRU map with lists per CPU: the same for every CPU."""
     cdef uint64_t up = (<uint64_t> entries + ncpus - 1) // ncpus * ncpus
@@ -505,7 +479,7 @@ cdef class HashMap(Map):
         self.check_attr(attr)
         self.setup(attr, ncpus, sizeof(bpf_htab))
         self.lay_out(attr, seed)
-        if attr.map_type in LRU_TYPES:
+        if attr.map_type in LRU_HASHES:
             self.init_lru(attr.map_flags)
 
     def __dealloc__(self):
@@ -519,12 +493,12 @@ cdef class HashMap(Map):
     def lay_out(self, attr, seed):
         """Choose offsets and reserve memory; everything is zero, so nothing is touched."""
         cdef bpf_htab *htab = <bpf_htab *> self.native
-        cdef bint lru = attr.map_type in LRU_TYPES
-        cdef bint percpu = attr.map_type in PERCPU_TYPES
+        cdef bint lru = attr.map_type in LRU_HASHES
+        cdef bint percpu = attr.map_type in PERCPU_HASHES
         entries = attr.max_entries
         if attr.map_flags & uapi.BPF_F_NO_COMMON_LRU:
             entries = lru_entries(entries, htab.map.ncpus)
-        require(entries <= MAX_BUCKETS, E2BIG, "max_entries")
+        require(entries <= HASH_MAX_BUCKETS, E2BIG, "max_entries")
         htab.map.max_entries = entries
         htab.map.ops = ops_of(lru, percpu)
         htab.map.percpu = percpu
@@ -568,7 +542,9 @@ cdef class HashMap(Map):
         """Bytes of the opaque position in batch lookups: a bucket number."""
         return 4
 
-    def __len__(self):
+    @property
+    def count(self):
+        """How many elements there are."""
         return (<bpf_htab *> self.native).count
 
     # -- bpf(2)

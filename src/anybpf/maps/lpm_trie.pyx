@@ -15,13 +15,9 @@ from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_
 from anybpf.maps.sync cimport spin_lock, spin_unlock
 
 from anybpf import uapi as _uapi
-from anybpf.maps.bpf_map import ACCESS_MASK, access_flags_ok, require
+from anybpf.maps.alloc_check import check_trie
+from anybpf.maps.bpf_map import require
 
-CREATE_FLAGS = _uapi.BPF_F_NO_PREALLOC | _uapi.BPF_F_NUMA_NODE | ACCESS_MASK
-MIN_KEY_SIZE = 4 + 1
-MAX_KEY_SIZE = 4 + 256
-#: KMALLOC_MAX_SIZE less the largest key and the fields of the kernel's node
-MAX_VALUE_SIZE = (4 << 20) - MAX_KEY_SIZE - 20
 #: address space for the nodes of one trie, in bytes
 MAX_AREA = 1 << 44
 
@@ -343,7 +339,7 @@ cdef class LpmTrie(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef lpm_trie *trie
-        self.check_attr(attr)
+        check_trie(attr)
         self.setup(attr, ncpus, sizeof(lpm_trie))
         trie = <lpm_trie *> self.native
         trie.map.ops = &trie_ops
@@ -357,15 +353,9 @@ cdef class LpmTrie(Map):
         trie.map.area = bpf_map_area(<uint64_t> trie.nodes, trie.n_nodes * trie.stride, trie.stride,
                                      trie.value_off, attr.value_size)
 
-    def check_attr(self, attr):
-        """EINVAL for what no trie has; BPF_F_NO_PREALLOC must be given."""
-        flags = attr.map_flags
-        require(attr.max_entries and flags & uapi.BPF_F_NO_PREALLOC
-                and not flags & ~CREATE_FLAGS and access_flags_ok(flags), EINVAL, "trie flags")
-        require(MIN_KEY_SIZE <= attr.key_size <= MAX_KEY_SIZE, EINVAL, "trie key size")
-        require(0 < attr.value_size <= MAX_VALUE_SIZE, EINVAL, "trie value size")
-
-    def __len__(self):
+    @property
+    def count(self):
+        """How many elements there are."""
         return (<lpm_trie *> self.native).n_entries
 
     cdef void *sys_value(self, const uint8_t *key) noexcept:

@@ -17,9 +17,9 @@ from anybpf.maps.rcu cimport retire
 from anybpf.maps.sync cimport load64
 
 from anybpf import uapi as _uapi
+from anybpf.maps.alloc_check import check_fd_array, check_hash_of_maps
 from anybpf.maps.attr import MapAttr
 from anybpf.maps.bpf_map import fail, require
-from anybpf.maps.hashtab import check_hash
 
 #: types that no map can hold: what they hold themselves is only known at run time
 NO_INNER = (_uapi.BPF_MAP_TYPE_PROG_ARRAY,)
@@ -73,7 +73,7 @@ cdef class ArrayOfMaps(FdArray):
     batch_ops = frozenset({"lookup", "update"})
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        self.check_attr(attr)
+        check_fd_array(attr)
         #: what inner maps must be like
         self.inner_meta = meta_of(attr.inner)
         FdArray.__init__(self, attr, ncpus, seed)
@@ -101,8 +101,7 @@ cdef class HashOfMaps(HashMap):
 
     def check_attr(self, attr):
         """Values are 4 bytes: an fd to write, an id to read."""
-        require(attr.value_size == 4, EINVAL, "values are 4 bytes")
-        check_hash(attr)
+        check_hash_of_maps(attr)
 
     def describe_area(self):
         """Programs do not find values in memory."""

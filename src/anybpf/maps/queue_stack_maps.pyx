@@ -8,12 +8,8 @@ from anybpf cimport uapi
 from anybpf.maps.bpf_map cimport ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_ops, mapping, user_size
 from anybpf.maps.sync cimport spin_lock, spin_unlock
 
-from anybpf import uapi as _uapi
-from anybpf.maps.bpf_map import ACCESS_MASK, access_flags_ok, require
-
-CREATE_FLAGS = _uapi.BPF_F_NUMA_NODE | ACCESS_MASK
-#: the largest value, in bytes (KMALLOC_MAX_SIZE)
-MAX_VALUE_SIZE = 4 << 20
+from anybpf.maps.alloc_check import check_queue
+from anybpf.maps.bpf_map import require
 
 cdef struct queue_stack:
     bpf_map map
@@ -91,20 +87,12 @@ cdef class QueueStack(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef queue_stack *qs
-        self.check_attr(attr)
+        check_queue(attr)
         self.setup(attr, ncpus, sizeof(queue_stack))
         qs = <queue_stack *> self.native
         qs.map.ops = &queue_ops
         qs.size = <uint64_t> attr.max_entries + 1
         qs.elements = <uint8_t *> self.area_alloc(qs.size * attr.value_size)
-
-    def check_attr(self, attr):
-        """No keys; values of at most MAX_VALUE_SIZE bytes."""
-        require(attr.max_entries and attr.value_size and attr.key_size == 0, EINVAL,
-                "queues have values and no keys")
-        require(not attr.map_flags & ~CREATE_FLAGS and access_flags_ok(attr.map_flags), EINVAL,
-                "queue flags")
-        require(attr.value_size <= MAX_VALUE_SIZE, E2BIG, "value size")
 
     def check_pop(self, flags):
         """No flags at all."""

@@ -27,6 +27,11 @@ cdef void retire(object obj):
     synchronize()
 
 
+cdef void release_retired():
+    if waiting:
+        synchronize()
+
+
 def synchronize():
     """Let go of what waits, if no program runs; whether nothing waits any more."""
     global waiting

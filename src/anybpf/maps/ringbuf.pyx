@@ -16,7 +16,7 @@ from anybpf cimport uapi
 from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_ops, mapping, round_up8)
 from anybpf.maps.sync cimport (fetch_add64, load32, load64, spin_lock, spin_unlock, store64, swap32)
 
-from anybpf import uapi as _uapi
+from anybpf.maps.alloc_check import check_ringbuf
 from anybpf.maps.bpf_map import PAGE_SIZE, fail, memory_file, require
 
 cdef extern from "sys/mman.h" nogil:
@@ -32,8 +32,6 @@ cdef enum:
     PRIVATE_PAGES = 1
     POSITION_PAGES = 2
 
-CREATE_FLAGS = _uapi.BPF_F_NUMA_NODE
-MAX_RECORD = DISCARD - 1
 cdef uint64_t page_size = PAGE_SIZE
 
 
@@ -136,19 +134,11 @@ cdef class RingBuf(Map):
     """BPF_MAP_TYPE_RINGBUF: `for record in ring.records(): ...` takes what programs submitted."""
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        self.check_attr(attr)
+        check_ringbuf(attr)
         self.setup(attr, ncpus, sizeof(bpf_ringbuf_map))
         self.native.ops = &ringbuf_ops
         self.rb = self.lay_out(attr.max_entries)
         (<bpf_ringbuf_map *> self.native).rb = self.rb
-
-    def check_attr(self, attr):
-        """No keys, no values; the size a power of two of whole pages."""
-        size = attr.max_entries
-        require(not attr.map_flags & ~CREATE_FLAGS, EINVAL, "ring buffer flags")
-        require(attr.key_size == 0 and attr.value_size == 0, EINVAL, "ring buffers have no keys")
-        require(size and size & (size - 1) == 0 and size % PAGE_SIZE == 0, EINVAL,
-                "the size must be a power of two and whole pages")
 
     cdef bpf_ringbuf *lay_out(self, uint64_t size) except NULL:
         cdef uint64_t shared = POSITION_PAGES * page_size + size

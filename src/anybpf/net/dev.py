@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+from anybpf.core.kernel import Kernel
 
 
 class NetDevice(NamedTuple):
@@ -21,13 +23,13 @@ class NetDevice(NamedTuple):
 
 
 #: what every network namespace has
-LOOPBACK = NetDevice(1, "lo", xdp=True)
+LOOPBACK = NetDevice(1, "lo")
 
 
-def devices_of(kernel: object) -> Mapping[int, NetDevice]:
+def devices_of(kernel: Kernel) -> Mapping[int, NetDevice]:
     """The interfaces of a Kernel by index: its `devices` if it was given any, else `lo`."""
-    found: Mapping[int, NetDevice] | None = getattr(kernel, "devices", None)
-    return {1: LOOPBACK} if found is None else found
+    found = kernel.devices
+    return {1: LOOPBACK} if found is None else cast("Mapping[int, NetDevice]", found)
 
 
 def index_array(devices: Mapping[int, NetDevice]) -> array[int]:

@@ -27,7 +27,8 @@ cdef tuple _at(void *field, int size):
     return (<uint64_t> field - <uint64_t> &_probe, size)
 
 
-#: where a context row finds its value: "struct.member" -> (offset, size) in bytes
+#: where a context row finds its value: "struct.member" -> (offset, size) in bytes. A size of 2: the
+#: kernel keeps only the lower half of what is stored.
 LAYOUT = {
     "sk_buff.data": _at(&_probe.data, 8),
     "sk_buff.data_end": _at(&_probe.data_end, 8),
@@ -35,7 +36,7 @@ LAYOUT = {
     "sk_buff.len": _at(&_probe.len, 4),
     "sk_buff.pkt_type": _at(&_probe.pkt_type, 4),
     "sk_buff.mark": _at(&_probe.mark, 4),
-    "sk_buff.queue_mapping": _at(&_probe.queue_mapping, 4),
+    "sk_buff.queue_mapping": _at(&_probe.queue_mapping, 2),
     "sk_buff.protocol": _at(&_probe.protocol, 4),
     "sk_buff.vlan_present": _at(&_probe.vlan_present, 4),
     "sk_buff.vlan_tci": _at(&_probe.vlan_tci, 4),
@@ -43,10 +44,10 @@ LAYOUT = {
     "sk_buff.priority": _at(&_probe.priority, 4),
     "sk_buff.ingress_ifindex": _at(&_probe.ingress_ifindex, 4),
     "sk_buff.ifindex": _at(&_probe.ifindex, 4),
-    "sk_buff.tc_index": _at(&_probe.tc_index, 4),
+    "sk_buff.tc_index": _at(&_probe.tc_index, 2),
     "sk_buff.cb": _at(&_probe.cb, 20),
     "sk_buff.hash": _at(&_probe.hash, 4),
-    "sk_buff.tc_classid": _at(&_probe.tc_classid, 4),
+    "sk_buff.tc_classid": _at(&_probe.tc_classid, 2),
     "sk_buff.napi_id": _at(&_probe.napi_id, 4),
     "sk_buff.family": _at(&_probe.family, 4),
     "sk_buff.remote_ip4": _at(&_probe.remote_ip4, 4),

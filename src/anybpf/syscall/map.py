@@ -131,7 +131,7 @@ def _create(state: State, attr: Attr, flags: int) -> MapObject:
         check_map_btf(btf, native)
         offset = spin_lock_offset(btf)
         native = native if offset < 0 else _native(state, attr, flags, inner, name, offset)
-    map = MapObject(state, native, name, btf, inner, _exclusive(state, attr))
+    map = MapObject(state, native, name, btf, _exclusive(state, attr))
     state.kernel.add_map(native)
     return map
 
@@ -186,10 +186,10 @@ def _holdable(state: State, map: MapObject, fd: int) -> Held | PerfEvent:
     """What a descriptor in a map's value means."""
     if map.map.holds == "prog":
         prog = state.object(fd, ProgObject)
-        return Held(prog, prog.native)
+        return Held(prog, prog.native, state.lock)
     if map.map.holds == "map":
         inner = state.object(fd, MapObject)
-        return Held(inner, inner.map)
+        return Held(inner, inner.map, state.lock)
     if map.map.holds == "perf_event":
         return _perf_event(state, fd)
     raise NotSupported(f"descriptors of a {map.map.holds} in maps")

@@ -1,7 +1,7 @@
 """Programs, maps and BTF as the kernel holds them (include/linux/bpf.h).
 
-Who holds whom: a descriptor or pin holds its object; a program its maps and its BTF; a map its BTF
-and its inner map; a slot of a prog array or map of maps what was put there, through `Held`.
+Who holds whom: a descriptor or pin holds its object; a program its maps and its BTF; a map its
+BTF; a slot of a prog array or map of maps what was put there, through `Held`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.tags import tag
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.maps import Map
     from anybpf.maps.perf_event import PerfEvent
     from anybpf.syscall.state import State
+
 
 class BtfObject(KernelObject):
     """One BTF: the bytes as loaded and the parsed form."""
@@ -48,17 +51,15 @@ class MapObject(KernelObject):
     """One map: the native map, and what bpf(2) alone knows about it."""
 
     def __init__(self, state: State, map: Map, name: str, btf: MapBtf | None,
-                 inner: MapObject | None, exclusive: bytes) -> None:
-        """`inner` is the template of a map of maps; `exclusive` the only program's digest."""
+                 exclusive: bytes) -> None:
+        """`exclusive` is the digest of the only program that may use the map, or empty."""
         super().__init__()
         self._state = state
         self.map = map
         self.name = name
         self.btf = btf
-        self.inner = inner
         self.exclusive = exclusive
         self.id = state.maps.add(self)
-        self.hash = b""
         map.id = self.id
         if btf is not None:
             btf.object.get()
@@ -198,8 +199,10 @@ class Held:
     What else the map wants to know about a map it asks the native one.
     """
 
-    def __init__(self, object: ProgObject | MapObject, native: Any) -> None:
+    def __init__(self, object: ProgObject | MapObject, native: Any,
+                 lock: AbstractContextManager[Any]) -> None:
         object.get()
+        self._lock = lock
         if isinstance(object, ProgObject):
             self.prog_type = tail_call_key(object.facts)
         self._object = object
@@ -211,4 +214,5 @@ class Held:
         return getattr(self.native, name)
 
     def __del__(self) -> None:
-        self._object.put()
+        with self._lock:                    # maps let slots go on whatever thread a run ends on
+            self._object.put()

@@ -20,6 +20,7 @@ from anybpf.isa.check import (
 )
 from anybpf.isa.insn import Insn, decode, is_helper_call, slots
 from anybpf.net.context import context_table
+from anybpf.proto import access
 from anybpf.proto.helpers import BY_ID
 from anybpf.syscall import attach_type, check_btf
 from anybpf.syscall.attr import Attr
@@ -135,12 +136,16 @@ def _check_insns(source: Source) -> None:
 
 
 def _check_helper(facts: ProgFacts, number: int) -> None:
-    """The helper exists, and the licence allows it."""
+    """The helper exists, and type and licence of the program allow it."""
     if number == _POISON:
         return
-    helper = BY_ID.get(number)
-    if helper is None:
+    if number not in BY_ID:
         raise Refused(EINVAL, f"invalid func unknown#{number}\n")
+    sleepable = bool(facts.flags & uapi.BPF_F_SLEEPABLE)
+    helper = access.helper(number, facts.type, facts.expected_attach_type, sleepable=sleepable)
+    if helper is None:
+        raise Refused(EINVAL, "program of this type cannot use helper "
+                              f"bpf_{BY_ID[number].name}#{number}\n")
     if helper.gpl and not facts.gpl:
         raise Refused(EINVAL, "cannot call GPL-restricted function from non-GPL compatible "
                               "program\n")

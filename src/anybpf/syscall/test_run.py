@@ -6,7 +6,7 @@ Here the caller's memory and the union are read and written; what runs is `net.t
 from __future__ import annotations
 
 import struct
-from errno import EINVAL
+from errno import EFAULT, EINVAL
 from typing import TYPE_CHECKING
 
 from anybpf.errors import BpfError
@@ -61,10 +61,18 @@ def _name(state: State, number: int) -> str:
         return ""
 
 
+def _write(state: State, address: int, data: bytes, error: int) -> None:
+    """Write output; a bad pointer is EFAULT, unless the room is too small anyway."""
+    try:
+        state.memory.write(address, data)
+    except BpfError as fault:
+        raise BpfError(error or fault.errno or EFAULT) from None
+
+
 def _answer(state: State, attr: Attr, result: TestRunResult) -> None:
     """Write everything back, in the kernel's order."""
     if result.data_out is not None:
-        state.memory.write(attr["test.data_out"], result.data_out)
+        _write(state, attr["test.data_out"], result.data_out, result.error)
     for name in ("data_size_out", "retval", "duration"):
         value = getattr(result, name)
         if value is not None:
@@ -72,7 +80,7 @@ def _answer(state: State, attr: Attr, result: TestRunResult) -> None:
     if result.ctx_in is not None:
         state.memory.write(attr["test.ctx_in"], result.ctx_in)
     if result.ctx_out is not None:
-        state.memory.write(attr["test.ctx_out"], result.ctx_out)
+        _write(state, attr["test.ctx_out"], result.ctx_out, result.error)
     if result.ctx_size_out is not None:
         attr["test.ctx_size_out"] = result.ctx_size_out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,16 @@ def build(*types: t.Type, **options: object) -> Btf:
     return made.build()
 
 
+def overlapping(count: int, length: int) -> bytes:
+    """A blob whose names are the ends of one long string."""
+    data = bytearray(build(*(t.Int("", 4) for _ in range(count))).data)
+    for i in range(count):
+        struct.pack_into("<I", data, 24 + 16 * i, 1 + i % length)
+    data += b"a" * length + b"\0"
+    struct.pack_into("<I", data, 20, length + 2)
+    return bytes(data)
+
+
 @cache
 def vmlinux() -> Btf:
     """The host's kernel BTF; the test is skipped where there is none."""
@@ -90,6 +101,24 @@ def compiled(source: str, where: Path, *options: str, target: str = "bpfel") -> 
     data = elf_section(o, ".BTF")
     assert data is not None
     return Btf(data)
+
+
+@cache
+def bpftool_version() -> tuple[int, ...]:
+    """The version of the installed bpftool; the test is skipped where there is none."""
+    if not shutil.which("bpftool"):
+        pytest.skip("bpftool is not installed")
+    done = subprocess.run(["bpftool", "version"], capture_output=True, text=True, check=True)
+    return tuple(int(part) for part in done.stdout.split()[1].lstrip("v").split("."))
+
+
+def bpftool(*arguments: str) -> str:
+    """What bpftool prints. Its form changed with 7.5, so the test is skipped for later ones."""
+    version = bpftool_version()
+    if not (7, 0) <= version < (7, 5):
+        pytest.skip(f"compares with bpftool 7.0 to 7.4; installed is {version}")
+    done = subprocess.run(["bpftool", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def compiles(source: str, where: Path) -> None:

@@ -44,6 +44,14 @@ def need() -> None:
         pytest.skip(refusal())
 
 
+def need_reference() -> None:
+    """Skip where the kernel is older than the one whose words and rules are the reference."""
+    need()
+    release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+    if release < (6, 18):
+        pytest.skip(f"the reference is Linux 6.18; this is {platform.release()}")
+
+
 def btf_load(data: bytes, log_size: int = 1 << 20) -> tuple[int, str]:
     """BTF_LOAD with log level 1: (fd or negative errno, log)."""
     blob = ctypes.create_string_buffer(data, len(data) or 1)

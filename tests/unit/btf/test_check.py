@@ -134,7 +134,7 @@ def test_refused_with_the_kernels_words(types, number, line):
 
 @pytest.mark.kernel
 def test_the_kernel_says_the_same():
-    hostkernel.need()
+    hostkernel.need_reference()
     for types, _, _ in REFUSED:
         data = blobs.build(INT, *types).data
         assert verdict(data) == kernel_verdict(data)
@@ -159,7 +159,7 @@ def test_accepted(types):
 
 @pytest.mark.kernel
 def test_the_kernel_accepts_them_too():
-    hostkernel.need()
+    hostkernel.need_reference()
     for types in ACCEPTED:
         data = blobs.build(*types).data
         assert verdict(data) == kernel_verdict(data)
@@ -207,7 +207,7 @@ def test_broken_headers(data, number, line):
 
 @pytest.mark.kernel
 def test_broken_headers_as_the_kernel_sees_them():
-    hostkernel.need()
+    hostkernel.need_reference()
     for data, _, _ in HEADERS:
         assert verdict(data) == kernel_verdict(data)
 
@@ -225,6 +225,12 @@ def test_too_much_is_refused_unread():
     with pytest.raises(check.BadBtf) as caught:
         check.check(bytes(uapi.BTF_MAX_SIZE + 1))
     assert caught.value.errno == E2BIG
+
+
+def test_overlapping_names_do_not_fill_memory(monkeypatch):
+    monkeypatch.setattr("anybpf.btf.check_env.MAX_LOG", 100_000)
+    log = check.check(blobs.overlapping(2000, 20000))
+    assert 50_000 < len(log) <= 100_000
 
 
 def test_split_btf_is_checked_against_its_base():

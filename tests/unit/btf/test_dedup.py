@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-
 import pytest
 
 from anybpf.btf import dedup, raw
@@ -123,15 +120,13 @@ SECOND = "typedef unsigned short u32_t; " + SECOND
 @pytest.fixture
 def linked(tmp_path):
     """Two objects' BTF, and that of the object that libbpf's linker makes of them."""
-    if not shutil.which("bpftool"):
-        pytest.skip("bpftool is not installed")
     parts = []
     for name, source in (("one", FIRST), ("two", SECOND)):
         (tmp_path / name).mkdir()
         parts.append(blobs.compiled(source, tmp_path / name, "-Wno-everything"))
     out = tmp_path / "out.o"
     objects = [str(tmp_path / name / "object.o") for name in ("one", "two")]
-    subprocess.run(["bpftool", "gen", "object", str(out), *objects], check=True)
+    blobs.bpftool("gen", "object", str(out), *objects)
     data = blobs.elf_section(out, ".BTF")
     assert data is not None
     return parts, Btf(data)

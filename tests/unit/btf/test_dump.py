@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,10 +38,7 @@ def without_modes(text: str) -> str:
 
 
 def bpftool(path: Path) -> str:
-    if not shutil.which("bpftool"):
-        pytest.skip("bpftool is not installed")
-    command = ["bpftool", "btf", "dump", "file", str(path), "format", "c"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return blobs.bpftool("btf", "dump", "file", str(path), "format", "c")
 
 
 @pytest.fixture(scope="module")

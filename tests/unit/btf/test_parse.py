@@ -142,6 +142,14 @@ def test_expect_names_the_kind_it_found():
         blobs.build(t.Int("int", 4)).expect(1, t.Struct)
 
 
+def test_long_strings_that_overlap_are_paid_for():
+    btf = Btf(blobs.overlapping(2000, 20000))
+    assert len(btf.type(1).name) == len(btf.type(1).name) == 20000
+    with pytest.raises(LoadError, match="too many long strings"):
+        list(btf.types())
+    assert sum(len(one.name) for _, one in Btf(blobs.overlapping(2000, 200)).types()) > 10000
+
+
 def test_vmlinux_has_the_task():
     btf = blobs.vmlinux()
     task = btf.expect(btf.find("task_struct", uapi.BTF_KIND_STRUCT), t.Struct)

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 import pytest
 
 from anybpf.btf import raw
 from anybpf.btf.parse import Btf
 from unit.btf import blobs
-
-
-def bpftool(*arguments: str) -> str:
-    if not shutil.which("bpftool"):
-        pytest.skip("bpftool is not installed")
-    command = ["bpftool", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture
@@ -28,11 +19,11 @@ def file(tmp_path):
 
 
 def test_every_kind_as_text(file):
-    assert raw.dump_raw(Btf(file.read_bytes())) == bpftool("btf", "dump", "file", str(file))
+    assert raw.dump_raw(Btf(file.read_bytes())) == blobs.bpftool("btf", "dump", "file", str(file))
 
 
 def test_every_kind_as_json(file):
-    wanted = json.loads(bpftool("-j", "btf", "dump", "file", str(file)))["types"]
+    wanted = json.loads(blobs.bpftool("-j", "btf", "dump", "file", str(file)))["types"]
     assert raw.describe_all(Btf(file.read_bytes())) == wanted
 
 
@@ -40,4 +31,4 @@ def test_real_objects_as_text():
     for path in blobs.xdp_objects():
         data = blobs.elf_section(path, ".BTF")
         if data:
-            assert raw.dump_raw(Btf(data)) == bpftool("btf", "dump", "file", str(path))
+            assert raw.dump_raw(Btf(data)) == blobs.bpftool("btf", "dump", "file", str(path))

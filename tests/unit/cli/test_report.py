@@ -42,3 +42,16 @@ def test_table() -> None:
     lines = report.text(replay).splitlines()
     assert lines[0] == "4 packets through fw in 2.000 s (2 packets/s)"
     assert lines[2].split() == ["XDP_PASS", "3", "75.0%", "300"]
+
+
+def test_per_cpu_values_show_the_cpus_that_have_some() -> None:
+    values = [{"cpu": i, "value": {"n": n}} for i, n in enumerate((0, 5, 0))]
+    zero = [{"cpu": 0, "value": 0}, {"cpu": 1, "value": "00"}]
+    entries = [{"key": 1, "values": values}, {"key": 2, "values": zero}]
+    lines = report.text(RUN | {"maps": {"m": entries}}).splitlines()
+    assert lines[3:] == ["  1: cpu1 {n 5}", "  2: zero on all 2 CPUs"]
+
+
+def test_long_traces_are_cut() -> None:
+    lines = report.text(RUN | {"trace": ["x"] * 20}).splitlines()
+    assert lines[-1] == "trace: ... 4 more lines"

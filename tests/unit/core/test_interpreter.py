@@ -350,6 +350,13 @@ def test_a_helper_that_is_not_modelled_is_named(rig: Rig) -> None:
         rig.run("call 100000; exit")
 
 
+def test_a_helper_of_other_program_types_is_refused(rig: Rig) -> None:
+    rig.kernel.set_python_helper(44, lambda *args: 3)
+    assert rig.run("r2 = 0; call 44; exit", prog_type=uapi.BPF_PROG_TYPE_XDP) == 3
+    with pytest.raises(Fault, match="of this type cannot use helper bpf_xdp_adjust_head#44"):
+        rig.run("r2 = 0; call 44; exit", prog_type=uapi.BPF_PROG_TYPE_SCHED_CLS)
+
+
 def test_a_callback_runs_with_its_own_frame(rig: Rig) -> None:
     def loop(n: int, func: int, arg: int, flags: int, r5: int, run: Any) -> int:
         return sum(run.call(func, i, arg) for i in range(n))
@@ -429,6 +436,13 @@ def test_thirty_three_tail_calls(rig: Rig) -> None:
     array.update_object(struct.pack("I", 0), again)
     assert rig.run(again) == 34
     assert rig.run_ctx.tail_calls == 33
+
+
+def test_a_tail_call_to_another_program_type_falls_through(rig: Rig) -> None:
+    array = prog_array(rig)
+    array.update_object(struct.pack("I", 2), rig.prog("r0 = 55; exit", prog_type=6))
+    caller = rig.prog(tail(2, "r0 = 1"), maps={"array": (array, None)}, prog_type=3)
+    assert rig.run(caller) == 1
 
 
 def test_a_tail_call_in_a_function_returns_to_the_caller(rig: Rig) -> None:

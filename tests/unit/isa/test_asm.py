@@ -19,6 +19,7 @@ FETCH = uapi.BPF_FETCH
 STATEMENTS = [
     ("r0 = 5", b.mov64_imm(0, 5)),
     ("r0 = -0x5", b.mov64_imm(0, -5)),
+    ("r0 = 010", b.mov64_imm(0, 8)),
     ("w0 = 0xfffffffb", b.mov32_imm(0, -5)),
     ("r0=r1", b.mov64_reg(0, 1)),
     ("w0 = w1", b.mov32_reg(0, 1)),
@@ -211,6 +212,9 @@ def test_sections_of_data_are_passed_over():
         ("r0 = be16 r1", "both registers must be the same"),
         ("r0 = be8 r0", "bits must be 16, 32 or 64"),
         ("r0 = 0x100000000", "immediate does not fit 32 bits"),
+        ("r0 = " + "9" * 5000, "not a number"),
+        ("r0 = 08", "not a number"),
+        ("/* r0 = 1", "not an instruction"),
         ("r0 = 0x10000000000000000 ll", "immediate does not fit 64 bits"),
         ("r0 = *(u32 *)(r1 + 40000)", "offset does not fit 16 bits"),
         ("r0 = *(s64 *)(r1 + 0)", "no s64 here"),
@@ -242,6 +246,16 @@ def test_mistakes_are_told_with_their_line(text, message):
 def test_a_jump_that_is_too_far():
     with pytest.raises(AsmError, match="offset does not fit 16 bits"):
         assemble("goto far\n" + "r0 = 0\n" * 0x8000 + "far: exit")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["r0 = *(u32 *)" + " " * 50_000 + "x", "/*" * 50_000, "r0 = " + "(" * 50_000, "x:" * 9999],
+    ids=["spaces", "comments", "parentheses", "labels"],
+)
+def test_long_nonsense_is_refused_at_once(text):
+    with pytest.raises(AsmError):
+        assemble(text)
 
 
 #: statements that LLVM 19 has no syntax for

@@ -14,6 +14,7 @@ from anybpf.errors import BpfError, NotSupported, VerifierError
 from anybpf.isa.insn import Insn
 from anybpf.libbpf import Object
 from anybpf.libbpf import elf as e
+from anybpf.libbpf.ksyms import attach_program
 from anybpf.libbpf.load import last_insn, ring_size
 from conftest import Build
 from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
@@ -287,6 +288,53 @@ def test_kernel_config_and_symbols(build: Build, linux: Any) -> None:
           Object.open(build("externs.bpf.c"), kconfig="CONFIG_ON=n\n") as obj):
         obj.load(linux)
     assert caught.value.errno == errno.ESRCH
+
+
+@pytest.mark.kernel
+def test_kernel_functions_and_variables(build: Build, linux: Any) -> None:
+    with Object.open(build("kernel.bpf.c")).load(linux) as obj:
+        assert obj.programs["guarded"].test_run(PACKET).retval == PASS
+
+
+def test_program_for_another_program(build: Build, backend: Any) -> None:
+    path = build("features.bpf.c")
+    extension = Object.open(build("kernel.bpf.c")).programs["replacement"]
+    assert extension.spec.attach_target == "replaceable"
+    with Object.open(path).load(backend) as target:
+        extension.attach_prog_fd = target.programs["first"].fd or 0
+        with pytest.raises(BpfError, match="its target has no function 'replaceable'") as caught:
+            attach_program(backend, extension)
+        assert caught.value.errno == errno.ESRCH
+        extension.spec.attach_target = "twice"
+        assert target.btf is not None
+        assert attach_program(backend, extension) == (
+            target.programs["first"].fd, target.btf.find("twice", uapi.BTF_KIND_FUNC))
+
+
+def test_kernel_parts_that_a_machine_does_not_offer(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine()
+    obj = Object.open(build("kernel.bpf.c"))
+    with pytest.raises(NotSupported, match="offers no kernel BTF"):
+        obj.load(machine)
+    assert machine.open_fds == ()
+
+
+def test_pinned_maps_are_reused(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine()
+    path = build("features.bpf.c")
+    with Object.open(path).load(machine, pin_root="/sys/fs/bpf") as first:
+        first.maps["pinned"][1] = 2
+        number = first.maps["pinned"].info()["id"]
+    with Object.open(path).load(machine, pin_root="/sys/fs/bpf") as second:
+        assert second.maps["pinned"][1] == 2
+        assert second.maps["pinned"].info()["id"] == number
+    other = Object.open(path)
+    other.maps["pinned"].max_entries = 3
+    with pytest.raises(BpfError, match="the pinned map's max_entries is 1, not 3") as caught:
+        other.load(machine, pin_root="/sys/fs/bpf")
+    assert caught.value.errno == errno.EINVAL
+    with Object.open(path).load(machine) as third:
+        assert third.maps["pinned"].info()["id"] != number
 
 
 @pytest.mark.kernel

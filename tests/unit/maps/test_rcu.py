@@ -30,5 +30,4 @@ def test_nothing_is_let_go_while_a_program_runs() -> None:
     kept = gone() is not None or not runner.is_alive()
     runner.join()
     assert kept
-    assert synchronize()
-    assert gone() is None
+    assert gone() is None       # the run let go at its end

@@ -27,6 +27,8 @@ def load_log(calls: Calls, insns: tuple[object, ...], **fields: object) -> tuple
     ((b.emit_call(999), b.exit_insn()), {}, "EINVAL", "invalid func unknown#999"),
     ((b.emit_call(6), b.exit_insn()), {"license": b"MIT\0"}, "EINVAL",
      "cannot call GPL-restricted function from non-GPL compatible program"),
+    ((b.emit_call(44), b.exit_insn()), {}, "EINVAL",
+     "program of this type cannot use helper bpf_xdp_adjust_head#44"),
     (RETURN_1, {"prog_type": u.BPF_PROG_TYPE_SYSCALL}, "EINVAL",
      "Syscall programs can only be sleepable"),
     ((b.mov64_imm(0, 1), b.alu64_imm(u.BPF_LSH, 0, 64), b.exit_insn()), {}, "EINVAL",

@@ -1,0 +1,230 @@
+"""Special members of structs: locks, list and tree heads and nodes (kernel/bpf/btf.c).
+
+A program may put kernel objects such as `struct bpf_spin_lock` into its own structs. The kernel
+knows them by name, size and alignment; a list head or tree root also says by the declaration tag
+`contains:STRUCT:MEMBER` what it holds. BTF whose use of them makes no sense is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import cached_property
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.btf import types as t
+from anybpf.btf.parse import MAX_DEPTH, Btf
+
+
+class Special(NamedTuple):
+    """A kernel struct that programs embed."""
+
+    name: str
+    size: int
+    align: int
+    #: a struct may have one only
+    once: bool = False
+    #: of a list head or tree root: the name of the node that is linked into it
+    node: str = ""
+    #: a struct that embeds it directly is looked at when BTF is loaded
+    starts: bool = True
+
+
+SPECIALS = (
+    Special("bpf_spin_lock", 4, 4, once=True),
+    Special("bpf_res_spin_lock", 4, 4, once=True, starts=False),
+    Special("bpf_list_head", 16, 8, node="bpf_list_node"),
+    Special("bpf_list_node", 24, 8),
+    Special("bpf_rb_root", 16, 8, node="bpf_rb_node"),
+    Special("bpf_rb_node", 32, 8),
+    Special("bpf_refcount", 4, 4),
+)
+BY_NAME = {one.name: one for one in SPECIALS}
+LOCKS = {"bpf_spin_lock", "bpf_res_spin_lock"}
+NODES = {"bpf_list_node", "bpf_rb_node"}
+ROOTS = {one.name for one in SPECIALS if one.node}
+CONTAINS = "contains:"
+#: members looked at in one BTF; empty structs inside each other could multiply without end
+MAX_STEPS = 1 << 20
+
+
+class Field(NamedTuple):
+    """A special member: what it is, its byte offset; for a root the id of the struct it holds."""
+
+    special: Special
+    offset: int
+    value_type: int = 0
+    node_member: str = ""
+
+
+class BadFields(Exception):
+    """A struct's special members make no sense: the kernel's error number."""
+
+    def __init__(self, number: int) -> None:
+        self.errno = number
+        super().__init__(errno.errorcode.get(number, str(number)))
+
+
+def check_fields(btf: Btf) -> None:
+    """Check all structs with special members, as BPF_BTF_LOAD does. Raises BadFields."""
+    wanted = {btf.find(one.name, uapi.BTF_KIND_STRUCT) for one in SPECIALS if one.starts} - {0}
+    if not wanted:
+        return
+    finder = Finder(btf)
+    records = {}
+    for type_id, made in btf.types():
+        if isinstance(made, t.Struct) and any(m.type in wanted for m in made.members):
+            records[type_id] = parse_fields(btf, type_id, finder)
+    for fields in records.values():
+        check_ownership(fields, records)
+
+
+def check_ownership(fields: list[Field], records: dict[int, list[Field]]) -> None:
+    """What a root holds has a node to be linked by; what is linked itself holds no owners."""
+    linked = any(one.special.name in NODES for one in fields)
+    for root in fields:
+        if not root.special.node:
+            continue
+        held = records.get(root.value_type)
+        if held is None:
+            raise BadFields(errno.EFAULT)
+        if linked and any(one.special.node for one in held):
+            raise BadFields(errno.ELOOP)
+
+
+def parse_fields(btf: Btf, type_id: int, finder: Finder | None = None) -> list[Field]:
+    """The special members of a struct in order, those of embedded structs among them.
+
+    Raises BadFields with the kernel's error: EFAULT if there are none, EINVAL, ENOENT, E2BIG,
+    EEXIST.
+    """
+    struct = btf.expect(type_id, t.Struct)
+    fields = (finder or Finder(btf)).struct(type_id, struct)
+    if not fields:
+        raise BadFields(errno.EFAULT)
+    end = 0
+    for one in fields:
+        if one.offset + one.special.size > struct.size:
+            raise BadFields(errno.EFAULT)
+        if one.offset < end:
+            raise BadFields(errno.EEXIST)
+        end = one.offset + one.special.size
+        if one.special.node:
+            _check_root(btf, one)
+    _check_together({one.special.name for one in fields})
+    return fields
+
+
+def _check_together(names: set[str]) -> None:
+    """Locks exclude each other, roots need one, nodes of both kinds need a reference count."""
+    if names >= LOCKS or (names & ROOTS and not names & LOCKS):
+        raise BadFields(errno.EINVAL)
+    if names >= NODES and "bpf_refcount" not in names:
+        raise BadFields(errno.EINVAL)
+
+
+class Finder:
+    """Looks for special members in the structs of one BTF."""
+
+    def __init__(self, btf: Btf) -> None:
+        self.btf = btf
+        self._steps = MAX_STEPS
+
+    def struct(self, type_id: int, struct: t.Struct, level: int = 0) -> list[Field]:
+        """The special members of a struct, in order."""
+        found: list[Field] = []
+        seen: set[str] = set()
+        for index, member in enumerate(struct.members):
+            self._steps -= 1
+            if member.bit_offset % 8:
+                raise BadFields(errno.EINVAL)
+            found += self._member((type_id, index), member, seen, level)
+            if len(found) > uapi.BTF_FIELDS_MAX or self._steps < 0:
+                raise BadFields(errno.E2BIG)
+        return found
+
+    def _member(
+        self, where: tuple[int, int], member: t.Member, seen: set[str], level: int
+    ) -> list[Field]:
+        """The fields of one member; `where` is its struct and its number there."""
+        target_id, count = _element(self.btf, member.type)
+        target = self.btf.type(target_id)
+        if not count or not isinstance(target, t.Struct):
+            return []
+        special = BY_NAME.get(target.name)
+        if special is None:
+            return self._nested(target_id, target, member.offset, count, level)
+        if special.once and special.name in seen:
+            raise BadFields(errno.E2BIG)
+        seen.add(special.name)
+        if member.offset % special.align or target.size != special.size:
+            return []
+        field = Field(special, member.offset)
+        return _repeat([self._root(where, field) if special.node else field], target.size, count)
+
+    def _nested(
+        self, type_id: int, struct: t.Struct, offset: int, count: int, level: int
+    ) -> list[Field]:
+        if level + 1 >= MAX_DEPTH:
+            raise BadFields(errno.E2BIG)
+        inner = self.struct(type_id, struct, level + 1)
+        return _repeat([f._replace(offset=f.offset + offset) for f in inner], struct.size, count)
+
+    def _root(self, where: tuple[int, int], field: Field) -> Field:
+        """The field with what its tag says that it contains."""
+        texts = self._contains.get(where, [])
+        struct, colon, member = texts[0].partition(":") if len(texts) == 1 else ("", "", "")
+        if not colon:
+            raise BadFields(errno.EINVAL)
+        value_type = self.btf.find(struct, uapi.BTF_KIND_STRUCT)
+        if not value_type:
+            raise BadFields(errno.ENOENT)
+        if not member:
+            raise BadFields(errno.EINVAL)
+        return field._replace(value_type=value_type, node_member=member)
+
+    @cached_property
+    def _contains(self) -> dict[tuple[int, int], list[str]]:
+        """(struct, member number) -> what its `contains:` tags say."""
+        found: dict[tuple[int, int], list[str]] = {}
+        for type_id in range(1, len(self.btf)):
+            if self.btf.kind(type_id) == uapi.BTF_KIND_DECL_TAG:
+                tag = self.btf.expect(type_id, t.DeclTag)
+                if tag.name.startswith(CONTAINS):
+                    text = tag.name.removeprefix(CONTAINS)
+                    found.setdefault((tag.type, tag.component), []).append(text)
+        return found
+
+
+def _element(btf: Btf, type_id: int) -> tuple[int, int]:
+    """The element type of (nested) arrays, and how many elements there are in all."""
+    count = 1
+    for _ in range(MAX_DEPTH):
+        made = btf.type(type_id)
+        if not isinstance(made, t.Array):
+            return type_id, count
+        count, type_id = count * made.nelems, made.type
+    raise BadFields(errno.E2BIG)
+
+
+def _repeat(fields: list[Field], size: int, count: int) -> list[Field]:
+    """The fields of an array of `count` elements; only roots may stand in one."""
+    if count == 1 or not fields:
+        return fields
+    if not all(one.special.node for one in fields):
+        raise BadFields(errno.EINVAL)
+    if len(fields) * count > uapi.BTF_FIELDS_MAX:
+        raise BadFields(errno.E2BIG)
+    return [f._replace(offset=f.offset + i * size) for i in range(count) for f in fields]
+
+
+def _check_root(btf: Btf, root: Field) -> None:
+    """The member that a root names is a node of the right kind at a place where one can be."""
+    held = btf.expect(root.value_type, t.Struct)
+    named = [m for m in held.members if m.name == root.node_member]
+    if not named:
+        raise BadFields(errno.ENOENT)
+    node = btf.type(named[0].type)
+    is_node = isinstance(node, t.Struct) and node.name == root.special.node
+    if len(named) > 1 or not is_node or named[0].bit_offset % 64:
+        raise BadFields(errno.EINVAL)
