@@ -110,7 +110,7 @@ class Program:
                                  repeat=repeat, flags=flags, cpu=cpu, batch_size=batch_size)
 
     def _context(self, ctx: bytes | Mapping[str, int] | None, size: int) -> bytes | None:
-        if not isinstance(ctx, Mapping):
+        if ctx is None or isinstance(ctx, bytes):
             return ctx
         name = CONTEXTS.get(self.type)
         if name is None:
