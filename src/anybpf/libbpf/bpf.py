@@ -13,8 +13,7 @@ import functools
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi, uapi_structs
 from anybpf.errors import BpfError
@@ -342,16 +341,16 @@ def prog_bind_map(backend: Backend, prog_fd: int, map_fd: int) -> None:
     attr.run(backend, uapi.BPF_PROG_BIND_MAP)
 
 
-@dataclass(frozen=True)
-class TestRun:
+class TestRun(NamedTuple):
     """The answer of BPF_PROG_TEST_RUN; `duration` is nanoseconds of one run, on average."""
-
-    __test__: ClassVar[bool] = False   # not a pytest class
 
     retval: int
     data: bytes
     ctx: bytes
     duration: int
+
+
+TestRun.__test__ = False  # type: ignore[attr-defined]    # not a pytest class
 
 
 def prog_test_run(backend: Backend, fd: int, *, data: bytes | None = None,
