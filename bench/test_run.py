@@ -1,6 +1,7 @@
 """One packet through BPF_PROG_TEST_RUN: what a call costs beside the run.
 
 On a Machine, and on Linux where bpf(2) is allowed.
+
     python bench/test_run.py [OBJECT [PROGRAM]]
 
 Without arguments the demo's firewall. The yardstick is a hundred calls of an empty Python function.
