@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from functools import cache
+import weakref
+from functools import cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from anybpf import helpers, syscall
 from anybpf.core.kernel import Kernel
@@ -23,6 +24,7 @@ from anybpf.syscall.state import State, TraceLine
 if TYPE_CHECKING:
     import mmap
 
+    from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.core.run_ctx import RunCtx
@@ -38,6 +40,19 @@ _PERF_COUNT_SW_BPF_OUTPUT = 10
 def _helper_addresses() -> dict[int, int]:
     """Where the helpers' code lies: the same for every Machine of the process."""
     return helpers.addresses()
+
+
+def _let_go(state: State, programs: list[ProgObject]) -> None:
+    with state.lock:
+        for prog in programs:
+            prog.put()
+
+
+class Loaded(Protocol):
+    """Whatever holds a descriptor, such as a program of `libbpf.Object`; None: not loaded."""
+
+    @property
+    def fd(self) -> int | None: ...
 
 
 class Task(NamedTuple):
@@ -158,6 +173,28 @@ class Machine:
     def bpffs(self) -> syscall.BpfFs:
         """The bpf file system, mounted at /sys/fs/bpf for this Machine alone."""
         return self._state.bpffs
+
+    # -- where programs are attached
+
+    def lirc_receiver(self, *programs: Loaded) -> Receiver:
+        """A new infrared receiver: `.receive(samples)` gives the keys that the programs decode.
+
+        What they print is in `trace`. The receiver holds the programs: they may be closed.
+        Raises BpfError as the receiver and `prog_of` do.
+        """
+        from anybpf.attach.bpf_lirc import Receiver
+        from anybpf.syscall.test_run import observe
+
+        state = self._state
+        with state.lock:
+            held = [state.object(-1 if p.fd is None else p.fd, ProgObject) for p in programs]
+            receiver = Receiver(self.kernel, [prog.native for prog in held],
+                                checked=state.checked, budget=state.budget,
+                                observer=partial(observe, state))
+            for prog in held:
+                prog.get()
+        weakref.finalize(receiver, _let_go, state, held).atexit = False
+        return receiver
 
     # -- what programs see and say
 

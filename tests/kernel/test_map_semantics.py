@@ -83,7 +83,7 @@ EDGES = [
     *(MapAttr(TRIE, 8, n, 1, 1) for n in (4194023, 4194024, 4194025)),
     *(MapAttr(TRIE, n, 4, 1, 1) for n in (4, 5, 260, 261)),
     *(MapAttr(t, 0, n, 1) for t in (22, 23, 30) for n in (1 << 22, (1 << 22) + 1)),
-    *(MapAttr(1, 4, 4, n, 1) for n in ((1 << 27) + 1, (1 << 31) + 1, uapi.U32)),
+    *(MapAttr(1, 4, 4, n, 1) for n in ((1 << 31) + 1, uapi.U32)),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -23,5 +24,6 @@ def test_unknown_name() -> None:
 def test_import_is_light() -> None:
     code = ("import sys, anybpf; print([m for m in sys.modules if m.startswith('anybpf.')"
             " or m in ('elftools', 'click', 'rich', 'numpy', 'llvmlite')])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.stdout.strip() == "['anybpf.errors']"

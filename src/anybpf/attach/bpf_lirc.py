@@ -94,18 +94,20 @@ class Receiver:
     """An infrared receiver of `kernel` with the programs that decode its samples.
 
     Raises BpfError: EINVAL for a program that is no lirc_mode2 program, EEXIST for one that is
-    attached already, E2BIG beyond 64 programs.
+    attached already, E2BIG beyond 64 programs. `observer` is called after every run.
     """
 
     def __init__(self, kernel: Kernel, programs: Sequence[Prog] = (), *, checked: bool = True,
-                 budget: int = DEFAULT_BUDGET) -> None:
+                 budget: int = DEFAULT_BUDGET,
+                 observer: Callable[[RunCtx], None] | None = None) -> None:
         self.programs: list[Prog] = []
         self.checked = checked
         self.budget = budget
         self.samples = 0
         """Samples received so far."""
         self.run = RunCtx(kernel)
-        """The state of the runs: printk lines and the like."""
+        """The last run: printk lines and the like."""
+        self._observer = observer
         self._context = LircContext()
         for prog in programs:
             self.attach(prog)
@@ -133,7 +135,15 @@ class Receiver:
     def _receive_one(self, sample: int) -> list[Event]:
         self._context.sample = sample
         for prog in self.programs:
-            run(prog, self.run, self._context.address, checked=self.checked, budget=self.budget)
+            self._run(prog)
         at = self.samples
         self.samples += 1
         return [_EVENTS[helper](*rest, at) for helper, *rest in self._context.take()]
+
+    def _run(self, prog: Prog) -> None:
+        self.run.reset()
+        try:
+            run(prog, self.run, self._context.address, checked=self.checked, budget=self.budget)
+        finally:
+            if self._observer is not None:
+                self._observer(self.run)

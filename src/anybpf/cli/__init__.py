@@ -7,6 +7,7 @@ Results go to standard output, `Error: ...` to standard error. Exit codes: 0 don
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -56,6 +57,8 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise                    # `anybpf ... | head`: main() ends quietly
         except tuple(kind for kind, _ in EXIT_CODES) as error:
             if ctx.params.get("debug"):
                 raise
@@ -91,7 +94,7 @@ def main() -> None:
     """Entry point of the `anybpf` script."""
     try:
         cli(prog_name="anybpf")
+        sys.stdout.flush()
     except BrokenPipeError:
-        # `anybpf ... | head`: the reader has what it wanted
-        sys.stderr.close()
-        sys.exit(0)
+        # The reader has what it wanted; nothing may be flushed at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -103,15 +103,23 @@ class Map(MutableMapping[Any, Any]):
         """Bytes of one value (of one copy, in a per-CPU map)."""
         return self.spec.value_size
 
+    @value_size.setter
+    def value_size(self, size: int) -> None:
+        self._change()
+        self.spec.value_size = size
+
     @property
     def max_entries(self) -> int:
         return self.spec.max_entries
 
     @max_entries.setter
     def max_entries(self, count: int) -> None:
+        self._change()
+        self.spec.max_entries = count
+
+    def _change(self) -> None:
         if self.fd is not None:
             raise BpfError(errno.EBUSY, f"map '{self.name}' is loaded")
-        self.spec.max_entries = count
 
     @property
     def is_per_cpu(self) -> bool:

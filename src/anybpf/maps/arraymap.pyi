@@ -9,10 +9,7 @@ class FdArray(Map):
 
 class ProgArray(FdArray):
     owner_type: object
-<<<<<<< HEAD
     def claim(self, owner: object) -> None: ...
-=======
->>>>>>> maps
 
 class PerfEventArray(FdArray): ...
 class CgroupArray(FdArray): ...
