@@ -32,7 +32,8 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
 @click.command()
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
-@click.option("--checked", is_flag=True, help="Skip the verifier: test each access at run time.")
+@click.option("--checked", is_flag=True,
+              help="Test each access at run time, not before (so far always so).")
 @click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
 @click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
 @click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
