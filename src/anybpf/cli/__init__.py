@@ -91,5 +91,13 @@ def main() -> None:
         cli(prog_name="anybpf")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted; nothing may be flushed at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        quiet_exit()
+    except OSError as error:        # standard output itself, such as a full disk
+        quiet_exit()
+        click.echo(f"Error: {describe(error)}", err=True)
+        sys.exit(exit_code(error))
+
+
+def quiet_exit() -> None:
+    """Nothing may be flushed at exit any more: the reader has what it wanted, or cannot have it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

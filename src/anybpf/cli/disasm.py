@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 from anybpf.isa import cbpf, cbpf_asm, llvm
 from anybpf.isa import disasm as kernel
@@ -92,7 +93,7 @@ def _classic(data: bytes, byteorder: ByteOrder) -> Iterator[str]:
 @click.option("--classic", is_flag=True, help="The input is a classic filter: bytes or numbers.")
 def disasm(file: IO[bytes], name: str | None, fmt: str, big_endian: bool, classic: bool) -> None:
     """Print the instructions in FILE: an object file, bytes, or hex digits."""
-    data = file.read()
+    data = files.read_all(file)
     byteorder: ByteOrder = "big" if big_endian else "little"
     if classic:
         lines = _classic(data, byteorder)
