@@ -1,5 +1,6 @@
 // Preloaded into bpftool: keeps what its libbpf hands to BPF_PROG_LOAD, and has every program
-// "load", so that what the kernel thinks of the code does not matter.
+// "load", so that what the kernel thinks of the code does not matter. With CAPTURE_BTF the kernel's
+// types are those of that file.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -57,4 +58,19 @@ long syscall(long number, ...)
 	if (answer < 0 && number == SYS_bpf && a[0] == BPF_MAP_CREATE)
 		answer = placeholder();		// its size, say, is what the object's user sets
 	return answer;
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+	static FILE *(*next)(const char *, const char *);
+	const char *other = getenv("CAPTURE_BTF");
+
+	if (!next)
+		next = dlsym(RTLD_NEXT, "fopen");
+	return next(other && !strcmp(path, "/sys/kernel/btf/vmlinux") ? other : path, mode);
+}
+
+FILE *fopen64(const char *path, const char *mode)
+{
+	return fopen(path, mode);
 }

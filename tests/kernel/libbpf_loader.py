@@ -1,4 +1,4 @@
-"""What the real libbpf hands to the kernel: bpftool with a preloaded library that writes it down."""
+"""What the real libbpf hands to the kernel: bpftool, with a preloaded library taking notes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class Captured(NamedTuple):
     programs: list[tuple[str, list[Insn]]]
     log: str
 
+    @property
+    def failed(self) -> bool:
+        """libbpf has refused to load the object."""
+        return "libbpf: failed to load object" in self.log
+
 
 class RealLoader:
     """Runs bpftool in a mount namespace of its own; nothing is attached, nothing stays."""
@@ -45,16 +50,19 @@ class RealLoader:
         subprocess.run([compiler, "-shared", "-fPIC", "-o", self.library, SOURCE, "-ldl"],
                        check=True)
 
-    def load(self, path: Path, names: Sequence[str]) -> Captured:
-        """What libbpf makes of the object's programs called `names`."""
+    def load(self, path: Path, names: Sequence[str], btf: Path | None = None) -> Captured:
+        """What libbpf makes of the object's programs called `names`; `btf` replaces vmlinux's."""
         out = self.folder / "captured"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         wanted = ",".join(("", *(n[:15] for n in names), ""))
+        extra = {"CAPTURE_DIR": str(out), "CAPTURE_NAMES": wanted}
+        if btf is not None:
+            extra["CAPTURE_BTF"] = str(btf)
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", SCRIPT, "sh", self.library, path],
-            env=os.environ | {"CAPTURE_DIR": str(out), "CAPTURE_NAMES": wanted},
-            capture_output=True, text=True, timeout=60, check=False)
+            env=os.environ | extra, capture_output=True, text=True, timeout=60,
+            check=False)
         files = sorted(out.iterdir())
         return Captured([(f.name.partition(".")[2], isa.decode(f.read_bytes())) for f in files],
                         done.stderr + done.stdout)

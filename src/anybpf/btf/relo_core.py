@@ -55,18 +55,24 @@ class Relocator:
 
         Raises CoreError: EINVAL (a bad record, ambiguity), E2BIG, EOPNOTSUPP.
         """
+        if relo.kind != rs.TYPE_ID_LOCAL:
+            self._search(relo.type_id, where)
         spec = self._parse(relo, where)
         log.debug("%s: %s", where, spec)
         if relo.kind == rs.TYPE_ID_LOCAL:
             return Answer(spec, None, relo.type_id, relo.type_id, validate=False)
-        if not (relo.type_id and self.local.type(relo.type_id).name):
-            raise refused(where, f"<{rs.kind_text(relo.kind)}> ({relo.kind}) relocation doesn't "
-                           "support anonymous types", errno.EOPNOTSUPP)
         answers = self._matching(spec, where)
         if not answers:
             log.debug("%s: no matching targets found", where)
             return relo_value.calculate(spec, None, where)
         return answers[0]
+
+    def _search(self, type_id: int, where: str) -> None:
+        try:
+            self.candidates(type_id)
+        except CoreError as e:
+            raise refused(where, f"target candidate search failed for [{type_id}] "
+                          f"{rs.type_text(self.local, type_id)}: {e.strerror}") from None
 
     def _parse(self, relo: CoreRelo, where: str) -> Spec:
         try:

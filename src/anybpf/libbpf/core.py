@@ -86,8 +86,9 @@ class Relocated:
 
 
 def codes(spec: ObjectSpec) -> Iterator[Code]:
-    """The sections of instructions, each once."""
-    return iter({id(f.code): f.code for f in spec.functions.values()}.values())
+    """The sections of instructions with records, in the order of .BTF.ext."""
+    every = {id(f.code): f.code for f in spec.functions.values()}
+    return iter(sorted((c for c in every.values() if c.core_relos), key=lambda c: c.core_rank))
 
 
 def sites(spec: ObjectSpec) -> Iterator[Site]:
@@ -106,7 +107,7 @@ def sites(spec: ObjectSpec) -> Iterator[Site]:
 
 
 def has_records(spec: ObjectSpec) -> bool:
-    return spec.btf is not None and any(code.core_relos for code in codes(spec))
+    return spec.btf is not None and any(codes(spec))
 
 
 def relocate(spec: ObjectSpec, target: Target, skip: frozenset[str] = frozenset()) -> Relocated:
