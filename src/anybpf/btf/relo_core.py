@@ -138,7 +138,7 @@ class Relocator:
         type_id = made.root
         for number, step in enumerate(spec.steps):
             type_id = made.btf.resolve(type_id)
-            next_id = (_find_member(spec.btf, step, made, type_id, set()) if step.name
+            next_id = (find_member(spec.btf, step, made, type_id) if step.name
                        else _find_element(step, made, type_id, number))
             if next_id is None:
                 return False
@@ -182,12 +182,14 @@ def _find_element(step: Step, made: Spec, type_id: int, number: int) -> int | No
     return type_id
 
 
-def _find_member(local: Btf, step: Step, made: Spec, type_id: int,
-                 barren: set[int]) -> int | None:
+def find_member(local: Btf, step: Step, made: Spec, type_id: int,
+                barren: set[int] | None = None) -> int | None:
     """Find the member in a target type and its anonymous members; the id of its type.
 
-    `barren` are types that are known to hold it nowhere: they need not be searched twice.
+    `made` grows by what was found. `barren` are types that are known to hold it nowhere: they
+    need not be searched twice.
     """
+    barren = set() if barren is None else barren
     type_id = made.btf.resolve(type_id)
     found = made.btf.type(type_id)
     if not isinstance(found, t.Composite) or type_id in barren:
@@ -202,7 +204,7 @@ def _find_member(local: Btf, step: Step, made: Spec, type_id: int,
         made.raw.append(index)
         if member.name:
             return _same_member(local, step, made, Step(type_id, index, member.name), member)
-        inner = _find_member(local, step, made, member.type, barren)
+        inner = find_member(local, step, made, member.type, barren)
         if inner is not None:
             return inner
         made.bit_offset = before

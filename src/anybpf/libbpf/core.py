@@ -73,8 +73,8 @@ class Relocated:
                 assert mine is not None
                 insns[start + slot] = mine[slot]
 
-    def patch(self, site: Site, answer: Answer) -> None:
-        """Change the instruction of one record. Raises CoreError."""
+    def patch(self, site: Site, answer: Answer) -> bool:
+        """Change the instruction of one record; was it poisoned? Raises CoreError."""
         insns = self.functions.get(site.place)
         if insns is None:
             insns = self.functions[site.place] = site.function.instructions
@@ -83,6 +83,7 @@ class Relocated:
         touched.update(s for s in (site.slot, site.slot + 1)
                        if s < len(insns) and insns[s] != site.function.code.instructions[
                            site.function.start + s])
+        return insns[site.slot] == relo_patch.POISON_INSN
 
 
 def codes(spec: ObjectSpec) -> Iterator[Code]:
