@@ -91,6 +91,11 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
+def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """The buffer's address, for pointers inside structs; keep the buffer alive."""
+    return ctypes.addressof(buffer)
+
+
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     return (ctypes.c_char * max(size, 1))()
 
