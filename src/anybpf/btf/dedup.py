@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from anybpf.btf import types as t
 from anybpf.btf.encode import BtfBuilder, record
+from anybpf.btf.ext import SECTION as EXT_SECTION
+from anybpf.btf.ext import BtfExt
 from anybpf.btf.graph import Renumber, references, relink, shape
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError
@@ -30,18 +32,20 @@ REFERRING = t.Ref | t.Typedef | t.TypeTag | t.Func | t.FuncProto | t.Array | t.D
 
 
 class Merged(NamedTuple):
-    """The merged BTF, and for each old id the new one."""
+    """The merged BTF, for each old id the new one, and the .BTF.ext that belongs to it."""
 
     btf: Btf
     ids: list[int]
+    ext: BtfExt | None = None
 
 
-def dedup(btf: Btf) -> Merged:
+def dedup(btf: Btf, ext: BtfExt | None = None) -> Merged:
     """Merge equal types of `btf`, its own with each other and with those of its base.
 
-    Raises LoadError for ids that do not exist, and for a circle that no struct interrupts.
+    `ext` is the .BTF.ext that refers to it. Raises LoadError for ids that do not exist, and for a
+    circle that no struct interrupts.
     """
-    return Dedup(btf).run()
+    return Dedup(btf).run(ext)
 
 
 class Dedup:
@@ -78,7 +82,7 @@ class Dedup:
             else:
                 self._by_shape.setdefault(self.shapes[type_id], []).append(type_id)
 
-    def run(self) -> Merged:
+    def run(self, ext: BtfExt | None = None) -> Merged:
         """All passes in order, then the new blob."""
         for type_id in self.btf.ids():
             self._plain(type_id)
@@ -87,7 +91,7 @@ class Dedup:
         self._resolve_forwards()
         for type_id in self.btf.ids():
             self._referring(type_id)
-        return self._compact()
+        return self._compact(ext)
 
     def find(self, type_id: int) -> int:
         """The twin of a twin's twin: as far as it is known."""
@@ -196,17 +200,31 @@ class Dedup:
 
     # -- the result ---------------------------------------------------------------------------
 
-    def _compact(self) -> Merged:
+    def _compact(self, ext: BtfExt | None) -> Merged:
         builder = BtfBuilder(self.btf.byteorder, self.btf.base)
         for type_id in self.btf.ids():
             record(self.types[type_id], builder.string)
+        moved = {at: builder.string(self.btf.string(at)) for at in ext.strings()} if ext else {}
         kept = [i for i in self.btf.ids() if self.canon[i] == i]
         numbers = {i: i for i in range(self.btf.start_id)}
         numbers.update(zip(kept, range(self.btf.start_id, len(self.types)), strict=False))
         ids = [numbers[self.find(i)] for i in range(len(self.types))]
         for type_id in kept:
             builder.add(relink(self.types[type_id], ids.__getitem__))
-        return Merged(builder.build(), ids)
+        renumber = _known(ids)
+        renumbered = ext.renumbered(renumber, moved.__getitem__) if ext else None
+        return Merged(builder.build(), ids, renumbered)
+
+
+def _known(ids: list[int]) -> Renumber:
+    """The new id of an old one that comes from another section."""
+
+    def renumber(type_id: int) -> int:
+        if type_id >= len(ids):
+            raise LoadError(f"type id {type_id} does not exist", EXT_SECTION)
+        return ids[type_id]
+
+    return renumber
 
 
 class Equivalence:
