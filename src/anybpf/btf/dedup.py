@@ -22,6 +22,8 @@ from anybpf.errors import LoadError
 
 #: pairs of types compared (these, and so many for each type) before the BTF is called hostile
 FREE_STEPS, STEPS_PER_TYPE = 1 << 16, 4096
+#: how far below a struct two of them are told apart before they are compared
+SKETCH_DEPTH = 3
 #: how deep types that a compiler has made twice are compared for being the same
 MAX_SAME_DEPTH = 16
 
@@ -59,6 +61,8 @@ class Dedup:
         self.canon: list[int | None] = [None] * len(btf)
         self.steps = FREE_STEPS + STEPS_PER_TYPE * len(btf)
         self._by_shape: dict[Hashable, list[int]] = {}
+        self._by_sketch: dict[int, list[int]] = {}
+        self._sketches: tuple[dict[int, int], ...] = tuple({} for _ in range(SKETCH_DEPTH))
         self._enums: dict[str, list[int]] = {}
         self._by_refs: dict[Hashable, int] = {}
         self._keep_base()
@@ -79,6 +83,8 @@ class Dedup:
                 self._enums.setdefault(made.name, []).append(type_id)
             elif isinstance(made, REFERRING):
                 self._by_refs.setdefault((self.shapes[type_id], *references(made)), type_id)
+            elif isinstance(made, t.Composite):
+                self._by_sketch.setdefault(self._struct_sketch(type_id), []).append(type_id)
             else:
                 self._by_shape.setdefault(self.shapes[type_id], []).append(type_id)
 
@@ -127,10 +133,32 @@ class Dedup:
 
     # -- structs ------------------------------------------------------------------------------
 
+    def _struct_sketch(self, type_id: int) -> int:
+        """A number that is the same for structs that may be equal."""
+        below = (self._sketch(i, SKETCH_DEPTH - 1) for i in references(self.types[type_id]))
+        return hash((self.shapes[type_id], *below))
+
+    def _sketch(self, type_id: int, depth: int) -> int:
+        """The same for a type, down to `depth`: of what may be only declared just the name."""
+        known = self._sketches[depth].get(type_id)
+        if known is None:
+            known = self._sketches[depth][type_id] = self._draw(type_id, depth)
+        return known
+
+    def _draw(self, type_id: int, depth: int) -> int:
+        made = self.types[type_id]
+        if made.name and isinstance(made, t.Composite | t.Fwd):
+            is_union = made.is_union if isinstance(made, t.Fwd) else isinstance(made, t.Union)
+            return hash((is_union, made.name))
+        if made.name and isinstance(made, t.AnyEnum):
+            return hash(("enum", made.name))
+        below = (self._sketch(i, depth - 1) for i in references(made)) if depth else ()
+        return hash((self.shapes[type_id], *below))
+
     def _struct(self, type_id: int) -> None:
         if self.canon[type_id] is not None or not isinstance(self.types[type_id], t.Composite):
             return
-        twins = self._by_shape.setdefault(self.shapes[type_id], [])
+        twins = self._by_sketch.setdefault(self._struct_sketch(type_id), [])
         found = next((one for one in reversed(twins) if self._merge(type_id, one)), type_id)
         self.canon[type_id] = found
         if found == type_id:
