@@ -1,6 +1,7 @@
 """Which files a C source includes, and which names it uses (scripts/basic/fixdep.c).
 
-There is no preprocessor here: an `#include` inside `#if 0` counts, too: the answer may be too many files or names, never too few.
+There is no preprocessor here: an `#include` inside `#if 0` counts, too. The answer may be too many
+files or names, never too few.
 """
 
 from __future__ import annotations
