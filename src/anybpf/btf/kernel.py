@@ -7,7 +7,9 @@ compressed kernel image (vmlinuz) with that ELF file inside.
 from __future__ import annotations
 
 import io
+import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 
 from anybpf.btf import header, vmlinuz
@@ -28,7 +30,7 @@ VMLINUX = (
 )
 
 
-def load(path: str | Path, base: Btf | None = None) -> Btf:
+def load(path: str | os.PathLike[str], base: Btf | None = None) -> Btf:
     """The BTF in a file: bare, in an ELF file's .BTF section, or in a kernel image.
 
     Raises OSError if the file cannot be read, LoadError if there is no (good) BTF in it,
@@ -48,6 +50,12 @@ def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
             what = "neither BTF nor an ELF file nor a kernel image with one inside"
             raise LoadError(what, offset=0) from None
     return Btf(elf_section(data), base)
+
+
+@lru_cache(maxsize=4)
+def shared(data: bytes) -> Btf:
+    """A bare BTF that is parsed once in this process, however often it is asked for."""
+    return Btf(data)
 
 
 def elf_section(data: bytes, name: str = SECTION) -> bytes:

@@ -252,19 +252,24 @@ class Btf:
     def _find_own(self, name: str) -> list[int]:
         if not name:
             return []
-        if self._names is None:
-            self._names = scan.names(self._words, self._starts, self.start_id)
         self._searches += 1
         if self._searches > SEARCHES:
             return self._index.get(name, [])
         spots = self._string_offsets(name)
-        return sorted(i for spot in spots for i in self._names.get(spot, ()))
+        return sorted(i for spot in spots for i in self.name_ids.get(spot, ()))
+
+    @property
+    def name_ids(self) -> dict[int, list[int]]:
+        """String offset -> this blob's own types with that name, in order. Do not change it."""
+        if self._names is None:
+            self._names = scan.names(self._words, self._starts, self.start_id)
+        return self._names
 
     @cached_property
     def _index(self) -> dict[str, list[int]]:
         """Name -> ids in order. Names whose offset is wrong are left out, `type` reports them."""
         index: dict[str, list[int]] = {}
-        for offset, ids in (self._names or {}).items():
+        for offset, ids in self.name_ids.items():
             if offset < self.end_str:
                 index.setdefault(self.string(offset), []).extend(ids)
         return {name: sorted(ids) for name, ids in index.items()}

@@ -90,6 +90,11 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
+def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """The buffer's address, for pointers inside structs; keep the buffer alive."""
+    return ctypes.addressof(buffer)
+
+
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(max(size, 1))
 

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from anybpf import uapi
+from anybpf.btf import kernel
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, split_imm64
@@ -38,7 +39,7 @@ def kernel_types(backend: bpf.Backend, why: str) -> Btf:
         data = source() if source else None
         if not data:
             raise NotSupported(f"{why} (backend {backend.name} offers no kernel BTF)")
-        known = _KERNEL_BTF[backend] = Btf(data)
+        known = _KERNEL_BTF[backend] = kernel.shared(data)
     return known
 
 

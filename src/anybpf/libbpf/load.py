@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anybpf import uapi
-from anybpf.btf.ext import CoreRelo
+from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported, VerifierError
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import bpf, core_local, keymap, ksyms
+from anybpf.libbpf import bpf, core, keymap, ksyms
 from anybpf.libbpf.bpf import Backend, ProgAttr
 from anybpf.libbpf.btf_sanitize import sanitize
 from anybpf.libbpf.data_sections import READ_ONLY
@@ -36,7 +36,7 @@ NO_BTF = HOLDS_FD | frozenset({
 })
 RING_BUFFERS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF})
 PAGE = 4096
-INSN_LINE = re.compile(r"^(\d+): \(", re.M)
+INSN_LINE = re.compile(r"^(\d+): [(<]", re.M)
 
 
 @dataclass
@@ -49,12 +49,17 @@ class Loader:
     maps: dict[str, Map]
     log_level: int = 0
     pin_root: str | None = None
+    target_btf: Btf | None = None                        #: CO-RE's, instead of the kernel's own
     btf_fd: int = 0
+    _relocated: core.Relocated = field(default_factory=core.Relocated)
     _extra: list[int] = field(default_factory=list)      #: descriptors needed only while loading
 
     def run(self) -> None:
         """Create everything, or nothing. Raises BpfError, VerifierError, NotSupported."""
         self._check()
+        self._relocated = core.relocate_for(
+            self.spec, self.backend, self.target_btf,
+            frozenset(name for name, p in self.programs.items() if not p.autoload))
         try:
             self.btf_fd = self._load_btf()
             for made in self._wanted_maps():
@@ -230,8 +235,7 @@ class Loader:
             attach_btf_id=attach_id, attach_fd=attach_fd, btf_fd=self.btf_fd,
             func_info=records(linked.func_info), func_info_rec_size=linked.func_info.record_size,
             line_info=records(linked.line_info) if has_funcs else b"",
-            line_info_rec_size=linked.line_info.record_size,
-            core_relos=self._core_relos(program))
+            line_info_rec_size=linked.line_info.record_size)
 
     def _attach_target(self, program: Program) -> tuple[int, int]:
         """(attach_prog_fd, attach_btf_id) of programs that attach by BTF."""
@@ -242,17 +246,9 @@ class Loader:
             return ksyms.attach_program(self.backend, program)
         return 0, ksyms.attach_btf_id(self.backend, program)
 
-    def _core_relos(self, program: Program) -> bytes:
-        """The records for a kernel that resolves them itself; b"" if nothing is open."""
-        btf, relos = self.spec.btf, program.spec.core_relos
-        if btf is None or all(core_local.is_settled(btf, r) for r in relos):
-            return b""
-        if not getattr(self.backend, "resolves_core_relos", False):
-            raise NotSupported(f"CO-RE relocations of program '{program.name}'")
-        return core_records(relos)
-
     def _instructions(self, program: Program) -> bytes:
         insns = list(program.spec.instructions)
+        self._relocated.apply(program.spec.linked, insns)
         for ref in program.spec.references:
             RESOLVE[ref.kind](self, insns, ref)
         return isa.encode(insns, sys.byteorder)
@@ -304,6 +300,8 @@ class Loader:
             log: str = getattr(e, "log", "")
             if not log:
                 raise BpfError(e.errno or 0, f"program '{program.name}': {e.strerror}") from None
+            if self.spec.btf is not None:
+                log = core.explain_log(self.spec.btf, program.spec.core_relos, log)
             raise VerifierError(e.errno or 0, log, last_insn(log), program.name) from None
 
 
@@ -333,12 +331,6 @@ def ring_size(wanted: int) -> int:
 def records(table: InfoTable) -> bytes:
     """Records of .BTF.ext as BPF_PROG_LOAD takes them: instruction numbers, not bytes."""
     return b"".join(struct.pack("=I", row.insn) + row.rest for row in table.rows)
-
-
-def core_records(relos: list[CoreRelo]) -> bytes:
-    """CO-RE records for the kernel, whose offsets count bytes."""
-    return b"".join(struct.pack("=4I", r.insn_off * isa.SLOT, r.type_id, r.access_str_off, r.kind)
-                    for r in relos)
 
 
 def last_insn(log: str) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from anybpf.btf import kernel
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.libbpf.bpf import Backend
@@ -46,21 +47,26 @@ class Object:
         self.maps = {name: Map(m, spec.btf) for name, m in spec.maps.items()}
         self.globals: dict[str, Globals] = {
             data.attribute: Globals(data, spec.btf) for data in spec.data_sections}
+        self.target_btf: Btf | None = None
         self.backend: Backend | None = None
         self._loader: Loader | None = None
 
     @classmethod
-    def open(cls, source: Source, *, name: str | None = None, kconfig: str = "") -> Self:
+    def open(cls, source: Source, *, name: str | None = None, kconfig: str = "",
+             btf: Btf | str | os.PathLike[str] | None = None) -> Self:
         """Read an object file: a path, its bytes, or an open binary file.
 
         `name` begins the names of maps for global variables (default: the file's name up to the
-        first dot); `kconfig` is text of lines `CONFIG_X=y` for __kconfig variables.
+        first dot); `kconfig` is text of lines `CONFIG_X=y` for __kconfig variables; `btf`, or the
+        file that holds it, is what CO-RE relocates against instead of the kernel's own.
         Raises LoadError (malformed), OSError (cannot be read).
         """
         data, found = read_source(source)
         spec = read_object(data, object_name_of(found) if name is None else name)
         spec.kconfig = kconfig
-        return cls(spec)
+        made = cls(spec)
+        made.target_btf = btf if btf is None or isinstance(btf, Btf) else kernel.load(btf)
+        return made
 
     def __repr__(self) -> str:
         where = f"on {self.backend.name}" if self.backend else "not loaded"
@@ -97,7 +103,8 @@ class Object:
         """
         if self.backend is not None:
             raise BpfError(errno.EBUSY, f"object '{self.name}' is loaded already")
-        loader = Loader(backend, self.spec, self.programs, self.maps, log_level, pin_root)
+        loader = Loader(backend, self.spec, self.programs, self.maps, log_level, pin_root,
+                        self.target_btf)
         loader.run()
         self.backend, self._loader = backend, loader
         self._show_memory()

@@ -121,7 +121,8 @@ class Linked:
     """A program with every function that it calls behind it, as BPF_PROG_LOAD takes it.
 
     Calls and callback addresses are final; `references` are open. All indices count slots from
-    the start of `instructions`. `functions` names what starts at which slot.
+    the start of `instructions`. `functions` names what starts at which slot, `layout` has the
+    functions themselves.
     """
 
     instructions: list[Insn] = field(repr=False)
@@ -130,6 +131,7 @@ class Linked:
     func_info: InfoTable = NO_FUNCS
     line_info: InfoTable = NO_LINES
     core_relos: list[CoreRelo] = field(default_factory=list)
+    layout: list[tuple[int, FunctionSpec]] = field(default_factory=list, repr=False)
 
 
 @dataclass(eq=False)

@@ -46,8 +46,6 @@ class Linux:
     """
 
     name = "linux"
-    #: BPF_PROG_LOAD takes CO-RE records (since 5.17) and resolves them against the kernel's BTF
-    resolves_core_relos = True
 
     def __init__(self) -> None:
         reason = self._unsupported()
