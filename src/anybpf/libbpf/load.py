@@ -154,6 +154,9 @@ class Loader:
         for made in self._map_loader.wanted:
             if made.type == uapi.BPF_MAP_TYPE_PROG_ARRAY:
                 self._map_loader.fill_slots(made, self.programs)
+            if made.fitted is not None:
+                made.fitted.value[:] = made.fitted.filled(
+                    {name: p.fd for name, p in self.programs.items() if p.fd is not None})
 
     def _load_program(self, program: Program) -> None:
         spec = program.spec

@@ -321,6 +321,14 @@ class Map(MutableMapping[Any, Any]):
     def _fd(self) -> int:
         return -1 if self.fd is None else self.fd
 
+    @property
+    def struct_ops_value(self) -> bytes | None:
+        """What storing in a struct_ops map registers: the kernel's struct with the programs in it.
+
+        None while the map is not loaded, or is of another type.
+        """
+        return None if self.fitted is None else bytes(self.fitted.value)
+
     # bytes
 
     @property

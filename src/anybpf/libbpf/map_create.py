@@ -144,6 +144,7 @@ class MapLoader:
         fitted = owner.fitted if owner is not None else None
         if fitted is not None:
             value_size, value_type = len(fitted.value), fitted.value_type_id
+            btf_fd = self.btf_fd                 # a must for these, though no type of it is named
             if fitted.module is not None:
                 module_fd = self.kernel.fd_of(fitted.module)
                 flags |= uapi.BPF_F_VTYPE_BTF_OBJ_FD
