@@ -55,18 +55,24 @@ class Relocator:
 
         Raises CoreError: EINVAL (a bad record, ambiguity), E2BIG, EOPNOTSUPP.
         """
+        if relo.kind != rs.TYPE_ID_LOCAL:
+            self._search(relo.type_id, where)
         spec = self._parse(relo, where)
         log.debug("%s: %s", where, spec)
         if relo.kind == rs.TYPE_ID_LOCAL:
             return Answer(spec, None, relo.type_id, relo.type_id, validate=False)
-        if not (relo.type_id and self.local.type(relo.type_id).name):
-            raise refused(where, f"<{rs.kind_text(relo.kind)}> ({relo.kind}) relocation doesn't "
-                           "support anonymous types", errno.EOPNOTSUPP)
         answers = self._matching(spec, where)
         if not answers:
             log.debug("%s: no matching targets found", where)
             return relo_value.calculate(spec, None, where)
         return answers[0]
+
+    def _search(self, type_id: int, where: str) -> None:
+        try:
+            self.candidates(type_id)
+        except CoreError as e:
+            raise refused(where, f"target candidate search failed for [{type_id}] "
+                          f"{rs.type_text(self.local, type_id)}: {e.strerror}") from None
 
     def _parse(self, relo: CoreRelo, where: str) -> Spec:
         try:
@@ -132,7 +138,7 @@ class Relocator:
         type_id = made.root
         for number, step in enumerate(spec.steps):
             type_id = made.btf.resolve(type_id)
-            next_id = (_find_member(spec.btf, step, made, type_id, set()) if step.name
+            next_id = (find_member(spec.btf, step, made, type_id) if step.name
                        else _find_element(step, made, type_id, number))
             if next_id is None:
                 return False
@@ -176,12 +182,14 @@ def _find_element(step: Step, made: Spec, type_id: int, number: int) -> int | No
     return type_id
 
 
-def _find_member(local: Btf, step: Step, made: Spec, type_id: int,
-                 barren: set[int]) -> int | None:
+def find_member(local: Btf, step: Step, made: Spec, type_id: int,
+                barren: set[int] | None = None) -> int | None:
     """Find the member in a target type and its anonymous members; the id of its type.
 
-    `barren` are types that are known to hold it nowhere: they need not be searched twice.
+    `made` grows by what was found. `barren` are types that are known to hold it nowhere: they
+    need not be searched twice.
     """
+    barren = set() if barren is None else barren
     type_id = made.btf.resolve(type_id)
     found = made.btf.type(type_id)
     if not isinstance(found, t.Composite) or type_id in barren:
@@ -196,7 +204,7 @@ def _find_member(local: Btf, step: Step, made: Spec, type_id: int,
         made.raw.append(index)
         if member.name:
             return _same_member(local, step, made, Step(type_id, index, member.name), member)
-        inner = _find_member(local, step, made, member.type, barren)
+        inner = find_member(local, step, made, member.type, barren)
         if inner is not None:
             return inner
         made.bit_offset = before

@@ -44,9 +44,10 @@ def patch(insns: list[Insn], index: int, answer: Answer, where: str) -> None:
 
 def poison(insns: list[Insn], index: int, where: str) -> None:
     """Make the instruction one that must not be reached."""
-    if isa.is_ld_imm64(insns[index]) and index + 1 < len(insns):
-        _poison_one(insns, index + 1, where)
+    both = isa.is_ld_imm64(insns[index]) and index + 1 < len(insns)
     _poison_one(insns, index, where)
+    if both:
+        _poison_one(insns, index + 1, where)
 
 
 def _poison_one(insns: list[Insn], index: int, where: str) -> None:

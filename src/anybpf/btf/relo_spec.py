@@ -20,6 +20,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError
 
 log = logging.getLogger("anybpf.libbpf")
+log.addHandler(logging.NullHandler())            # a library keeps quiet until it is asked
 
 # enum bpf_core_relo_kind
 (FIELD_BYTE_OFFSET, FIELD_BYTE_SIZE, FIELD_EXISTS, FIELD_SIGNED, FIELD_LSHIFT_U64,

@@ -20,6 +20,7 @@ from anybpf.errors import BpfError, Fault, LoadError, NotSupported
 VERBS = {
     "run": ("run", "Load an object and run one of its programs on packets."),
     "inspect": ("inspect", "Show what an object holds: programs, maps, globals, BTF, sections."),
+    "core": ("core", "Show what kernels' BTF makes of an object's CO-RE relocations, and why."),
     "asm": ("asm", "Assemble BPF text into instruction bytes."),
     "disasm": ("disasm", "Print instructions as the kernel's verifier log and bpftool do."),
 }

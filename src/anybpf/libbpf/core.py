@@ -73,8 +73,8 @@ class Relocated:
                 assert mine is not None
                 insns[start + slot] = mine[slot]
 
-    def patch(self, site: Site, answer: Answer) -> None:
-        """Change the instruction of one record. Raises CoreError."""
+    def patch(self, site: Site, answer: Answer) -> bool:
+        """Change the instruction of one record; was it poisoned? Raises CoreError."""
         insns = self.functions.get(site.place)
         if insns is None:
             insns = self.functions[site.place] = site.function.instructions
@@ -83,11 +83,13 @@ class Relocated:
         touched.update(s for s in (site.slot, site.slot + 1)
                        if s < len(insns) and insns[s] != site.function.code.instructions[
                            site.function.start + s])
+        return insns[site.slot] == relo_patch.POISON_INSN
 
 
 def codes(spec: ObjectSpec) -> Iterator[Code]:
-    """The sections of instructions, each once."""
-    return iter({id(f.code): f.code for f in spec.functions.values()}.values())
+    """The sections of instructions with records, in the order of .BTF.ext."""
+    every = {id(f.code): f.code for f in spec.functions.values()}
+    return iter(sorted((c for c in every.values() if c.core_relos), key=lambda c: c.core_rank))
 
 
 def sites(spec: ObjectSpec) -> Iterator[Site]:
@@ -106,7 +108,7 @@ def sites(spec: ObjectSpec) -> Iterator[Site]:
 
 
 def has_records(spec: ObjectSpec) -> bool:
-    return spec.btf is not None and any(code.core_relos for code in codes(spec))
+    return spec.btf is not None and any(codes(spec))
 
 
 def relocate(spec: ObjectSpec, target: Target, skip: frozenset[str] = frozenset()) -> Relocated:

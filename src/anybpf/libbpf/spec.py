@@ -90,6 +90,7 @@ class Code:
     func_info: InfoTable = NO_FUNCS
     line_info: InfoTable = NO_LINES
     core_relos: tuple[tuple[int, CoreRelo], ...] = field(default=(), repr=False)
+    core_rank: int = 0               #: the section's place among those with CO-RE records
 
 
 @dataclass(eq=False)
