@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from functools import cache
+import weakref
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -39,6 +40,12 @@ _PERF_COUNT_SW_BPF_OUTPUT = 10
 def _helper_addresses() -> dict[int, int]:
     """Where the helpers' code lies: the same for every Machine of the process."""
     return helpers.addresses()
+
+
+def _let_go(state: State, programs: list[ProgObject]) -> None:
+    with state.lock:
+        for prog in programs:
+            prog.put()
 
 
 class Loaded(Protocol):
@@ -182,14 +189,22 @@ class Machine:
     def lirc_receiver(self, *programs: Loaded) -> Receiver:
         """A new infrared receiver: `.receive(samples)` gives the keys that the programs decode.
 
-        What they print is in `trace`. Raises BpfError as the receiver and `prog_of` do.
+        What they print is in `trace`. The receiver holds the programs: they may be closed.
+        Raises BpfError as the receiver and `prog_of` do.
         """
         from anybpf.attach.bpf_lirc import Receiver
         from anybpf.syscall.test_run import observe
 
-        natives = [self.prog_of(-1 if p.fd is None else p.fd) for p in programs]
-        return Receiver(self.kernel, natives, checked=self._state.checked, budget=self.budget,
-                        observer=lambda run: observe(self._state, run))
+        state = self._state
+        with state.lock:
+            held = [state.object(-1 if p.fd is None else p.fd, ProgObject) for p in programs]
+            receiver = Receiver(self.kernel, [prog.native for prog in held],
+                                checked=state.checked, budget=state.budget,
+                                observer=partial(observe, state))
+            for prog in held:
+                prog.get()
+        weakref.finalize(receiver, _let_go, state, held).atexit = False
+        return receiver
 
     # -- what programs see and say
 

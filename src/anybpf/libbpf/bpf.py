@@ -14,8 +14,7 @@ import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi, uapi_structs
 from anybpf.errors import BpfError, NotSupported
@@ -23,6 +22,8 @@ from anybpf.errors import BpfError, NotSupported
 SIZES = {"__u32": 4, "__s32": 4, "__u64": 8, "char[16]": 16}
 ATTR = {m.name: (m.offset, SIZES[m.type])
         for m in uapi_structs.STRUCTS["bpf_attr"].members if m.type in SIZES}
+#: the union's `test`, which is read and written often: prog_fd ... batch_size
+TEST = struct.Struct("=4I2Q4I2Q3I")
 LOG_SIZE_START, LOG_SIZE_MAX = 1 << 16, 0xFFFF_FFFF >> 8
 
 
@@ -97,7 +98,7 @@ def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(max(size, 1))
+    return (ctypes.c_char * max(size, 1))()
 
 
 def object_name(name: str) -> bytes:
@@ -349,16 +350,16 @@ def prog_bind_map(backend: Backend, prog_fd: int, map_fd: int) -> None:
     attr.run(backend, uapi.BPF_PROG_BIND_MAP)
 
 
-@dataclass(frozen=True)
-class TestRun:
+class TestRun(NamedTuple):
     """The answer of BPF_PROG_TEST_RUN; `duration` is nanoseconds of one run, on average."""
-
-    __test__: ClassVar[bool] = False   # not a pytest class
 
     retval: int
     data: bytes
     ctx: bytes
     duration: int
+
+
+TestRun.__test__ = False  # type: ignore[attr-defined]    # not a pytest class
 
 
 def prog_test_run(backend: Backend, fd: int, *, data: bytes | None = None,
@@ -369,27 +370,35 @@ def prog_test_run(backend: Backend, fd: int, *, data: bytes | None = None,
 
     A context that the program changed in place (syscall programs) comes back as `ctx` too.
     """
-    data_out = None if data_size_out is None else new_buffer(data_size_out)
-    ctx_out = None if ctx_size_out is None else new_buffer(ctx_size_out)
-    ctx_in = None if ctx is None else buffer_of(ctx)
-    attr = Attr("test.batch_size").set(
-        test__prog_fd=fd, test__data_size_in=len(data or b""), test__ctx_size_in=len(ctx or b""),
-        test__data_size_out=data_size_out or 0, test__ctx_size_out=ctx_size_out or 0,
-        test__repeat=repeat, test__flags=flags, test__cpu=cpu, test__batch_size=batch_size)
-    attr.point_bytes("test.data_in", data)
-    for name, buffer in (("data_out", data_out), ("ctx_in", ctx_in), ("ctx_out", ctx_out)):
-        attr.point(f"test.{name}", buffer)
-    attr.run(backend, uapi.BPF_PROG_TEST_RUN)
+    data_in, ctx_in = _given(data), _given(ctx)
+    data_out, ctx_out = _room(data_size_out), _room(ctx_size_out)
+    attr = bytearray(TEST.pack(
+        fd, 0, len(data or b""), data_size_out or 0, _address(data_in), _address(data_out), repeat,
+        0, len(ctx or b""), ctx_size_out or 0, _address(ctx_in), _address(ctx_out), flags, cpu,
+        batch_size))
+    backend.bpf(uapi.BPF_PROG_TEST_RUN, attr)
+    _, retval, _, data_size, _, _, _, duration, ctx_size, ctx_size_new, *_ = TEST.unpack(attr)
     if ctx_out is None and ctx_in is not None:
-        changed = ctx_in.raw[:len(ctx or b"")]
+        changed = _output(ctx_in, ctx_size)
     else:
-        changed = _output(ctx_out, attr.get("test.ctx_size_out"))
-    return TestRun(attr.get("test.retval"), _output(data_out, attr.get("test.data_size_out")),
-                   changed, attr.get("test.duration"))
+        changed = _output(ctx_out, ctx_size_new)
+    return TestRun(retval, _output(data_out, data_size), changed, duration)
+
+
+def _given(data: bytes | None) -> ctypes.Array[ctypes.c_char] | None:
+    return None if data is None else buffer_of(data)
+
+
+def _room(size: int | None) -> ctypes.Array[ctypes.c_char] | None:
+    return None if size is None else new_buffer(size)
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
+    return 0 if buffer is None else ctypes.addressof(buffer)
 
 
 def _output(buffer: ctypes.Array[ctypes.c_char] | None, size: int) -> bytes:
-    return b"" if buffer is None else buffer.raw[:size]
+    return b"" if buffer is None else ctypes.string_at(buffer, size)
 
 
 # names, ids, information

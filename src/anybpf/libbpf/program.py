@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,9 @@ CONTEXTS = {
                      uapi.BPF_PROG_TYPE_LWT_IN, uapi.BPF_PROG_TYPE_LWT_OUT,
                      uapi.BPF_PROG_TYPE_LWT_XMIT), "__sk_buff"),
 }
-#: room for a packet that grows: the kernel's largest XDP frame is smaller
-DATA_SIZE_OUT = 1 << 16
+#: how much a packet can grow: a frame of XDP stays in its pages, a socket buffer below 64 KiB
+GROWTH = {uapi.BPF_PROG_TYPE_XDP: 2 * mmap.PAGESIZE}
+LARGEST_GROWTH = 1 << 16
 
 
 class _Setting:
@@ -209,7 +211,7 @@ class Program:
         raw = self._context(ctx, len(data or b""))
         wants_output = self.type not in CONTEXT_ONLY
         if data_size_out is None and data is not None and wants_output:
-            data_size_out = max(DATA_SIZE_OUT, len(data))
+            data_size_out = len(data) + GROWTH.get(self.type, LARGEST_GROWTH)
         if ctx_size_out is None and raw is not None and wants_output:
             ctx_size_out = len(raw)
         return bpf.prog_test_run(backend, self.fd or 0, data=data, ctx=raw,
@@ -217,7 +219,7 @@ class Program:
                                  repeat=repeat, flags=flags, cpu=cpu, batch_size=batch_size)
 
     def _context(self, ctx: bytes | Mapping[str, int] | None, size: int) -> bytes | None:
-        if not isinstance(ctx, Mapping):
+        if ctx is None or isinstance(ctx, bytes):
             return ctx
         name = CONTEXTS.get(self.type)
         if name is None:

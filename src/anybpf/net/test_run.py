@@ -42,6 +42,8 @@ MAX_SYSCALL_CTX = 65535
 class Input:
     """Bytes of the caller: `size` as claimed, `present` if it gave a pointer, read when needed."""
 
+    __slots__ = ("_data", "_reader", "present", "size")
+
     def __init__(self, data: bytes | None = None, *, size: int | None = None,
                  present: bool | None = None,
                  reader: Callable[[int], bytes] | None = None) -> None:
@@ -58,7 +60,7 @@ class Input:
         return data
 
 
-@dataclass
+@dataclass(slots=True)
 class TestRun:
     """A request: the members of `union bpf_attr` for BPF_PROG_TEST_RUN, with the bytes read.
 
@@ -91,7 +93,7 @@ class TestRun:
     """Called with the RunCtx after the run, also when it ended with a Fault."""
 
 
-@dataclass
+@dataclass(slots=True)
 class TestRunResult:
     """What the kernel would write back; None: it would not write that member.
 
