@@ -20,6 +20,7 @@ from anybpf.errors import BpfError, Fault, LoadError, NotSupported
 VERBS = {
     "run": ("run", "Load an object and run one of its programs on packets."),
     "inspect": ("inspect", "Show what an object holds: programs, maps, globals, BTF, sections."),
+    "core": ("core", "Show what kernels' BTF makes of an object's CO-RE relocations, and why."),
     "compile": ("compile", "Compile a C source to a BPF object."),
     "btf": ("btf", "Show types: of a kernel, an object or a BTF file, as C or record by record."),
     "asm": ("asm", "Assemble BPF text into instruction bytes."),
@@ -96,5 +97,13 @@ def main() -> None:
         cli(prog_name="anybpf")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted; nothing may be flushed at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        quiet_exit()
+    except OSError as error:        # standard output itself, such as a full disk
+        quiet_exit()
+        click.echo(f"Error: {describe(error)}", err=True)
+        sys.exit(exit_code(error))
+
+
+def quiet_exit() -> None:
+    """Nothing may be flushed at exit any more: the reader has what it wanted, or cannot have it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 from anybpf.isa import cbpf, cbpf_asm, llvm
 from anybpf.isa import disasm as kernel
@@ -51,11 +52,7 @@ def program_bytes(data: bytes) -> bytes:
 def contents(file: IO[bytes]) -> bytes:
     """What is in the file; of a C source what it compiles to."""
     name = getattr(file, "name", "")
-    if isinstance(name, str) and name.endswith(".c"):
-        from anybpf import toolchain
-
-        return toolchain.object_bytes(name)
-    return file.read()
+    return files.object_bytes(name) if files.is_source(name) else files.read_all(file)
 
 
 def _object_lines(data: bytes, name: str | None, fmt: str) -> Iterator[str]:
