@@ -89,6 +89,18 @@ def test_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         vmlinux.load()
 
 
+def test_an_object_opened_for_another_kernel(tmp_path: Path) -> None:
+    """The BTF that CO-RE goes by is the one that a source's vmlinux.h is of."""
+    if toolchain.find_compiler() is None:
+        pytest.skip("no clang and no ziglang package installed")
+    (tmp_path / "types.btf").write_bytes(small_kernel())
+    source = tmp_path / "x.bpf.c"
+    source.write_text('#include "vmlinux.h"\n__attribute__((section("raw_tp"), used)) '
+                      "u32 f(struct node *n) { return n->hidden; }\n")
+    obj = Object.open(source, btf=tmp_path / "types.btf")
+    assert questions(obj, "f") == [(0, 0, "node", "0:1")]
+
+
 def host() -> Btf:
     try:
         return kernel.load_vmlinux()
