@@ -91,15 +91,19 @@ def test_warnings_are_shown() -> None:
     (["compile", "answer.bpf.c", "--btf", "answer.bpf.c"], "neither BTF nor an ELF file"),
     (["compile", "answer.bpf.c", "--target", "x86"], "'x86' is not one of"),
     (["compile", "answer.bpf.c", "-o", "no/such/folder.o"], "no/such/folder.o"),
+    (["compile", "types.btf"], "not a C source: the name types.btf does not end in .c"),
+    (["compile", "answer.bpf.c", "-o", "answer.bpf.c"], "answer.bpf.c is the name of a C source"),
     (["btf", "dump", "none"], "no such file: none"),
     (["btf", "dump", "answer.bpf.c", "--for", "answer.bpf.c"], "--for is for --format c"),
     (["btf", "dump", "answer.bpf.c", "-f", "c", "--json"], "--json is for --format raw"),
 ])
-def test_mistakes(words: list[str], message: str) -> None:
+def test_mistakes(words: list[str], message: str, in_a_folder: Path) -> None:
+    types_file(in_a_folder)
     done = call(*words)
     assert done.exit_code in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.output
+    assert Path("answer.bpf.c").read_text() == SOURCE
 
 
 def test_sources_are_objects_everywhere() -> None:

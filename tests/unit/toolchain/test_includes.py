@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anybpf.toolchain.includes import names_in, reached
 
@@ -49,3 +53,21 @@ def test_names() -> None:
                      'struct one { enum two *t; }; char *s = "struct no \\" no"; u32 three;')
     assert found.tags == {"one", "two"}
     assert found.words == {"struct", "one", "enum", "two", "t", "char", "s", "u32", "three"}
+
+
+def test_what_does_not_end_takes_the_rest() -> None:
+    for text in ("a /* b ", 'a "b ', "a // b "):
+        assert names_in(text).words == {"a"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet='/*"\\\n a#', max_size=40))
+def test_any_text(text: str) -> None:
+    assert names_in(text).words <= {"a", "aa"} | {"a" * n for n in range(41)}
+
+
+def test_many_openings_are_read_once() -> None:
+    began = time.monotonic()
+    for piece in ("/*", '"\\', '\\"', "/", '"', "#include "):
+        names_in(piece * 100_000)
+    assert time.monotonic() - began < 5

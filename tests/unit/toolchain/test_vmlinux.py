@@ -9,6 +9,8 @@ import pytest
 
 from anybpf import toolchain
 from anybpf.btf import kernel
+from anybpf.btf import types as t
+from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from anybpf.libbpf import Object
@@ -55,6 +57,18 @@ def test_slim_declares_what_it_leaves_out(tmp_path: Path) -> None:
     header = vmlinux.slim(Btf(small_kernel()), source, [])
     assert "struct distant;\n" in header
     assert "struct distant {" not in header
+
+
+@pytest.mark.parametrize("loop", [
+    [t.Ptr(1)], [t.Ptr(2), t.Ptr(1)], [t.Array(2, 2, 4), t.Ptr(1)],
+])
+def test_types_without_end(tmp_path: Path, loop: list[t.Type]) -> None:
+    made = BtfBuilder()
+    made.add_all([*loop, t.Struct("node", 8, (t.Member("next", 1, 0),))])
+    source = tmp_path / "x.bpf.c"
+    source.write_text("struct node n; int next;")
+    with pytest.raises(LoadError, match="types are nested too deeply"):
+        vmlinux.slim(Btf(made.to_bytes()), source, [])
 
 
 def test_slim_follows_includes(tmp_path: Path) -> None:
