@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -73,7 +74,9 @@ def address(text: str) -> int:
 
 
 def printable(item: Any) -> Any:
-    """A decoded key or value as JSON can hold it: bytes become hex text."""
+    """A decoded key or value as JSON can hold it: bytes become hex text, nan and inf words."""
+    if isinstance(item, float) and not math.isfinite(item):
+        return str(item)
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item).hex()
     if isinstance(item, Mapping):

@@ -624,7 +624,7 @@ _PIECES = {
     "target": r"(?:pc)?\s*[-+]\s*(?:0[xX][0-9a-fA-F]+|\d+)|[A-Za-z_.$][\w.$]*|\d+[bf]",
     "alu": r"s/=|s%=|s>>=|<<=|>>=|[-+*/%&|^]?=",
     "jmp": r"s>=|s<=|s>|s<|==|!=|>=|<=|>|<|&",
-    "lock": r"[-+|&^]=",
+    "lock": r"[+|&^]=",
     "fetch": "add|or|and|xor",
     "end": "le|be|bswap",
     "bits": r"\d{1,9}",
