@@ -19,9 +19,10 @@ from anybpf.errors import LoadError
 
 def read(path: str) -> list[tuple[Any, Any]]:
     """The (key, value) pairs in the JSON file at `path`. Raises LoadError on other JSON."""
+    data = files.read(path)
     try:
-        document = json.loads(files.read(path))
-    except ValueError as error:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"{path}: not JSON: {error}") from None
     return [(plain(key), plain(value)) for key, value in pairs(document, path)]
 
