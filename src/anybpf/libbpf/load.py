@@ -301,10 +301,9 @@ class Loader:
         except BpfError as e:
             if e.errno == errno.ENOSPC and size * 4 <= bpf.LOG_SIZE_MAX:
                 return self._with_log(program, attr, size * 4)
-            log: str = getattr(e, "log", "")
-            if not log:
+            if not e.log:
                 raise BpfError(e.errno or 0, f"program '{program.name}': {e.strerror}") from None
-            raise VerifierError(e.errno or 0, log, last_insn(log), program.name) from None
+            raise VerifierError(e.errno or 0, e.log, last_insn(e.log), program.name) from None
 
 
 RESOLVE: dict[RefKind, Callable[[Loader, list[Insn], Reference], None]] = {

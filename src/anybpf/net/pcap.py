@@ -15,7 +15,6 @@ from typing import BinaryIO, NamedTuple
 from anybpf.errors import LoadError
 
 LINKTYPE_ETHERNET = 1
-LINKTYPE_RAW = 101
 #: no sane capture holds a longer packet; a length above it means a broken file
 MAX_PACKET = 16 * 1024 * 1024
 
