@@ -65,13 +65,19 @@ class BpfError(OSError):
 
 
 class VerifierError(BpfError):
-    """The verifier refused a program: the kernel's `log` and the instruction index, if known."""
+    """The verifier refused a program: the kernel's `log` and the instruction index, if known.
 
-    def __init__(self, errno: int, log: str, insn: int | None = None, program: str = "") -> None:
+    `program` and `object` name what was refused, where they have names.
+    """
+
+    def __init__(self, errno: int, log: str, insn: int | None = None, program: str = "",
+                 object: str = "") -> None:
         self.log = log
         self.insn = insn
         self.program = program
-        super().__init__(errno, self._summary(log, program))
+        self.object = object
+        where = f"object '{object}': " if object else ""
+        super().__init__(errno, where + self._summary(log, program))
 
     @staticmethod
     def _summary(log: str, program: str, keep: int = 3) -> str:

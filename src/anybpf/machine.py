@@ -120,6 +120,16 @@ class Machine:
         with self._state.lock:
             return self._state.files.dup(fd)
 
+    def mkdir(self, path: str) -> None:
+        """A new directory in this Machine's bpffs, for pins. Raises BpfError."""
+        with self._state.lock:
+            self.bpffs.mkdir(path)
+
+    def unlink(self, path: str) -> None:
+        """Take a pin away. Raises BpfError (ENOENT)."""
+        with self._state.lock:
+            self.bpffs.unlink(path)
+
     def __enter__(self) -> Self:
         return self
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import mmap
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from anybpf import uapi, uapi_structs
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, NotSupported
 
 SIZES = {"__u32": 4, "__s32": 4, "__u64": 8, "char[16]": 16}
 ATTR = {m.name: (m.offset, SIZES[m.type])
@@ -91,6 +92,11 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
+def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """The buffer's address, for pointers inside structs; keep the buffer alive."""
+    return ctypes.addressof(buffer)
+
+
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     return (ctypes.c_char * max(size, 1))()
 
@@ -106,13 +112,16 @@ def object_name(name: str) -> bytes:
 def map_create(backend: Backend, map_type: int, key_size: int, value_size: int, max_entries: int,
                *, name: str = "", map_flags: int = 0, inner_map_fd: int = 0, numa_node: int = 0,
                map_extra: int = 0, btf_fd: int = 0, btf_key_type_id: int = 0,
-               btf_value_type_id: int = 0) -> int:
+               btf_value_type_id: int = 0, btf_vmlinux_value_type_id: int = 0,
+               value_type_btf_obj_fd: int = 0) -> int:
     """BPF_MAP_CREATE: the new map's file descriptor."""
-    attr = Attr("map_extra").set(
+    attr = Attr("value_type_btf_obj_fd" if value_type_btf_obj_fd else "map_extra").set(
         map_type=map_type, key_size=key_size, value_size=value_size, max_entries=max_entries,
         map_flags=map_flags, inner_map_fd=inner_map_fd, numa_node=numa_node, map_extra=map_extra,
         map_name=object_name(name), btf_fd=btf_fd, btf_key_type_id=btf_key_type_id,
-        btf_value_type_id=btf_value_type_id)
+        btf_value_type_id=btf_value_type_id, btf_vmlinux_value_type_id=btf_vmlinux_value_type_id)
+    if value_type_btf_obj_fd:
+        attr.put("value_type_btf_obj_fd", value_type_btf_obj_fd)
     return attr.run(backend, uapi.BPF_MAP_CREATE)
 
 
@@ -457,11 +466,50 @@ def _member(raw: bytes, member: uapi_structs.Member) -> int | bytes:
         if member.type.startswith("char") else raw[member.offset:member.offset + length]
 
 
+def dup(backend: Backend, fd: int) -> int:
+    """Another file descriptor for the same object. Raises BpfError (EBADF), NotSupported."""
+    copy: Callable[[int], int] | None = getattr(backend, "dup", None)
+    if copy is None:
+        raise NotSupported(f"a second descriptor for an object of backend {backend.name}")
+    return copy(fd)
+
+
+def map_memory(backend: Backend, fd: int, size: int, address: int = 0) -> mmap.mmap:
+    """mmap(2) of a map's memory, shared and writable. Raises BpfError, NotSupported."""
+    open_mapping: Callable[..., mmap.mmap] | None = getattr(backend, "mmap", None)
+    if open_mapping is None:
+        raise NotSupported(f"memory of maps on backend {backend.name}")
+    if address:
+        raise NotSupported(f"an arena at the fixed address {address:#x}", "6.9")
+    return open_mapping(fd, size, writable=True)
+
+
 def obj_pin(backend: Backend, fd: int, path: str) -> None:
     """BPF_OBJ_PIN: give the object a name in a bpffs."""
     attr = Attr("file_flags").set(bpf_fd=fd)
     attr.point_bytes("pathname", path.encode() + b"\0")
     attr.run(backend, uapi.BPF_OBJ_PIN)
+
+
+def make_parent(backend: Backend, path: str) -> None:
+    """Make the directory that `path` lies in, if it is not there and the backend can."""
+    make: Callable[[str], None] | None = getattr(backend, "mkdir", None)
+    parent = path.rpartition("/")[0]
+    if make is None or not parent:
+        return
+    try:
+        make(parent)
+    except BpfError as e:
+        if e.errno != errno.EEXIST:
+            raise
+
+
+def unlink(backend: Backend, path: str) -> None:
+    """Take the name of an object away. Raises BpfError (ENOENT), NotSupported."""
+    remove: Callable[[str], None] | None = getattr(backend, "unlink", None)
+    if remove is None:
+        raise NotSupported(f"unpinning on backend {backend.name}")
+    remove(path)
 
 
 def obj_get(backend: Backend, path: str, file_flags: int = 0) -> int:

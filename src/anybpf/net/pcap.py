@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from anybpf.errors import LoadError
 
 LINKTYPE_ETHERNET = 1
+LINKTYPE_RAW = 101
 #: no sane capture holds a longer packet; a length above it means a broken file
 MAX_PACKET = 16 * 1024 * 1024
 
@@ -55,11 +56,17 @@ def fail(message: str, offset: int) -> LoadError:
 
 def read(path: str | Path) -> Iterator[Packet]:
     """The packets of the capture file `path`, in order. Raises LoadError on a malformed file."""
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise fail("empty file", 0)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            yield from packets(view)
+    with open(path, "rb") as file, mapped(file) as view:
+        yield from packets(view)
+
+
+def mapped(file: BinaryIO) -> mmap.mmap:
+    if not file.read(1):
+        raise fail("empty file", 0)
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        raise fail("a pipe or device, not a regular file", 0) from None
 
 
 def packets(view: bytes | mmap.mmap) -> Iterator[Packet]:

@@ -81,6 +81,15 @@ def _update(fd: int, value: bytes) -> None:
     assert got == 0, os.strerror(-got)
 
 
+def lookup(fd: int, size: int) -> bytes:
+    """The value of an array map's element 0."""
+    key, room = ctypes.create_string_buffer(4), ctypes.create_string_buffer(size)
+    addresses = ctypes.addressof(key), ctypes.addressof(room)
+    got, _ = bpf(uapi.BPF_MAP_LOOKUP_ELEM, struct.pack("<I4xQQQ", fd, *addresses, 0))
+    assert got == 0, os.strerror(-got)
+    return room.raw
+
+
 def _map_id(fd: int) -> int:
     info = ctypes.create_string_buffer(8)
     got, _ = bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", fd, 8, ctypes.addressof(info)))
