@@ -49,6 +49,12 @@ def program_bytes(data: bytes) -> bytes:
     return bytes.fromhex(digits.decode())
 
 
+def contents(file: IO[bytes]) -> bytes:
+    """What is in the file; of a C source what it compiles to."""
+    name = getattr(file, "name", "")
+    return files.object_bytes(name) if files.is_source(name) else files.read_all(file)
+
+
 def _object_lines(data: bytes, name: str | None, fmt: str) -> Iterator[str]:
     """Every program of an object file (or the one of that name) under a heading."""
     from anybpf.libbpf.read import read_object
@@ -92,8 +98,8 @@ def _classic(data: bytes, byteorder: ByteOrder) -> Iterator[str]:
 @click.option("--big-endian", is_flag=True, help="The bytes are of a big-endian machine.")
 @click.option("--classic", is_flag=True, help="The input is a classic filter: bytes or numbers.")
 def disasm(file: IO[bytes], name: str | None, fmt: str, big_endian: bool, classic: bool) -> None:
-    """Print the instructions in FILE: an object file, bytes, or hex digits."""
-    data = files.read_all(file)
+    """Print the instructions in FILE: an object file, a C source, bytes, or hex digits."""
+    data = contents(file)
     byteorder: ByteOrder = "big" if big_endian else "little"
     if classic:
         lines = _classic(data, byteorder)

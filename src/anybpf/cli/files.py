@@ -17,6 +17,20 @@ def read(path: str | Path, limit: int = MAX_SIZE) -> bytes:
         return read_all(file, limit)
 
 
+def is_source(path: object) -> bool:
+    """Whether the name is that of a C source, which stands for what it compiles to."""
+    return isinstance(path, str | Path) and str(path).endswith(".c")
+
+
+def object_bytes(path: str) -> bytes:
+    """An object file's bytes; a C source (`.bpf.c`) is compiled first."""
+    if not is_source(path):
+        return read(path)
+    from anybpf import toolchain
+
+    return toolchain.object_bytes(path)
+
+
 def read_all(file: IO[bytes], limit: int = MAX_SIZE) -> bytes:
     """The same of an open file, read piece by piece."""
     pieces: list[bytes] = []

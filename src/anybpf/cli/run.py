@@ -31,7 +31,8 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
 @click.command()
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
-@click.option("--checked", is_flag=True, help="Skip the verifier: test each access at run time.")
+@click.option("--checked", is_flag=True,
+              help="Test each access at run time, not before (so far always so).")
 @click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
 @click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
 @click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
@@ -48,7 +49,7 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
 def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
         pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
         records: tuple[str, ...], as_json: bool) -> None:
-    """Load OBJ into a kernel in memory and run a program of it.
+    """Load OBJ, an object file or a C source, into a kernel in memory and run a program of it.
 
     Prints the return value with its name, the packet if it changed, the program's trace lines,
     and the maps decoded by their types. With --pcap: a table of verdicts and rates.
@@ -79,7 +80,7 @@ def load(path: str) -> tuple[Machine, Object]:
     from anybpf.machine import Machine
 
     machine = Machine()
-    return machine, Object.open(files.read(path), name=object_name_of(path)).load(machine)
+    return machine, Object.open(files.object_bytes(path), name=object_name_of(path)).load(machine)
 
 
 def choose(loaded: Object, name: str | None) -> Program:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
+from anybpf.errors import BpfError
 from anybpf.libbpf import Object
 from anybpf.linux import Linux
 from conftest import LIBXDP
@@ -144,5 +144,5 @@ def test_embedded_objects_load_with_the_kernels_own_relocation(
 def test_unsettled_core_relocations_are_not_applied(embedded_objects: dict[str, bytes]) -> None:
     machine = pytest.importorskip("anybpf.machine")
     obj = Object.open(embedded_objects["runqlat"])
-    with pytest.raises(NotSupported):
+    with pytest.raises(BpfError, match="has no kernel BTF to relocate against"):
         obj.load(machine.Machine())
