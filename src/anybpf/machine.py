@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from functools import cache
+import weakref
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
@@ -41,6 +42,12 @@ def _helper_addresses() -> dict[int, int]:
     return helpers.addresses()
 
 
+def _let_go(state: State, programs: list[ProgObject]) -> None:
+    with state.lock:
+        for prog in programs:
+            prog.put()
+
+
 class Loaded(Protocol):
     """Whatever holds a descriptor, such as a program of `libbpf.Object`; None: not loaded."""
 
@@ -63,8 +70,9 @@ class Machine:
     """One kernel in memory; a `Backend` for everything that talks bpf(2).
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
-    own BTF (None: it has none), `checked` runs programs with every memory access tested. Closing
-    frees everything; an unclosed Machine is freed like any other object.
+    own BTF (None: it has none), `checked` runs programs with every memory access tested.
+    `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
+    freed like any other object.
     """
 
     name = "machine"
@@ -97,25 +105,37 @@ class Machine:
         """
         return syscall.bpf(self._state, cmd, attr)
 
-    def close(self, fd: int | None = None) -> None:
-        """Close a descriptor; without one, the whole Machine."""
+    def close(self, fd: int) -> None:
+        """Close a descriptor. Raises BpfError (EBADF)."""
         with self._state.lock:
-            if fd is None:
-                self._state.close()
-            else:
-                self._state.files.close(fd)
+            self._state.files.close(fd)
+
+    def shutdown(self) -> None:
+        """Close every descriptor and pin: nothing of this kernel is left. May be repeated."""
+        with self._state.lock:
+            self._state.close()
 
     def dup(self, fd: int) -> int:
         """Another descriptor for the same object."""
         with self._state.lock:
             return self._state.files.dup(fd)
 
+    def mkdir(self, path: str) -> None:
+        """A new directory in this Machine's bpffs, for pins. Raises BpfError."""
+        with self._state.lock:
+            self.bpffs.mkdir(path)
+
+    def unlink(self, path: str) -> None:
+        """Take a pin away. Raises BpfError (ENOENT)."""
+        with self._state.lock:
+            self.bpffs.unlink(path)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.close()
+        self.shutdown()
 
     def kernel_btf(self) -> bytes | None:
         """This kernel's own BTF, None if it was given none."""
@@ -172,14 +192,22 @@ class Machine:
     def lirc_receiver(self, *programs: Loaded) -> Receiver:
         """A new infrared receiver: `.receive(samples)` gives the keys that the programs decode.
 
-        What they print is in `trace`. Raises BpfError as the receiver and `prog_of` do.
+        What they print is in `trace`. The receiver holds the programs: they may be closed.
+        Raises BpfError as the receiver and `prog_of` do.
         """
         from anybpf.attach.bpf_lirc import Receiver
         from anybpf.syscall.test_run import observe
 
-        natives = [self.prog_of(-1 if p.fd is None else p.fd) for p in programs]
-        return Receiver(self.kernel, natives, checked=self._state.checked, budget=self.budget,
-                        observer=lambda run: observe(self._state, run))
+        state = self._state
+        with state.lock:
+            held = [state.object(-1 if p.fd is None else p.fd, ProgObject) for p in programs]
+            receiver = Receiver(self.kernel, [prog.native for prog in held],
+                                checked=state.checked, budget=state.budget,
+                                observer=partial(observe, state))
+            for prog in held:
+                prog.get()
+        weakref.finalize(receiver, _let_go, state, held).atexit = False
+        return receiver
 
     # -- what programs see and say
 

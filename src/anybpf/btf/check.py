@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from anybpf import bits, uapi
 from anybpf.btf import header
-from anybpf.btf.check_env import ENOTSUPP, BadBtf, Env
+from anybpf.btf.check_env import BadBtf, Env
 from anybpf.btf.check_meta import check_metas
 from anybpf.btf.check_resolve import MODIFIER, Resolver
 from anybpf.btf.fields import BadFields, check_fields
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.errors import ENOTSUPP, LoadError
 
 __all__ = ["BadBtf", "check"]
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import MAX_DEPTH, Btf
+from anybpf.errors import error_name
 
 
 class Special(NamedTuple):
@@ -93,7 +94,7 @@ class BadFields(Exception):
 
     def __init__(self, number: int) -> None:
         self.errno = number
-        super().__init__(errno.errorcode.get(number, str(number)))
+        super().__init__(error_name(number))
 
 
 def check_fields(btf: Btf, kernel: Btf | None = None) -> None:

@@ -8,9 +8,11 @@ distilled base, `.BTF.base`; its BTF is then relocated to the base that is asked
 from __future__ import annotations
 
 import io
+import os
 import platform
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from anybpf.btf import header, vmlinuz
@@ -36,7 +38,7 @@ VMLINUZ = ("/boot/vmlinuz-{}", "/lib/modules/{}/vmlinuz", "/usr/lib/modules/{}/v
 Warn = Callable[[str], object]
 
 
-def load(path: str | Path, base: Btf | None = None) -> Btf:
+def load(path: str | os.PathLike[str], base: Btf | None = None) -> Btf:
     """The BTF in a file: bare, in an ELF file's .BTF section, or in a kernel image.
 
     That of a module under /sys/kernel/btf is on top of the vmlinux beside it, if no base is given.
@@ -64,6 +66,12 @@ def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
         return Btf(elf_section(data), base)
     split = Btf(elf_section(data), Btf(distilled))
     return split if base is None else relocate(split, base)
+
+
+@lru_cache(maxsize=4)
+def shared(data: bytes) -> Btf:
+    """A bare BTF that is parsed once in this process, however often it is asked for."""
+    return Btf(data)
 
 
 def elf_section(data: bytes, name: str = SECTION) -> bytes:

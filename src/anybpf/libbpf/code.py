@@ -235,6 +235,8 @@ def add_infos(code: Code, ext: BtfExt, btf: Btf) -> None:
     size = len(code.instructions)
     code.func_info = _table(ext, btf, code.section, ext.func_infos, 8, size)
     code.line_info = _table(ext, btf, code.section, ext.line_infos, 16, size)
+    names = [btf.string(i.name_off) for i in ext.core_relos]
+    code.core_rank = names.index(code.section) if code.section in names else len(names)
     relos = ((_slot(r.insn_off, size, code.section), r) for r in ext.relos(btf, code.section))
     code.core_relos = tuple(_checked_relo(slot, r, code, btf) for slot, r in relos)
 

@@ -17,7 +17,7 @@ from anybpf.btf import values
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.libbpf.map import Map, plain_bytes
-from anybpf.libbpf.spec import DataSection, Variable
+from anybpf.libbpf.spec import DataSection, ObjectSpec, Variable
 
 INDEX = bytes(4)                     #: the key of the one element
 
@@ -76,6 +76,8 @@ class MappedArea:
 
 def area_of(map: Map, *, writable: bool) -> Area:
     """The memory of a loaded data map."""
+    if map.memory is not None:
+        return MappedArea(map.memory)
     open_mapping = getattr(map.backend, "mmap", None)
     if open_mapping is None or not map.spec.flags & uapi.BPF_F_MMAPABLE:
         return MapArea(map)
@@ -94,17 +96,22 @@ class Globals:
     """
 
     _data: DataSection
-    _btf: Btf | None
+    _owner: ObjectSpec
     _area: Area
 
-    def __init__(self, data: DataSection, btf: Btf | None) -> None:
+    def __init__(self, data: DataSection, owner: ObjectSpec) -> None:
         object.__setattr__(self, "_data", data)
-        object.__setattr__(self, "_btf", btf)
+        object.__setattr__(self, "_owner", owner)
         object.__setattr__(self, "_area", ContentArea(data))
 
     def _use(self, area: Area | None) -> None:
         """Read and write other memory from now on (None: the initial value); for the loader."""
         object.__setattr__(self, "_area", area or ContentArea(self._data))
+
+    @property
+    def _btf(self) -> Btf | None:
+        """The object's types, which resizing a section replaces."""
+        return self._owner.btf
 
     def __getitem__(self, name: str) -> Any:
         var = self._data.variables[name]

@@ -17,11 +17,16 @@ from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
-from anybpf.libbpf import bpf
-from anybpf.libbpf.spec import MapSpec
+from anybpf.libbpf import bpf, log, resize
+from anybpf.libbpf.map_defs import MAPS_OF_MAPS
+from anybpf.libbpf.map_reuse import fd_of
+from anybpf.libbpf.spec import MapSpec, ObjectSpec
 
 if TYPE_CHECKING:
+    import mmap
+
     from anybpf.libbpf.ringbuf import Reader
+    from anybpf.libbpf.struct_ops import Fitted
 
 PER_CPU = frozenset({
     uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -34,6 +39,22 @@ HOLDS_FD = frozenset({
 })
 KEYLESS = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
                      uapi.BPF_MAP_TYPE_BLOOM_FILTER})
+
+
+class _Attribute:
+    """A number of the definition, which may be changed until the map is loaded."""
+
+    def __init__(self, field: str, doc: str) -> None:
+        self.field = field
+        self.__doc__ = doc
+
+    def __get__(self, owner: Map, kind: object = None) -> int:
+        value: int = getattr(owner.spec, self.field)
+        return value
+
+    def __set__(self, owner: Map, value: int) -> None:
+        owner._change()
+        setattr(owner.spec, self.field, value)
 
 
 class RawMap(MutableMapping[bytes, bytes]):
@@ -68,10 +89,20 @@ class Map(MutableMapping[Any, Any]):
     (EBADF while the map is not loaded).
     """
 
-    def __init__(self, spec: MapSpec, btf: Btf | None = None) -> None:
+    def __init__(self, spec: MapSpec, btf: Btf | None = None,
+                 owner: ObjectSpec | None = None) -> None:
         self.spec = spec
-        self.btf = btf
+        self.owner = owner
         self.fd: int | None = None
+        #: given before loading: the map to use instead of a new one, and the template of a map
+        #: of maps; each a Map of another object, or a descriptor
+        self.adopted: Map | int | None = None
+        self.inner_map: Map | int | None = None
+        #: after loading: a struct_ops variable as the kernel has it, an arena's memory
+        self.fitted: Fitted | None = None
+        self.memory: mmap.mmap | None = None
+        self._btf = btf
+        self._pin: str | None = None
         self._backend: bpf.Backend | None = None
         self._reader: Reader | None = None
 
@@ -91,35 +122,159 @@ class Map(MutableMapping[Any, Any]):
         return self.spec.name
 
     @property
-    def type(self) -> int:
-        return self.spec.type
+    def btf(self) -> Btf | None:
+        """The types of keys and values: the object's."""
+        return self.owner.btf if self.owner is not None else self._btf
 
-    @property
-    def key_size(self) -> int:
-        return self.spec.key_size
+    type = _Attribute("type", "The BPF_MAP_TYPE_* number.")
+    key_size = _Attribute("key_size", "Bytes of a key.")
+    max_entries = _Attribute("max_entries", "How many elements there can be; 0 for a perf event "
+                             "array: one for each CPU.")
+    flags = _Attribute("flags", "BPF_F_* of map creation.")
+    numa_node = _Attribute("numa_node", "Where memory comes from, with BPF_F_NUMA_NODE.")
+    map_extra = _Attribute("map_extra", "A number of the map type's own: hash functions of a bloom "
+                           "filter, an arena's address.")
 
     @property
     def value_size(self) -> int:
-        """Bytes of one value (of one copy, in a per-CPU map)."""
+        """Bytes of one value (of one copy, in a per-CPU map).
+
+        Setting it for a section of variables makes its last array longer or shorter.
+        """
         return self.spec.value_size
 
     @value_size.setter
     def value_size(self, size: int) -> None:
         self._change()
-        self.spec.value_size = size
+        if self.spec.data is not None and self.owner is not None:
+            resize.resize(self.owner, self.spec, size)
+        else:
+            self.spec.value_size = size
 
     @property
-    def max_entries(self) -> int:
-        return self.spec.max_entries
+    def autocreate(self) -> bool:
+        """Whether loading creates the map; programs that name it otherwise must not get there."""
+        return self.spec.autocreate
 
-    @max_entries.setter
-    def max_entries(self, count: int) -> None:
+    @autocreate.setter
+    def autocreate(self, wanted: bool) -> None:
         self._change()
-        self.spec.max_entries = count
+        self.spec.autocreate = wanted
+
+    @property
+    def is_internal(self) -> bool:
+        """A section of variables."""
+        return self.spec.data is not None
+
+    @property
+    def initial_value(self) -> bytes | None:
+        """What a section of variables, an arena or a struct_ops variable holds when loaded."""
+        content = self._content()
+        return None if content is None else bytes(content)
+
+    @initial_value.setter
+    def initial_value(self, value: bytes) -> None:
+        self._change()
+        content = self._content()
+        if content is None or len(value) != len(content):
+            have = "none" if content is None else f"{len(content)} bytes"
+            raise BpfError(errno.EINVAL, f"map '{self.name}': an initial value of {len(value)} "
+                                         f"bytes, where it has {have}")
+        content[:] = value
+
+    def _content(self) -> bytearray | None:
+        spec = self.spec
+        data = spec.data or spec.arena
+        return data.content if data else spec.struct_ops.content if spec.struct_ops else None
 
     def _change(self) -> None:
         if self.fd is not None:
             raise BpfError(errno.EBUSY, f"map '{self.name}' is loaded")
+
+    def reuse(self, other: Map | int) -> None:
+        """Use a map that exists (another object's, or a descriptor) instead of a new one.
+
+        Loading takes a descriptor of its own and the other map's type and sizes; nothing is
+        compared, and the content of a section of variables is not stored.
+        """
+        self._change()
+        self.adopted = other
+
+    def set_inner_map(self, template: Map | int) -> None:
+        """The map that all maps in this map of maps look like, instead of a declared one.
+
+        Raises BpfError (EINVAL) if this is no map of maps or has a template already.
+        """
+        self._change()
+        if self.type not in MAPS_OF_MAPS:
+            raise BpfError(errno.EINVAL, f"map '{self.name}': error: unsupported map type")
+        if self.inner_map is not None or self.spec.inner is not None:
+            raise BpfError(errno.EINVAL, f"map '{self.name}': error: inner_map_fd already "
+                                         "specified")
+        self.inner_map = template
+
+    # pins
+
+    @property
+    def pin_path(self) -> str | None:
+        """Where the map is pinned, or will be looked for and pinned by loading."""
+        return self._pin or self.spec.pin_path
+
+    @pin_path.setter
+    def pin_path(self, path: str | None) -> None:
+        self.spec.pin_path = path
+
+    def pin_path_in(self, root: str | None) -> str | None:
+        """The path that loading uses; `root` is the directory for maps pinned by name."""
+        if self.spec.pin_path is None and self.spec.pinning and root:
+            return f"{root}/{self.name}"
+        return self.spec.pin_path
+
+    @property
+    def is_pinned(self) -> bool:
+        return self._pin is not None
+
+    def pinned_at(self, path: str | None) -> None:
+        """The map has (or lost) its name in a bpffs; called by the loader."""
+        self._pin = path
+
+    def pin(self, path: str | None = None) -> None:
+        """Give the map a name in a bpffs (default: its `pin_path`).
+
+        Raises BpfError: EINVAL (no path, or another one than before), EEXIST, ENOENT, EPERM.
+        """
+        backend = self.backend
+        wanted = path or self.pin_path
+        if wanted is None:
+            log.fail(errno.EINVAL, f"missing a path to pin map '{self.name}' at")
+        if self._pin is not None:
+            self._pinned_already(wanted)
+            return
+        if self.spec.pin_path not in (None, wanted):
+            log.fail(errno.EINVAL, f"map '{self.name}' already has pin path '{self.spec.pin_path}'"
+                                   f" different from '{wanted}'")
+        bpf.make_parent(backend, wanted)
+        bpf.obj_pin(backend, self._fd, wanted)
+        self._pin = wanted
+        log.debug("pinned map '%s'", wanted)
+
+    def _pinned_already(self, wanted: str) -> None:
+        if wanted != self._pin:
+            log.fail(errno.EINVAL, f"map '{self.name}' already has pin path '{self._pin}' "
+                                   f"different from '{wanted}'")
+        log.debug("map '%s' already pinned at '%s'; not re-pinning", self.name, self._pin)
+
+    def unpin(self, path: str | None = None) -> None:
+        """Take the name away. Raises BpfError: EINVAL (no path, or not that one), ENOENT."""
+        backend = self.backend
+        known = path or self.pin_path
+        if known is None or self._pin not in (None, known):
+            log.fail(errno.EINVAL, f"no path to unpin map '{self.name}' from")
+        bpf.unlink(backend, known)
+        self._pin = None
+        log.debug("unpinned map '%s' from '%s'", self.name, known)
+
+    # state
 
     @property
     def is_per_cpu(self) -> bool:
@@ -151,9 +306,12 @@ class Map(MutableMapping[Any, Any]):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
         if self._backend is not None and self.fd is not None:
             self._backend.close(self.fd)
-        self._backend = self.fd = None
+        self._backend = self.fd = self._pin = self.fitted = None
 
     def info(self) -> dict[str, int | bytes]:
         """The kernel's `struct bpf_map_info` by member."""
@@ -162,6 +320,14 @@ class Map(MutableMapping[Any, Any]):
     @property
     def _fd(self) -> int:
         return -1 if self.fd is None else self.fd
+
+    @property
+    def struct_ops_value(self) -> bytes | None:
+        """What storing in a struct_ops map registers: the kernel's struct with the programs in it.
+
+        None while the map is not loaded, or is of another type.
+        """
+        return None if self.fitted is None else bytes(self.fitted.value)
 
     # bytes
 
@@ -366,14 +532,6 @@ def record_names(text: str) -> list[tuple[str, int]]:
     if rest and word in RECORD_KINDS:
         return [(rest.strip(), RECORD_KINDS[word])]
     return [(text.strip(), kind) for kind in (*RECORD_KINDS.values(), uapi.BTF_KIND_INT)]
-
-
-def fd_of(value: Any) -> int:
-    """The file descriptor of a program, map or other object, or the number itself."""
-    fd = value if isinstance(value, int) else getattr(value, "fd", None)
-    if not isinstance(fd, int):
-        raise BpfError(errno.EBADF, f"{value!r} has no file descriptor")
-    return fd
 
 
 def plain_bytes(value: Any, size: int) -> bytes:

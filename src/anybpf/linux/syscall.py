@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from anybpf import uapi
@@ -46,8 +47,6 @@ class Linux:
     """
 
     name = "linux"
-    #: BPF_PROG_LOAD takes CO-RE records (since 5.17) and resolves them against the kernel's BTF
-    resolves_core_relos = True
 
     def __init__(self) -> None:
         reason = self._unsupported()
@@ -109,6 +108,27 @@ class Linux:
         except OSError as e:
             raise BpfError(e.errno or errno.EBADF) from None
 
+    def dup(self, fd: int) -> int:
+        """Another descriptor for the same object. Raises BpfError (EBADF)."""
+        try:
+            return os.dup(fd)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EBADF) from None
+
+    def mkdir(self, path: str) -> None:
+        """A new directory in a bpffs, for pins. Raises BpfError."""
+        try:
+            os.mkdir(path, 0o700)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EINVAL) from None
+
+    def unlink(self, path: str) -> None:
+        """Take a pin away. Raises BpfError (ENOENT, EPERM)."""
+        try:
+            os.unlink(path)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EINVAL) from None
+
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """Map `size` bytes of a map (or perf event) into this process, shared.
 
@@ -152,12 +172,24 @@ class Linux:
 
     def symbol_address(self, name: str) -> int | None:
         """The address of a kernel symbol, None if there is none; 0 where they are hidden."""
-        wanted = name.encode()
+        found = self.symbol_addresses([name]).get(name)
+        return found[0] if found else None
+
+    def symbol_addresses(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """All addresses of each kernel symbol that there is; 0 where they are hidden.
+
+        Linking by LLVM may add a number to the name of data, as in `name.llvm.123`.
+        """
+        wanted = {name.encode(): name for name in names}
+        found: dict[str, list[int]] = {}
         for line in (read_or_none("/proc/kallsyms") or b"").splitlines():
-            address, _, symbol = line.split(None, 2)
-            if symbol == wanted:
-                return int(address, 16)
-        return None
+            address, kind, symbol = line.split(None, 3)[:3]
+            if kind == b"d" and b".llvm." in symbol:
+                symbol = symbol.partition(b".llvm.")[0]
+            name = wanted.get(symbol)
+            if name is not None:
+                found.setdefault(name, []).append(int(address, 16))
+        return found
 
 
 def read_or_none(path: str) -> bytes | None:

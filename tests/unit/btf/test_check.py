@@ -11,8 +11,8 @@ import pytest
 from anybpf import uapi
 from anybpf.btf import check
 from anybpf.btf import types as t
-from anybpf.btf.check_env import ENOTSUPP
 from anybpf.btf.parse import Btf
+from anybpf.errors import ENOTSUPP
 from unit.btf import blobs, hostkernel
 
 INT = t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED)
