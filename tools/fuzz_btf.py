@@ -1,7 +1,7 @@
 """Fuzz all that reads BTF: `python tools/fuzz_btf.py [SECONDS] [CORPUS_DIR]`.
 
-With atheris (`pip install atheris`) guided by coverage, else by plain mutation. A crash is any error
-that is not one of the typed ones; the input that caused it is kept.
+With atheris (`pip install atheris`) guided by coverage, else by plain mutation. A crash is any
+error that is not one of the typed ones; the input that caused it is kept.
 """
 
 from __future__ import annotations

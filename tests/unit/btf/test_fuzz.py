@@ -44,8 +44,8 @@ def test_changed_words(seed, changes, cut):
 ids = st.integers(0, 14)
 names = st.sampled_from(("", "a", "b", "int", "long", "char", "bpf_spin_lock", "kptr", ".data"))
 sizes = st.sampled_from((0, 1, 2, 4, 8, 16, 24, 0xFFFFFFFF))
-members = st.lists(st.builds(t.Member, names, ids, st.sampled_from((0, 0, 32, 64, 3, 0xFFFFFF)),
-                             st.sampled_from((0, 0, 0, 5, 255))), max_size=4).map(tuple)  # fmt: skip
+offsets, widths = st.sampled_from((0, 0, 32, 64, 3, 0xFFFFFF)), st.sampled_from((0, 0, 0, 5, 255))
+members = st.lists(st.builds(t.Member, names, ids, offsets, widths), max_size=4).map(tuple)
 enumerators = st.lists(st.builds(t.EnumValue, names, st.integers(0, 9)), max_size=3).map(tuple)
 params = st.lists(st.builds(t.Param, names, ids), max_size=3).map(tuple)
 sec_vars = st.lists(st.builds(t.SecVar, ids, sizes, sizes), max_size=3).map(tuple)
