@@ -14,7 +14,7 @@ from pathlib import Path
 from timing import best
 
 from anybpf import uapi
-from anybpf.btf import check, dump, kernel, raw, scan
+from anybpf.btf import check, dedup, dump, kernel, raw, scan
 from anybpf.btf.parse import Btf
 
 
@@ -43,6 +43,7 @@ def main() -> None:
         ("decode every type", lambda: list(Btf(data).types()), 3000, 1),
         ("kernel's checks", lambda: check.check(data, verbose=False), 5000, 1),
         ("all of it as C", lambda: dump.dump_c(Btf(data)), 10000, 1),
+        ("merge equal types", lambda: dedup.dedup(Btf(data)), 15000, 1),
         ("all of it as raw text", lambda: raw.dump_raw(Btf(data)), 10000, 1),
     ]
     for name, work, goal, times in rows:
