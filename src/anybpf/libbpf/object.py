@@ -75,9 +75,12 @@ class Object:
         Raises LoadError (malformed), OSError (cannot be read), BpfError (a bad `kconfig`).
         """
         data, found = read_source(source)
-        log.debug("loading object '%s' from buffer", object_name_of(found) or name or "")
+        if found:
+            log.debug("loading %s", found)
+        else:
+            log.debug("loading object '%s' from buffer", name or "")
         spec = read_object(data, object_name_of(found) if name is None else name,
-                           relaxed_maps=relaxed_maps)
+                           relaxed_maps=relaxed_maps, path=found)
         spec.kconfig = config_text(kconfig)
         made = cls(spec)
         made.target_btf = btf if btf is None or isinstance(btf, Btf) else kernel.load(btf)

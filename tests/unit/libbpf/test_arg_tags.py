@@ -26,7 +26,7 @@ def func_of(btf: Any, table: Any, row: int) -> t.Func:
 
 
 def test_tagged_functions_get_a_copy_for_each_type_of_program(build: Build) -> None:
-    obj, btf, infos = fixed(build)
+    _, btf, infos = fixed(build)
     assert set(infos) == {"on_packet", "on_buffer"}
     for name, context in (("on_packet", "xdp_md"), ("on_buffer", "__sk_buff")):
         table = infos[name]
@@ -39,7 +39,7 @@ def test_tagged_functions_get_a_copy_for_each_type_of_program(build: Build) -> N
 
 
 def test_tags_come_along(build: Build) -> None:
-    obj, btf, infos = fixed(build)
+    obj, btf, _ = fixed(build)
     assert obj.btf is not None
     before = arg_tags.tagged_params(obj.btf)
     after = arg_tags.tagged_params(btf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def test_a_real_one_changed() -> None:
     notes = image.find(".note.stapsdt")
     if notes is None:
         pytest.skip(f"{PYTHON} has no probes")
-    for _ in range(30):
+    for _ in range(12):
         at = notes.offset + chance.randrange(notes.size)
         kept, data[at] = data[at], chance.randrange(256)
-        use(bytes(data))
+        with contextlib.suppress(LoadError, BpfError, NotSupported):
+            usdt.probes(bytes(data))
         data[at] = kept

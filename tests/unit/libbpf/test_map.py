@@ -226,7 +226,7 @@ def test_a_pin_that_cannot_be(obj: Object, machine: Any) -> None:
         obj.load(machine)
     assert machine.open_fds == ()
     obj.maps["table"].pin_path = "/sys/fs/bpf/with.dot"
-    with pytest.raises(BpfError, match="failed to auto-pin at '/sys/fs/bpf/with.dot'") as caught:
+    with pytest.raises(BpfError, match=r"failed to auto-pin at '/sys/fs/bpf/with\.dot'") as caught:
         obj.load(machine)
     assert caught.value.errno == errno.EPERM
 

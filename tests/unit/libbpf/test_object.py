@@ -286,7 +286,8 @@ def test_kernel_config_and_symbols(build: Build, linux: Any) -> None:
         assert obj.kconfig.CONFIG_TEXT == "hi"
         found = linux.symbol_address("bpf_prog_put") is not None
         assert obj.programs["symbols"].test_run(PACKET).retval == (2 if found else 3)
-    with (pytest.raises(BpfError, match="extern 'CONFIG_THREE' \\(strong\\): not resolved") as caught,
+    missing = "extern 'CONFIG_THREE' \\(strong\\): not resolved"
+    with (pytest.raises(BpfError, match=missing) as caught,
           Object.open(build("externs.bpf.c"), kconfig="CONFIG_ON=n\n") as obj):
         obj.load(linux)
     assert caught.value.errno == errno.ESRCH
