@@ -10,17 +10,55 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+#: what the kernel says inside itself for "not supported"; bpf(2) lets it out
+ENOTSUPP = 524
+
+#: error numbers that the C library has no name for, since they should stay inside the kernel
+KERNEL_ERRORS: dict[int, tuple[str, str]] = {
+    512: ("ERESTARTSYS", "System call is to be restarted"),
+    513: ("ERESTARTNOINTR", "System call is to be restarted in any case"),
+    514: ("ERESTARTNOHAND", "System call is to be restarted if no handler ran"),
+    515: ("ENOIOCTLCMD", "No such ioctl command"),
+    516: ("ERESTART_RESTARTBLOCK", "System call is to be restarted by its own function"),
+    517: ("EPROBE_DEFER", "Driver wants to be probed again later"),
+    518: ("EOPENSTALE", "Stale entry was found on open"),
+    519: ("ENOPARAM", "Parameter is not supported"),
+    521: ("EBADHANDLE", "Illegal NFS file handle"),
+    522: ("ENOTSYNC", "Update is out of step"),
+    523: ("EBADCOOKIE", "Cookie is stale"),
+    ENOTSUPP: ("ENOTSUPP", "Operation is not supported"),
+    525: ("ETOOSMALL", "Buffer or request is too small"),
+    526: ("ESERVERFAULT", "Server had an error that has no translation"),
+    527: ("EBADTYPE", "Type is not supported by the server"),
+    528: ("EJUKEBOX", "Request was begun and is not complete yet"),
+    529: ("EIOCBQUEUED", "Request is queued and will complete later"),
+    530: ("ERECALLCONFLICT", "Conflict with a recalled state"),
+    531: ("ENOGRACE", "Server is out of its grace period"),
+}
+
+
+def error_name(number: int) -> str:
+    """The symbolic name of a positive error number, the number itself if it has none."""
+    kernel = KERNEL_ERRORS.get(number)
+    return kernel[0] if kernel else _errno.errorcode.get(number, str(number))
+
+
+def error_text(number: int) -> str:
+    """What an error number says in words."""
+    kernel = KERNEL_ERRORS.get(number)
+    return kernel[1] if kernel else os.strerror(number)
+
 
 class BpfError(OSError):
     """A bpf(2) call failed. `errno` is the kernel's (positive) error number; `name` its name."""
 
     def __init__(self, errno: int, message: str = "") -> None:
-        super().__init__(errno, message or os.strerror(errno))
+        super().__init__(errno, message or error_text(errno))
 
     @property
     def name(self) -> str:
-        """The symbolic name of the error number, such as `"EINVAL"`."""
-        return _errno.errorcode.get(self.errno or 0, str(self.errno))
+        """The symbolic name of the error number, such as `"EINVAL"` or `"ENOTSUPP"`."""
+        return error_name(self.errno or 0)
 
 
 class VerifierError(BpfError):

@@ -74,8 +74,9 @@ class Machine:
     """One kernel in memory; a `Backend` for everything that talks bpf(2).
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
-    own BTF (None: it has none), `checked` runs programs with every memory access tested. Closing
-    frees everything; an unclosed Machine is freed like any other object.
+    own BTF (None: it has none), `checked` runs programs with every memory access tested.
+    `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
+    freed like any other object.
     """
 
     name = "machine"
@@ -108,13 +109,15 @@ class Machine:
         """
         return syscall.bpf(self._state, cmd, attr)
 
-    def close(self, fd: int | None = None) -> None:
-        """Close a descriptor; without one, the whole Machine."""
+    def close(self, fd: int) -> None:
+        """Close a descriptor. Raises BpfError (EBADF)."""
         with self._state.lock:
-            if fd is None:
-                self._state.close()
-            else:
-                self._state.files.close(fd)
+            self._state.files.close(fd)
+
+    def shutdown(self) -> None:
+        """Close every descriptor and pin: nothing of this kernel is left. May be repeated."""
+        with self._state.lock:
+            self._state.close()
 
     def dup(self, fd: int) -> int:
         """Another descriptor for the same object."""
@@ -136,7 +139,7 @@ class Machine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.close()
+        self.shutdown()
 
     def kernel_btf(self) -> bytes | None:
         """This kernel's own BTF, None if it was given none."""

@@ -294,20 +294,6 @@ def flow_cases() -> Iterator[tuple[str, Case]]:
 CASES = dict([*xdp_cases(), *skb_cases(), *skb_field_cases(), *plain_cases(), *flow_cases()])
 
 
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with Machine(cpus=2) as m:
-        yield m
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Linux:
-    reason = Linux.probe()
-    if reason:
-        pytest.skip(reason)
-    return Linux()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_machine_does_what_the_kernel_does(name: str, machine: Machine, kernel: Linux) -> None:
     assert run(machine, CASES[name]) == run(kernel, CASES[name])

@@ -217,6 +217,18 @@ def test_closing_frees_everything() -> None:
     assert native() is None
 
 
+def test_only_a_shutdown_closes_everything(machine: Machine, calls: Calls) -> None:
+    fds = [calls.map(), calls.map()]
+    with pytest.raises(BpfError) as caught:
+        machine.close(None)    # type: ignore[arg-type]
+    assert caught.value.name == "EBADF"
+    assert machine.open_fds == tuple(fds)
+    machine.shutdown()
+    machine.shutdown()
+    assert machine.open_fds == ()
+    assert calls.call(u.BPF_MAP_GET_NEXT_ID) == "ENOENT"
+
+
 def test_an_unclosed_machine_is_collected() -> None:
     machine = Machine()
     calls = Calls(machine)

@@ -98,10 +98,12 @@ def _flavoured(btf: Btf) -> dict[str, list[int]]:
 def _spots(btf: Btf) -> set[int]:
     """Offsets of strings, and of their ends, that have the separator in them."""
     spots = _spots(btf.base) if btf.base else set()
-    strings = btf.strings
+    strings, base, done = btf.strings, btf.start_str, 0
     at = strings.find(SEPARATOR)
     while at >= 0:
-        start = strings.rfind(b"\0", 0, at) + 1
-        spots.update(range(btf.start_str + max(start, at - MAX_NAME), btf.start_str + at + 1))
-        at = strings.find(SEPARATOR, at + 1)
+        floor = max(at - MAX_NAME, done)
+        first = max(strings.rfind(b"\0", floor, at) + 1, floor)
+        spots.update(range(base + first, base + at + 1))
+        done = at + 1
+        at = strings.find(SEPARATOR, done)
     return spots

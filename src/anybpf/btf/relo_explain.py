@@ -29,6 +29,8 @@ MANY = 3
 WIDTH = 48
 #: how deep moved fields are searched for, and in how many structs
 DEPTH, STRUCTS = 3, 400
+#: anonymous structs that are looked into for the members of one
+NESTED = 200
 
 _NAMES: WeakKeyDictionary[Btf, dict[int, list[str]]] = WeakKeyDictionary()
 
@@ -190,16 +192,19 @@ def _fits(local: Btf, here: t.Member, btf: Btf, there: t.Member) -> bool:
     return relo_match.same_field(local, here.type, btf, there.type)
 
 
-def flattened(btf: Btf, type_id: int, depth: int = 8) -> Iterator[t.Member]:
+def flattened(btf: Btf, type_id: int, seen: set[int] | None = None) -> Iterator[t.Member]:
     """The named members of a composite, those of its anonymous members among them."""
-    found = btf.type(btf.resolve(type_id))
-    if not isinstance(found, t.Composite) or not depth:
+    seen = set() if seen is None else seen
+    type_id = btf.resolve(type_id)
+    found = btf.type(type_id)
+    if not isinstance(found, t.Composite) or type_id in seen or len(seen) >= NESTED:
         return
+    seen.add(type_id)
     for member in found.members:
         if member.name:
             yield member
         else:
-            yield from flattened(btf, member.type, depth - 1)
+            yield from flattened(btf, member.type, seen)
 
 
 def moved_to(local: Btf, here: t.Member, btf: Btf, type_id: int) -> list[str]:

@@ -61,8 +61,12 @@ ALIKE = frozenset({uapi.BTF_KIND_UNKN, uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION
 
 
 def compatible(local: Btf, local_id: int, target: Btf, target_id: int,
-               level: int = MAX_DEPTH) -> bool:
-    """Are both of one kind, through pointers, arrays and functions?"""
+               level: int = MAX_DEPTH, known: set[tuple[int, int, int]] | None = None) -> bool:
+    """Are both of one kind, through pointers, arrays and functions?
+
+    `known` are pairs of parameters, with their level, that are so.
+    """
+    known = set() if known is None else known
     if not compatible_kinds(local.kind(local_id), target.kind(target_id)):
         return False
     for _ in range(MAX_DEPTH):
@@ -73,7 +77,7 @@ def compatible(local: Btf, local_id: int, target: Btf, target_id: int,
         if one.kind in ALIKE:
             return True
         if isinstance(one, t.FuncProto) and isinstance(other, t.FuncProto):
-            if not _compatible_params(local, one, target, other, level):
+            if not _compatible_params(local, one, target, other, level, known):
                 return False
             local_id, target_id = local.resolve(one.type), target.resolve(other.type)
         elif isinstance(one, t.Ptr | t.Array) and isinstance(other, t.Ptr | t.Array):
@@ -84,13 +88,18 @@ def compatible(local: Btf, local_id: int, target: Btf, target_id: int,
 
 
 def _compatible_params(local: Btf, one: t.FuncProto, target: Btf, other: t.FuncProto,
-                       level: int) -> bool:
+                       level: int, known: set[tuple[int, int, int]]) -> bool:
     if len(one.params) != len(other.params):
         return False
     if one.params and level <= 0:
         raise bad("functions are nested too deeply")
-    return all(compatible(local, local.resolve(a.type), target, target.resolve(b.type), level - 1)
-               for a, b in zip(one.params, other.params, strict=True))
+    for a, b in zip(one.params, other.params, strict=True):
+        pair = local.resolve(a.type), target.resolve(b.type), level
+        if pair not in known:
+            if not compatible(local, pair[0], target, pair[1], level - 1, known):
+                return False
+            known.add(pair)
+    return True
 
 
 # type_matches

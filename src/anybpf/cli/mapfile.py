@@ -10,16 +10,16 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 
 
 def read(path: str) -> list[tuple[Any, Any]]:
     """The (key, value) pairs in the JSON file at `path`. Raises LoadError on other JSON."""
     try:
-        document = json.loads(Path(path).read_text())
+        document = json.loads(files.read(path))
     except ValueError as error:
         raise LoadError(f"{path}: not JSON: {error}") from None
     return [(plain(key), plain(value)) for key, value in pairs(document, path)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from anybpf import uapi
-from anybpf.cli import mapfile
+from anybpf.cli import files, mapfile
 from anybpf.errors import LoadError
 from anybpf.proto import progs, retvals
 
@@ -32,7 +31,8 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
 @click.command()
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
-@click.option("--checked", is_flag=True, help="Skip the verifier: test each access at run time.")
+@click.option("--checked", is_flag=True,
+              help="Test each access at run time, not before (so far always so).")
 @click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
 @click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
 @click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
@@ -49,7 +49,7 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
 def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
         pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
         records: tuple[str, ...], as_json: bool) -> None:
-    """Load OBJ into a kernel in memory and run a program of it.
+    """Load OBJ, an object file or a C source, into a kernel in memory and run a program of it.
 
     Prints the return value with its name, the packet if it changed, the program's trace lines,
     and the maps decoded by their types. With --pcap: a table of verdicts and rates.
@@ -62,6 +62,8 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     machine, loaded = load(obj)
     with loaded:
         program = choose(loaded, prog)
+        for name in types:
+            check_map(loaded, name)
         fill_maps(loaded, maps)
         if pcap:
             report = replayed(machine, program, pcap, pcap_out, quiet=as_json)
@@ -74,10 +76,11 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
 
 def load(path: str) -> tuple[Machine, Object]:
     from anybpf.libbpf.object import Object
+    from anybpf.libbpf.read import object_name_of
     from anybpf.machine import Machine
 
     machine = Machine()
-    return machine, Object.open(path).load(machine)
+    return machine, Object.open(files.object_bytes(path), name=object_name_of(path)).load(machine)
 
 
 def choose(loaded: Object, name: str | None) -> Program:
@@ -95,10 +98,14 @@ def choose(loaded: Object, name: str | None) -> Program:
 def fill_maps(loaded: Object, options: tuple[str, ...]) -> None:
     for option in options:
         name, path = name_and_rest("--map NAME=FILE", option)
-        if name not in loaded.maps:
-            raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
+        check_map(loaded, name)
         for key, value in mapfile.read(path):
             put(loaded.maps[name], key, value)
+
+
+def check_map(loaded: Object, name: str) -> None:
+    if name not in loaded.maps:
+        raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
 
 
 def put(target: Map, key: Any, value: Any) -> None:
@@ -123,7 +130,7 @@ def bytes_of(option: str | None) -> bytes | None:
     if option is None:
         return None
     if option.startswith("@"):
-        return Path(option[1:]).read_bytes()
+        return files.read(option[1:])
     try:
         return bytes.fromhex(option)
     except ValueError:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,9 @@ from anybpf.libbpf.read import object_name_of, read_object
 from anybpf.libbpf.spec import ObjectSpec
 
 Source = str | os.PathLike[str] | bytes | IO[bytes]
+
+#: how a file's name ends -> who makes an object file of it; named, because it lies above libbpf
+MAKERS = {".c": "anybpf.toolchain"}
 
 
 class Object:
@@ -59,6 +63,8 @@ class Object:
              btf: Btf | str | os.PathLike[str] | None = None, relaxed_maps: bool = False,
              pin_root: str | None = None, kernel_log_level: int = 0) -> Self:
         """Read an object file: a path, its bytes, or an open binary file.
+
+        The path may be that of a C source, too, which is compiled (see `anybpf.toolchain`).
 
         The options are those of libbpf's bpf_object_open_opts:
 
@@ -158,6 +164,16 @@ def read_source(source: Source) -> tuple[bytes, str]:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), ""
     if isinstance(source, str | os.PathLike):
-        return Path(source).read_bytes(), os.fspath(source)
+        return file_bytes(source), os.fspath(source)
     name = getattr(source, "name", "")
     return source.read(), name if isinstance(name, str) else ""
+
+
+def file_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The object file at `path`, or made from the source at `path`."""
+    maker = MAKERS.get(Path(path).suffix)
+    if maker is None:
+        return Path(path).read_bytes()
+    made = importlib.import_module(maker).object_bytes(path)
+    assert isinstance(made, bytes)
+    return made

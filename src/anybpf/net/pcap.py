@@ -56,11 +56,17 @@ def fail(message: str, offset: int) -> LoadError:
 
 def read(path: str | Path) -> Iterator[Packet]:
     """The packets of the capture file `path`, in order. Raises LoadError on a malformed file."""
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise fail("empty file", 0)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            yield from packets(view)
+    with open(path, "rb") as file, mapped(file) as view:
+        yield from packets(view)
+
+
+def mapped(file: BinaryIO) -> mmap.mmap:
+    if not file.read(1):
+        raise fail("empty file", 0)
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        raise fail("a pipe or device, not a regular file", 0) from None
 
 
 def packets(view: bytes | mmap.mmap) -> Iterator[Packet]:

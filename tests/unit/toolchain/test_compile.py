@@ -9,20 +9,12 @@ import pytest
 from anybpf import toolchain
 from anybpf.libbpf import Object
 from anybpf.toolchain import Compiler
+from unit.toolchain.compilers import COMPILERS
 
 SOURCE = 'int f(void *c) __attribute__((section("xdp"), used));\nint f(void *c) { return 2; }\n'
 
 
-def compilers() -> list[Compiler]:
-    import importlib.util
-    import sys
-
-    found = toolchain.find_compiler()
-    zig = Compiler("ziglang", (sys.executable, "-m", "ziglang", "cc"), "{arch}-freestanding")
-    return [c for c in (found, zig if importlib.util.find_spec("ziglang") else None) if c]
-
-
-@pytest.mark.parametrize("compiler", compilers(), ids=lambda c: c.name)
+@pytest.mark.parametrize("compiler", COMPILERS, ids=lambda c: c.name)
 @pytest.mark.parametrize("arch", ["bpfel", "bpfeb"])
 def test_compile(tmp_path: Path, compiler: Compiler, arch: str) -> None:
     source = tmp_path / "one.bpf.c"
