@@ -105,9 +105,10 @@ def _why_not(spec: Spec, candidate: Candidate) -> str:
 
 def _no_enumerator(spec: Spec, candidate: Candidate) -> str:
     btf = candidate.btf
-    found = btf.type(btf.resolve(candidate.id))
+    type_id = btf.resolve(candidate.id)
+    found = btf.type(type_id)
     if not isinstance(found, t.AnyEnum):
-        return f"'{btf.type(candidate.id).name}' is {shown(btf, candidate.id)} there, no enum"
+        return f"'{btf.type(candidate.id).name}' is {shown(btf, type_id)} there, no enum"
     wanted = rs.essential_name(spec.steps[0].name or "")
     close = closest(wanted, (v.name for v in found.values))
     return f"{shown(btf, candidate.id)} has no enumerator '{wanted}'" + _offer(close)

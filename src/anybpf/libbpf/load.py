@@ -73,7 +73,7 @@ class Loader:
         self._map_loader.fit_struct_ops()
         self._choose_struct_ops_programs()
         self._relocated = core.relocate_for(
-            self.spec, self.backend, self.target_btf,
+            self.spec, self._kernel, self.target_btf,
             frozenset(name for name, p in self.programs.items() if not p.autoload))
         self._map_loader.btf_fd = self.btf_fd = self._load_btf()
         self._map_loader.create_all()
