@@ -23,6 +23,7 @@ from anybpf.syscall.state import State, TraceLine
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Iterable
 
     from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _PERF_ATTR = struct.Struct("<IIQ")
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_BPF_OUTPUT = 10
+#: where kernel symbols are said to be
+_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
+_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 
 
 @cache
@@ -140,6 +144,17 @@ class Machine:
     def kernel_btf(self) -> bytes | None:
         """This kernel's own BTF, None if it was given none."""
         return None if self._btf is None else self._btf.to_bytes()
+
+    def symbol_addresses(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """Addresses of the kernel's functions and variables that its BTF names.
+
+        Nothing lies there; they are the same in every Machine with this BTF.
+        """
+        if self._btf is None:
+            return {}
+        found = {name: [i for kind in _SYMBOL_KINDS if (i := self._btf.find(name, kind))]
+                 for name in names}
+        return {name: [_KERNEL_TEXT + 16 * ids[0]] for name, ids in found.items() if ids}
 
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """mmap(2) of a map with BPF_F_MMAPABLE or a ring buffer; BpfError as the kernel's."""
