@@ -83,9 +83,12 @@ class Object:
         """
         target = btf if btf is None or isinstance(btf, Btf) else kernel.load(btf)
         data, found = read_source(source, target)
-        log.debug("loading object '%s' from buffer", object_name_of(found) or name or "")
+        if found:
+            log.debug("loading %s", found)
+        else:
+            log.debug("loading object '%s' from buffer", name or "")
         spec = read_object(data, object_name_of(found) if name is None else name,
-                           relaxed_maps=relaxed_maps)
+                           relaxed_maps=relaxed_maps, path=found)
         spec.kconfig = config_text(kconfig)
         made = cls(spec)
         made.target_btf = target
