@@ -125,7 +125,7 @@ def test_the_compiler_gives_the_same_types_back(seed, target, tmp_path):
 
 def bare(text: str) -> list[str]:
     """Lines without the attributes that bpftool leaves out, and without marks between bitfields."""
-    lines = (re.sub(r" __attribute__\(\(.*?\)\)", "", line) for line in text.splitlines())
+    lines = (re.sub(r" __attribute__\(\(.*?\)\)(?!\))", "", line) for line in text.splitlines())
     return [line for line in lines if not re.fullmatch(r"\t+\w+: \d+;", line)]
 
 
