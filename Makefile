@@ -40,6 +40,10 @@ debian:
 	apt-get update -q
 	apt-get install -q -y --no-install-recommends $(DEBIAN)
 
+# fuzzes for a minute (SECONDS=n: longer), guided by coverage if atheris is installed
+fuzz-btf: build
+	$(BIN)/python tools/fuzz_btf.py $(or $(SECONDS),60)
+
 clean:
 	rm -rf build $(VENV)
 	find src -name '*.so' -delete

@@ -166,6 +166,8 @@ class Machine:
 
         `attr` is struct perf_event_attr; only PERF_COUNT_SW_BPF_OUTPUT on one CPU is modelled.
         """
+        if len(attr) < _PERF_ATTR.size:
+            raise BpfError(errno.EINVAL, "struct perf_event_attr cut short")
         kind, _, config = _PERF_ATTR.unpack_from(attr)
         if (kind, config) != (_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT) or pid != -1:
             raise NotSupported("perf events that are not output of BPF programs on a CPU")
@@ -248,6 +250,8 @@ class Machine:
 
     @budget.setter
     def budget(self, value: int) -> None:
+        if not 0 <= value <= uapi.U64:
+            raise ValueError(f"a budget of {value} instructions")
         self._state.budget = value
 
     @property

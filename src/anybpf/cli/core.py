@@ -13,7 +13,7 @@ from anybpf.btf import kernel, relo_spec
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.btf.relo_core import Relocator
-from anybpf.btf.relo_explain import why
+from anybpf.btf.relo_explain import why, why_not_wide
 from anybpf.btf.relo_spec import Spec
 from anybpf.btf.relo_value import Answer
 from anybpf.cli import files
@@ -168,9 +168,8 @@ def result(relocator: Relocator, done: Relocated, site: Site,
     if answer.target is not None:
         made["candidate"] = str(answer.target)
         made["in"] = answer.origin
-    if status == "bad width":
-        made["reason"] = (f"{answer.old_size} bytes in the object, {answer.new_size} there: only "
-                          "unsigned integers and pointers can change their width")
+    if status == "bad width" and answer.target is not None:
+        made["reason"] = why_not_wide(answer.local, answer.target)
     elif not answer.matched:
         key = (site.relo.type_id, answer.local.path or str(answer.local),
                site.relo.kind == relo_spec.TYPE_MATCHES)

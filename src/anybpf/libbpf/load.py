@@ -257,10 +257,9 @@ class Loader:
         """The kernel's answer, with the program's name and the log explained."""
         message = f"prog '{program.name}': BPF program load failed: {log.reason(error)}"
         log.warning("%s", message)
-        text: str = getattr(error, "log", "")
-        if not text:
+        if not error.log:
             return BpfError(error.errno or 0, message)
-        text = log_fixup.explain(self.spec, program.spec.linked, text)
+        text = log_fixup.explain(self.spec, program.spec.linked, error.log)
         log.warning("prog '%s': -- BEGIN PROG LOAD LOG --\n%s-- END PROG LOAD LOG --",
                     program.name, text)
         return VerifierError(error.errno or 0, text, last_insn(text), program.name)

@@ -47,8 +47,8 @@ def test_table_of_two_kernels(build: Build, kernels: list[Path]) -> None:
     assert any(line.endswith("field_exists struct task_struct.state yes yes no") for line in lines)
     assert any(line.endswith("byte_off struct task_struct.state 80 bad width missing")
                for line in lines)
-    assert ("struct task_struct.state: 8 bytes in the object, 4 there: only unsigned integers and "
-            "pointers can change their width [old]") in lines
+    assert ("struct task_struct.state: long in the object, unsigned int there: only unsigned "
+            "integers and pointers can change their width [old]") in lines
     assert ("struct task_struct.state: struct task_struct has no member 'state'; closest: __state "
             "(unsigned int) [new]") in lines
     assert lines[-1].startswith("new: ")
