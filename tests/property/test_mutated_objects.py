@@ -73,15 +73,22 @@ def test_mutated_objects(data: Any) -> None:
         assert machine.open_fds == ()
 
 
+#: AF_XDP sockets, and fentry for want of a kernel's types
+UNSUITED: dict[str, type[Exception]] = {
+    "xsk_def_xdp_prog.o": NotSupported, "xsk_def_xdp_prog_5.3.o": NotSupported,
+    "xdpdump_bpf.o": BpfError}
+
+
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda p: p.name)
 def test_unchanged_objects_run(path: Path) -> None:
     """The same without changes: the test above is not all errors."""
     with Machine() as machine:
-        try:
-            obj = Object.open(mutated(read(path), [])).load(machine)
-        except NotSupported:
-            assert path.name.startswith("xsk_def") or path.name == "xdpdump_bpf.o"
+        opened = Object.open(mutated(read(path), []))
+        if path.name in UNSUITED:
+            with pytest.raises(UNSUITED[path.name]):
+                opened.load(machine)
             return
+        obj = opened.load(machine)
         ends = {run(machine, p, [packets.TABLE["tcp"]], [0x010001F4]) for p in
                 obj.programs.values()}
         # the map of patterns has no room for any before a loader has sized it
