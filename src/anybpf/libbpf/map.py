@@ -21,6 +21,7 @@ from anybpf.libbpf import bpf, log, resize
 from anybpf.libbpf.map_defs import MAPS_OF_MAPS
 from anybpf.libbpf.map_reuse import fd_of
 from anybpf.libbpf.spec import MapSpec, ObjectSpec
+from anybpf.proto import maps
 
 if TYPE_CHECKING:
     import mmap
@@ -37,6 +38,9 @@ HOLDS_FD = frozenset({
     uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
     uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 })
+#: every index is a key of these, whether there is anything at it or not
+SPARSE = frozenset({uapi.BPF_MAP_TYPE_PROG_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+                    uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_CPUMAP})
 KEYLESS = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
                      uapi.BPF_MAP_TYPE_BLOOM_FILTER})
 
@@ -73,9 +77,12 @@ class RawMap(MutableMapping[bytes, bytes]):
         self._owner.delete(key)
 
     def __iter__(self) -> Iterator[bytes]:
+        """The keys that have a value: the kernel names each index of a sparse array."""
+        sparse = self._owner.type in SPARSE
         key = self._owner.next_key(None)
         while key is not None:
-            yield key
+            if not sparse or key in self:
+                yield key
             key = self._owner.next_key(key)
 
     def __len__(self) -> int:
@@ -108,7 +115,7 @@ class Map(MutableMapping[Any, Any]):
 
     def __repr__(self) -> str:
         state = "not loaded" if self.fd is None else f"fd {self.fd}"
-        return f"<Map {self.name!r} type {self.type}, {state}>"
+        return f"<Map {self.name!r} {type_name(self.type)}, {state}>"
 
     __hash__ = object.__hash__
 
@@ -515,7 +522,8 @@ class Map(MutableMapping[Any, Any]):
         type_id = next((self.btf.find(name, kind) for name, kind in record_names(type)
                         if self.btf.find(name, kind)), 0) if self.btf else 0
         if not type_id:
-            raise KeyError(type)
+            raise KeyError(f"no type {type!r} in the object's BTF, which has the types that "
+                           "variables, maps and functions name")
         return type_id
 
 
@@ -524,6 +532,12 @@ ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
                     uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS})
 RECORD_KINDS = {"struct": uapi.BTF_KIND_STRUCT, "union": uapi.BTF_KIND_UNION,
                 "enum": uapi.BTF_KIND_ENUM, "typedef": uapi.BTF_KIND_TYPEDEF}
+
+
+def type_name(number: int) -> str:
+    """What bpftool calls a map type, the number if it has no name."""
+    row = maps.BY_TYPE.get(number)
+    return row.name if row is not None else f"of type {number}"
 
 
 def record_names(text: str) -> list[tuple[str, int]]:
