@@ -14,6 +14,8 @@ $(VENV)/.deps: pyproject.toml tools/install_deps.py
 
 build: $(VENV)/.deps
 	$(BIN)/python setup.py -q build_ext --inplace
+	@test -x $(BIN)/anybpf || $(BIN)/python -m pip install -q --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
 
 lint: $(VENV)/.deps
 	$(BIN)/ruff check .
@@ -27,10 +29,10 @@ test-kernel: build
 	$(BIN)/python -m pytest -n 2 -q tests/kernel
 
 demo: build
-	@PYTHONPATH=src $(BIN)/python demo/demo.py
+	@$(BIN)/python demo/demo.py
 
 bench: build
-	@for b in bench/*.py; do echo "== $$b"; PYTHONPATH=src $(BIN)/python $$b || exit 1; done
+	@for b in bench/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 # the property tests with many more examples than `make test` takes time for
 fuzz: build
@@ -39,6 +41,10 @@ fuzz: build
 debian:
 	apt-get update -q
 	apt-get install -q -y --no-install-recommends $(DEBIAN)
+
+# fuzzes for a minute (SECONDS=n: longer), guided by coverage if atheris is installed
+fuzz-btf: build
+	$(BIN)/python tools/fuzz_btf.py $(or $(SECONDS),60)
 
 clean:
 	rm -rf build $(VENV)

@@ -42,7 +42,8 @@ def sources() -> list[Path]:
 def extensions() -> list[Extension]:
     from Cython.Build import cythonize
 
-    headers = [str(p) for p in SRC.rglob("*.h")]
+    # those under include/ are for BPF programs
+    headers = [str(p) for p in SRC.rglob("*.h") if SRC / "anybpf" / "include" not in p.parents]
     modules = [
         Extension(module_name(p), [str(p)], include_dirs=[str(SRC)], depends=headers,
                   extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-Wno-unused-function"])

@@ -9,9 +9,10 @@ BTF is made here. Times are of this process's CPU, best of three.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from timing import best
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -27,16 +28,6 @@ from anybpf.isa.insn import Insn
 
 RECORDS = 1000
 LOAD = uapi.BPF_ALU64 | uapi.BPF_MOV
-
-
-def best(work: Callable[[], object], times: int = 3) -> float:
-    """The least CPU milliseconds that the work took."""
-    taken = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        taken.append(1000 * (time.process_time() - start))
-    return min(taken)
 
 
 def members(kernel: Btf) -> Iterator[tuple[str, t.Member]]:
@@ -87,11 +78,11 @@ def main() -> None:
     again = Relocator(local, Target(kernel))
     rows = (
         (f"open, relocate {len(relos)} records", 500.0,
-         best(lambda: relocate(data, local, relos, insns))),
+         1000 * best(lambda: relocate(data, local, relos, insns))),
         (f"relocate {len(relos)} records again", 500.0,
-         best(lambda: [again.resolve(r) for r in relos])),
+         1000 * best(lambda: [again.resolve(r) for r in relos])),
         ("open, relocate one record", 150.0,
-         best(lambda: relocate(data, local, relos[:1], insns[:1]))),
+         1000 * best(lambda: relocate(data, local, relos[:1], insns[:1]))),
     )
     for what, goal, took in rows:
         print(f"{what:32} {took:8.1f} ms   goal {goal:6.0f} ms   {goal / took:6.1f} x faster")

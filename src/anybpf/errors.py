@@ -54,6 +54,9 @@ def error_text(number: int) -> str:
 class BpfError(OSError):
     """A bpf(2) call failed. `errno` is the kernel's (positive) error number; `name` its name."""
 
+    #: what the kernel wrote into a log, where the caller had given it one
+    log = ""
+
     def __init__(self, errno: int, message: str = "") -> None:
         super().__init__(errno, message or error_text(errno))
 

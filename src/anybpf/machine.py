@@ -13,7 +13,7 @@ from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from anybpf import helpers, syscall
+from anybpf import helpers, syscall, uapi
 from anybpf.core.kernel import Kernel
 from anybpf.errors import BpfError, NotSupported
 from anybpf.maps.perf_event import PerfEvent
@@ -23,6 +23,7 @@ from anybpf.syscall.state import State, TraceLine
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Iterable
 
     from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _PERF_ATTR = struct.Struct("<IIQ")
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_BPF_OUTPUT = 10
+#: where kernel symbols are said to be
+_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
+_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 
 
 @cache
@@ -141,6 +145,17 @@ class Machine:
         """This kernel's own BTF, None if it was given none."""
         return None if self._btf is None else self._btf.to_bytes()
 
+    def symbol_addresses(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """Addresses of the kernel's functions and variables that its BTF names.
+
+        Nothing lies there; they are the same in every Machine with this BTF.
+        """
+        if self._btf is None:
+            return {}
+        found = {name: [i for kind in _SYMBOL_KINDS if (i := self._btf.find(name, kind))]
+                 for name in names}
+        return {name: [_KERNEL_TEXT + 16 * ids[0]] for name, ids in found.items() if ids}
+
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """mmap(2) of a map with BPF_F_MMAPABLE or a ring buffer; BpfError as the kernel's."""
         mapped: mmap.mmap = self.map_of(fd).mmap(size, offset=offset, writable=writable)
@@ -151,6 +166,8 @@ class Machine:
 
         `attr` is struct perf_event_attr; only PERF_COUNT_SW_BPF_OUTPUT on one CPU is modelled.
         """
+        if len(attr) < _PERF_ATTR.size:
+            raise BpfError(errno.EINVAL, "struct perf_event_attr cut short")
         kind, _, config = _PERF_ATTR.unpack_from(attr)
         if (kind, config) != (_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT) or pid != -1:
             raise NotSupported("perf events that are not output of BPF programs on a CPU")
@@ -233,6 +250,8 @@ class Machine:
 
     @budget.setter
     def budget(self, value: int) -> None:
+        if not 0 <= value <= uapi.U64:
+            raise ValueError(f"a budget of {value} instructions")
         self._state.budget = value
 
     @property

@@ -89,6 +89,9 @@ def test_an_endless_program_ends(machine: Machine, calls: Calls) -> None:
     machine.budget = 1000
     with pytest.raises(Fault, match="budget"):
         run(calls, xdp(calls, b.jmp_a(-1), b.exit_insn()))
+    for budget in (-1, 1 << 64):
+        with pytest.raises(ValueError, match="a budget of"):
+            machine.budget = budget
 
 
 def test_trace_lines_name_their_program(machine: Machine, calls: Calls) -> None:
@@ -181,6 +184,8 @@ def test_other_perf_events(machine: Machine, attr: tuple[int, int, int], pid: in
                            error: type[Exception]) -> None:
     with pytest.raises(error):
         machine.perf_event_open(struct.pack("<IIQ", *attr), pid, cpu)
+    with pytest.raises(BpfError):
+        machine.perf_event_open(bytes(15), -1, 0)
 
 
 def test_mmap_shows_what_programs_write(machine: Machine, calls: Calls) -> None:

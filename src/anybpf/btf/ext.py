@@ -20,14 +20,17 @@ SECTION = ".BTF.ext"
 
 
 class FuncInfo(NamedTuple):
-    """A function begins at byte `insn_off` of its section; `type_id` is its FUNC."""
+    """A function begins at `insn_off`; `type_id` is its FUNC.
+
+    In .BTF.ext `insn_off` is in bytes of the section, in bpf(2) in instructions of the program.
+    """
 
     insn_off: int
     type_id: int
 
 
 class LineInfo(NamedTuple):
-    """The source line of the instruction at byte `insn_off`; strings are .BTF offsets."""
+    """The source line of the instruction at `insn_off` (as in FuncInfo); strings are offsets."""
 
     insn_off: int
     file_name_off: int

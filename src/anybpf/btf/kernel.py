@@ -7,7 +7,6 @@ distilled base, `.BTF.base`; its BTF is then relocated to the base that is asked
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import warnings
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from anybpf.btf import header, vmlinuz
+from anybpf.btf import elf, header, vmlinuz
 from anybpf.btf.btf_relocate import BASE_SECTION, relocate
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError, NotSupported
@@ -61,7 +60,7 @@ def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
         except LoadError:
             what = "neither BTF nor an ELF file nor a kernel image with one inside"
             raise LoadError(what, offset=0) from None
-    distilled = find_section(data, BASE_SECTION)
+    distilled = elf.find_section(data, BASE_SECTION)
     if distilled is None:
         return Btf(elf_section(data), base)
     split = Btf(elf_section(data), Btf(distilled))
@@ -76,24 +75,10 @@ def shared(data: bytes) -> Btf:
 
 def elf_section(data: bytes, name: str = SECTION) -> bytes:
     """A section of an ELF file. LoadError if the file is broken or has no such section."""
-    content = find_section(data, name)
+    content = elf.find_section(data, name)
     if content is None:
         raise LoadError("the ELF file has no such section", name)
     return content
-
-
-def find_section(data: bytes, name: str) -> bytes | None:
-    """A section of an ELF file, None if it has none. LoadError if the file is broken."""
-    from elftools.common.exceptions import ELFError
-    from elftools.construct import ConstructError
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        found = ELFFile(io.BytesIO(data)).get_section_by_name(name)
-        return None if found is None else bytes(found.data())
-    except (ELFError, ConstructError, ValueError, KeyError, IndexError, AttributeError,
-            TypeError, AssertionError, OverflowError, UnicodeDecodeError) as e:  # fmt: skip
-        raise LoadError(f"broken ELF file: {e or type(e).__name__}", name) from None
 
 
 def candidates(release: str | None = None) -> list[Path]:

@@ -33,6 +33,7 @@ DEPTH, STRUCTS = 3, 400
 NESTED = 200
 
 _NAMES: WeakKeyDictionary[Btf, dict[int, list[str]]] = WeakKeyDictionary()
+_CLOSE: WeakKeyDictionary[Btf, dict[tuple[str, int], list[str]]] = WeakKeyDictionary()
 
 
 def why(spec: Spec, target: Target) -> str:
@@ -45,6 +46,21 @@ def why(spec: Spec, target: Target) -> str:
     except (BpfError, LoadError) as e:
         return str(e.strerror if isinstance(e, BpfError) else e)
     return "; ".join(dict.fromkeys(reasons))
+
+
+def why_not_wide(local: Spec, target: Spec) -> str:
+    """The reason why a load or store cannot take the width of the target's field."""
+    here, there = (shown(s.btf, field_type(s)) for s in (local, target))
+    return (f"{here} in the object, {there} there: only unsigned integers and pointers can "
+            "change their width")
+
+
+def field_type(spec: Spec) -> int:
+    """The type of what a path leads to."""
+    step = spec.steps[-1]
+    if step.name is None:
+        return step.type_id
+    return spec.btf.expect(step.type_id, t.Composite).members[step.number].type
 
 
 def shown(btf: Btf, type_id: int) -> str:
@@ -64,7 +80,7 @@ def _no_candidate(spec: Spec, target: Target) -> str:
                   if rs.type_text(b, i) in WORDS), None)
     if other is not None:
         return f"'{name}' is {WORDS[other]} there, not {WORDS.get(kind, kind)}"
-    close = closest(name, (n for b in others for n in names_of(b, wanted.kind)))
+    close = closest(name, (n for b in others for n in close_types(b, name, wanted.kind)))
     return f"there is no {kind} '{name}'" + _offer(close)
 
 
@@ -72,6 +88,14 @@ def _no_candidate(spec: Spec, target: Target) -> str:
 WORDS = {"struct": "a struct", "union": "a union", "enum": "an enum", "enum64": "an enum",
          "typedef": "a typedef", "fwd": "a forward declaration", "int": "an integer",
          "float": "a floating point number"}
+
+
+def close_types(btf: Btf, name: str, kind: int) -> list[str]:
+    """The types of a kind whose names look most like this one; looked for once."""
+    known = _CLOSE.setdefault(btf, {})
+    if (name, kind) not in known:
+        known[name, kind] = closest(name, names_of(btf, kind))
+    return known[name, kind]
 
 
 def names_of(btf: Btf, kind: int) -> list[str]:
@@ -105,9 +129,10 @@ def _why_not(spec: Spec, candidate: Candidate) -> str:
 
 def _no_enumerator(spec: Spec, candidate: Candidate) -> str:
     btf = candidate.btf
-    found = btf.type(btf.resolve(candidate.id))
+    type_id = btf.resolve(candidate.id)
+    found = btf.type(type_id)
     if not isinstance(found, t.AnyEnum):
-        return f"'{btf.type(candidate.id).name}' is {shown(btf, candidate.id)} there, no enum"
+        return f"'{btf.type(candidate.id).name}' is {shown(btf, type_id)} there, no enum"
     wanted = rs.essential_name(spec.steps[0].name or "")
     close = closest(wanted, (v.name for v in found.values))
     return f"{shown(btf, candidate.id)} has no enumerator '{wanted}'" + _offer(close)

@@ -88,7 +88,9 @@ def _byte(_: Sanitizer, made: t.Type) -> t.Type:
 
 def _struct_of_section(s: Sanitizer, made: t.Type) -> t.Type:
     assert isinstance(made, t.Datasec)
-    members = (t.Member(s.btf.type(v.type).name, v.type, 8 * v.offset) for v in made.vars)
+    members = (
+        t.Member(s.btf.type(v.type).name, v.type, 8 * v.offset & uapi.U32) for v in made.vars
+    )
     return t.Struct(made.name.translate(SECTION_MARKS), made.size, tuple(members))
 
 

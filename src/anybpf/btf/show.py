@@ -31,7 +31,7 @@ SIZED_KINDS = frozenset({
 #: bytes that are read of an enum, however small it is
 ENUM_SIZE = 4
 #: values visited before a BTF is taken for one that multiplies: these, and some for each byte
-FREE_STEPS, STEPS_PER_BYTE = 1 << 19, 64
+FREE_STEPS, STEPS_PER_BYTE = 1 << 16, 64
 CHAR = uapi.BTF_INT_CHAR
 #: the highest error number that a pointer can hold
 MAX_ERRNO = 4095
@@ -104,6 +104,7 @@ class Show:
         self.member: t.Member | None = None
         self.in_array = False
         self.chars = self.terminated = False
+        self._nesting = 0
         self._budget = FREE_STEPS + STEPS_PER_BYTE * len(data)
 
     # -- text ---------------------------------------------------------------------------------
@@ -181,10 +182,12 @@ class Show:
         """Write the value at byte `at` and bit `bit`; its name shows type `shown_id`."""
         made = self.btf.type(self.btf.resolve(type_id))
         self._budget -= 1
-        if self._budget < 0 or self.depth > MAX_DEPTH:
+        self._nesting += 1
+        if self._budget < 0 or self._nesting > MAX_DEPTH:
             raise LoadError("types are nested too deeply", SECTION, self.btf.offset_of(type_id))
         method = self.METHODS.get(type(made), Show._unsupported)
         method(self, made, shown_id, at, bit)
+        self._nesting -= 1
 
     def _unsupported(self, made: t.Type, type_id: int, at: int, bit: int) -> None:
         self.put(f"<unsupported kind:{made.kind}>")

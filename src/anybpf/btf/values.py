@@ -33,7 +33,7 @@ __all__ = ["EnumNumber", "ValueMismatch", "decode", "encode", "format_value", "j
 
 
 #: bytes of the largest value that is encoded, and how many members of nested anonymous structs
-MAX_SIZE, MAX_MEMBERS = 1 << 30, 1 << 18
+MAX_SIZE, MAX_MEMBERS = 1 << 26, 1 << 18
 
 
 class ValueMismatch(ValueError):

@@ -93,6 +93,8 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Entry point of the `anybpf` script."""
+    if sys.stdin is None:           # closed: nothing to read
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - for the whole process
     try:
         cli(prog_name="anybpf")
         sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from anybpf.toolchain import compile_file, headers, vmlinux
+from anybpf.toolchain import compile_file, headers, is_source, vmlinux
 from anybpf.toolchain.compile import MACHINES, TARGET_ARCH
 
 ARCHES = list(dict.fromkeys(name for _, name in MACHINES))
@@ -43,6 +43,10 @@ def compile(source: str, options: tuple[str, ...], output: str | None, target: s
     and "vmlinux.h". OPTIONS after -- go to the compiler. Its messages and its exit status are
     passed on.
     """
+    if not is_source(source):
+        raise click.UsageError(f"not a C source: the name {source} does not end in .c")
+    if output and is_source(output):
+        raise click.UsageError(f"{output} is the name of a C source")
     compile_file(
         source, output or Path(source).with_suffix(".o").name, arch=target, cpu=cpu,
         options=[*(f"-I{x}" for x in folders), *(f"-D{x}" for x in defines),

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import click
 
 from anybpf.btf import kernel, relo_spec
+from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.btf.relo_core import Relocator
-from anybpf.btf.relo_explain import why
+from anybpf.btf.relo_explain import why, why_not_wide
 from anybpf.btf.relo_spec import Spec
 from anybpf.btf.relo_value import Answer
 from anybpf.cli import files
@@ -72,9 +73,19 @@ def core(obj: str, first: Sequence[str], more: Sequence[str], program: str | Non
 def kernels(paths: Sequence[str]) -> list[Kernel]:
     """The BTF files given, or the running kernel's."""
     if not paths:
-        return [Kernel("running kernel", Target(kernel.load_vmlinux()))]
+        return [running()]
     return [Kernel(name, Target(kernel.load(path)))
             for name, path in zip(short_names(paths), paths, strict=True)]
+
+
+def running() -> Kernel:
+    """The running kernel with its modules; a broken module is warned of."""
+    base = kernel.load_vmlinux()
+
+    def modules() -> list[tuple[str, Btf]]:
+        return list(kernel.load_modules(base, lambda text: click.echo(text, err=True)).items())
+
+    return Kernel("running kernel", Target(base, modules))
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -158,9 +169,8 @@ def result(relocator: Relocator, done: Relocated, site: Site,
     if answer.target is not None:
         made["candidate"] = str(answer.target)
         made["in"] = answer.origin
-    if status == "bad width":
-        made["reason"] = (f"{answer.old_size} bytes in the object, {answer.new_size} there: only "
-                          "unsigned integers and pointers can change their width")
+    if status == "bad width" and answer.target is not None:
+        made["reason"] = why_not_wide(answer.local, answer.target)
     elif not answer.matched:
         key = (site.relo.type_id, answer.local.path or str(answer.local),
                site.relo.kind == relo_spec.TYPE_MATCHES)

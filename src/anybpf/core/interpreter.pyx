@@ -16,6 +16,7 @@ from anybpf.core.arguments cimport check_arguments, is_function
 from anybpf.core.atomics cimport atomic_size, do_atomic
 from anybpf.core.context cimport context_at, context_load, context_store, context_table
 from anybpf.core.decode cimport *
+from anybpf.core.division cimport sdiv32, sdiv64, smod32, smod64
 from anybpf.core.kernel cimport Kernel
 from anybpf.core.memory cimport KIND_PACKET, RegionTable, may_access
 from anybpf.core.run_ctx cimport *
@@ -576,32 +577,6 @@ cdef inline uint64_t execute(Mode mode, run_ctx *run, bpf_prog *entry, uint64_t 
     run.depth = bottom
     run.prog = caller
     return 0
-
-
-cdef inline uint64_t sdiv64(uint64_t a, uint64_t b) noexcept nogil:
-    """Signed quotient: 0 for a division by 0, and the least number by -1 is itself."""
-    if b == 0:
-        return 0
-    return 0 - a if <int64_t> b == -1 else <uint64_t> (<int64_t> a / <int64_t> b)
-
-
-cdef inline uint64_t smod64(uint64_t a, uint64_t b) noexcept nogil:
-    """Signed remainder, with the dividend's sign."""
-    if b == 0:
-        return a
-    return 0 if <int64_t> b == -1 else <uint64_t> (<int64_t> a % <int64_t> b)
-
-
-cdef inline uint32_t sdiv32(uint64_t a, uint64_t b) noexcept nogil:
-    if <uint32_t> b == 0:
-        return 0
-    return <uint32_t> (bits.s32(a) / bits.s32(b))
-
-
-cdef inline uint32_t smod32(uint64_t a, uint64_t b) noexcept nogil:
-    if <uint32_t> b == 0:
-        return <uint32_t> a
-    return <uint32_t> (bits.s32(a) % bits.s32(b))
 
 
 # --- atomics ---

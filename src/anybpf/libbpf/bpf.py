@@ -334,7 +334,7 @@ def prog_load(backend: Backend, prog: ProgAttr, *, log_level: int = 0,
     try:
         fd = attr.run(backend, uapi.BPF_PROG_LOAD)
     except BpfError as e:
-        e.log = _log_text(log)  # type: ignore[attr-defined]
+        e.log = _log_text(log)
         raise
     return ProgLoad(fd, _log_text(log))
 

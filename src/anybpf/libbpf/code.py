@@ -6,7 +6,6 @@ linking a program (`relocate`) only moves instructions, and errors name the plac
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -279,9 +278,3 @@ def _host_order(raw: bytes, byteorder: e.ByteOrder) -> bytes:
     if byteorder == "little":
         return raw
     return b"".join(raw[i:i + 4][::-1] for i in range(0, len(raw), 4))
-
-
-def function_at(functions: list[FunctionSpec], slot: int) -> FunctionSpec | None:
-    """The function that holds a slot; `functions` are in order of their start."""
-    at = bisect_left(functions, slot + 1, key=lambda f: f.start) - 1
-    return functions[at] if at >= 0 and slot in functions[at].slots() else None

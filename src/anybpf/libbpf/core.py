@@ -10,22 +10,21 @@ from __future__ import annotations
 import errno
 import logging
 import re
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from anybpf import uapi
-from anybpf.btf import kernel, relo_patch, relo_spec
+from anybpf.btf import relo_patch, relo_spec
 from anybpf.btf.ext import CoreRelo
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.btf.relo_core import Relocator
 from anybpf.btf.relo_spec import CoreError
 from anybpf.btf.relo_value import Answer
-from anybpf.errors import BpfError, LoadError
+from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import bpf, core_local
+from anybpf.libbpf import core_local
+from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.libbpf.spec import CallTarget, Code, FunctionSpec, Linked, ObjectSpec
 
 log = logging.getLogger("anybpf.libbpf")
@@ -141,62 +140,21 @@ def _relocate_one(relocator: Relocator, site: Site, done: Relocated) -> None:
 
 # the kernel's types
 
-def find_target(backend: bpf.Backend, custom: Btf | None) -> Target | None:
+def find_target(kernel: KernelBtf, custom: Btf | None) -> Target | None:
     """What to relocate against: `custom` BTF alone, or the backend's kernel with its modules.
 
     None if the backend offers no BTF.
     """
     if custom is not None:
         return Target(custom)
-    source: Callable[[], bytes | None] | None = getattr(backend, "kernel_btf", None)
-    data = source() if source else None
-    if not data:
+    try:
+        base = kernel.vmlinux("CO-RE relocations")
+    except NotSupported:
         return None
-    base = kernel.shared(data)
-    return Target(base, lambda: module_types(backend, base))
+    return Target(base, lambda: [(m.name, m.btf) for m in kernel.modules])
 
 
-def module_types(backend: bpf.Backend, base: Btf) -> list[tuple[str, Btf]]:
-    """The BTF of the kernel's modules, in order of their ids. What cannot be read is left out."""
-    found = []
-    try:
-        for number in bpf.ids(backend, uapi.BPF_BTF_GET_NEXT_ID):
-            found += _module(backend, base, number)
-    except BpfError as e:
-        if e.errno not in (errno.EPERM, errno.EINVAL):
-            raise
-        log.debug("skipping module BTFs loading: %s", e.strerror)
-    return found
-
-
-def _module(backend: bpf.Backend, base: Btf, number: int) -> list[tuple[str, Btf]]:
-    try:
-        fd = bpf.get_fd_by_id(backend, uapi.BPF_BTF_GET_FD_BY_ID, number)
-    except BpfError as e:
-        if e.errno == errno.ENOENT:                  # unloaded meanwhile
-            return []
-        raise
-    try:
-        if not bpf.obj_info(backend, fd, "bpf_btf_info")["kernel_btf"]:
-            return []
-        name = btf_name(backend, fd)
-        return [] if name == "vmlinux" else [(name, Btf(bpf.btf_bytes(backend, fd), base))]
-    except LoadError as e:
-        log.debug("failed to load module BTF #%d: %s", number, e)
-        return []
-    finally:
-        backend.close(fd)
-
-
-def btf_name(backend: bpf.Backend, fd: int) -> str:
-    """The name of a kernel BTF: `vmlinux` or a module's."""
-    buffer = bpf.new_buffer(64)
-    fill = struct.pack("=QIIQI", 0, 0, 0, bpf.address_of(buffer), len(buffer))
-    bpf.obj_get_info_by_fd(backend, fd, 32, fill)
-    return buffer.value.decode("utf-8", "replace")
-
-
-def relocate_for(spec: ObjectSpec, backend: bpf.Backend, custom: Btf | None,
+def relocate_for(spec: ObjectSpec, kernel: KernelBtf, custom: Btf | None,
                  skip: frozenset[str]) -> Relocated:
     """Relocate before loading. Without any kernel BTF only what needs none may be asked for.
 
@@ -204,13 +162,14 @@ def relocate_for(spec: ObjectSpec, backend: bpf.Backend, custom: Btf | None,
     """
     if not has_records(spec):
         return Relocated()
-    target = find_target(backend, custom)
+    target = find_target(kernel, custom)
     if target is not None:
         return relocate(spec, target, skip)
     assert spec.btf is not None
+    name = kernel.backend.name
     for site in sites(spec):
         if site.function.name not in skip and not core_local.is_settled(spec.btf, site.relo):
-            raise BpfError(errno.ESRCH, f"{site.where}: backend {backend.name} has no kernel BTF "
+            raise BpfError(errno.ESRCH, f"{site.where}: backend {name} has no kernel BTF "
                            "to relocate against; give it one, or the object (btf=)")
     return Relocated()
 

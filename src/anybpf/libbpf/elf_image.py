@@ -123,10 +123,9 @@ class ElfImage:
         return (64 if ident[4] == 2 else 32), ("little" if ident[5] == 1 else "big")
 
     def _unpack(self, layout: str, offset: int, what: str) -> tuple[int, ...]:
-        try:
-            return struct.unpack_from(self._prefix + layout, self.data, offset)
-        except struct.error:
-            raise LoadError(f"{what} lies outside the file", offset=offset) from None
+        if offset + struct.calcsize(self._prefix + layout) > len(self.data):
+            raise LoadError(f"{what} lies outside the file", offset=offset)
+        return struct.unpack_from(self._prefix + layout, self.data, offset)
 
     def _table(self, layout: str, offset: int, count: int, stride: int,
                what: str) -> Iterator[tuple[int, ...]]:

@@ -73,7 +73,7 @@ class Loader:
         self._map_loader.fit_struct_ops()
         self._choose_struct_ops_programs()
         self._relocated = core.relocate_for(
-            self.spec, self.backend, self.target_btf,
+            self.spec, self._kernel, self.target_btf,
             frozenset(name for name, p in self.programs.items() if not p.autoload))
         self._map_loader.btf_fd = self.btf_fd = self._load_btf()
         self._map_loader.create_all()
@@ -257,10 +257,9 @@ class Loader:
         """The kernel's answer, with the program's name and the log explained."""
         message = f"prog '{program.name}': BPF program load failed: {log.reason(error)}"
         log.warning("%s", message)
-        text: str = getattr(error, "log", "")
-        if not text:
+        if not error.log:
             return BpfError(error.errno or 0, message)
-        text = log_fixup.explain(self.spec, program.spec.linked, text)
+        text = log_fixup.explain(self.spec, program.spec.linked, error.log)
         log.warning("prog '%s': -- BEGIN PROG LOAD LOG --\n%s-- END PROG LOAD LOG --",
                     program.name, text)
         return VerifierError(error.errno or 0, text, last_insn(text), program.name)

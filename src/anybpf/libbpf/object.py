@@ -78,7 +78,8 @@ class Object:
              pin_root: str | None = None, kernel_log_level: int = 0) -> Self:
         """Read an object file: a path, its bytes, or an open binary file.
 
-        The path may be that of a C source, too, which is compiled (see `anybpf.toolchain`).
+        The path may be that of a C source, too, which is compiled (see `anybpf.toolchain`) with
+        the vmlinux.h of `btf` or else of the running kernel.
 
         The options are those of libbpf's bpf_object_open_opts:
 
@@ -94,14 +95,18 @@ class Object:
 
         Raises LoadError (malformed), OSError (cannot be read), BpfError (a bad `kconfig`).
         """
-        data, found = read_source(source)
-        log.debug("loading object '%s' from buffer", object_name_of(found) or name or "")
+        target = btf if btf is None or isinstance(btf, Btf) else kernel.load(btf)
+        data, found = read_source(source, target)
+        if found:
+            log.debug("loading %s", found)
+        else:
+            log.debug("loading object '%s' from buffer", name or "")
         with reading(found):
             spec = read_object(data, object_name_of(found) if name is None else name,
-                               relaxed_maps=relaxed_maps)
+                               relaxed_maps=relaxed_maps, path=found)
         spec.kconfig = config_text(kconfig)
         made = cls(spec)
-        made.target_btf = btf if btf is None or isinstance(btf, Btf) else kernel.load(btf)
+        made.target_btf = target
         made.pin_root, made.kernel_log_level = pin_root, kernel_log_level
         return made
 
@@ -171,21 +176,21 @@ class Object:
         self.close()
 
 
-def read_source(source: Source) -> tuple[bytes, str]:
+def read_source(source: Source, btf: Btf | None = None) -> tuple[bytes, str]:
     """(bytes, file name) of what `Object.open` was given."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), ""
     if isinstance(source, str | os.PathLike):
-        return file_bytes(source), os.fspath(source)
+        return file_bytes(source, btf), os.fspath(source)
     name = getattr(source, "name", "")
     return source.read(), name if isinstance(name, str) else ""
 
 
-def file_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The object file at `path`, or made from the source at `path`."""
+def file_bytes(path: str | os.PathLike[str], btf: Btf | None = None) -> bytes:
+    """The object file at `path`, or made from the source at `path` for the kernel of `btf`."""
     maker = MAKERS.get(Path(path).suffix)
     if maker is None:
         return Path(path).read_bytes()
-    made = importlib.import_module(maker).object_bytes(path)
+    made = importlib.import_module(maker).object_bytes(path, btf=btf)
     assert isinstance(made, bytes)
     return made

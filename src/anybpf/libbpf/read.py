@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from anybpf.btf.ext import BtfExt
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
-from anybpf.libbpf import arena, data_sections, externs, keymap, map_defs, struct_ops
+from anybpf.libbpf import arena, data_sections, externs, keymap, map_defs, open_log, struct_ops
 from anybpf.libbpf import code as c
 from anybpf.libbpf.btf_fixup import fill_datasecs
 from anybpf.libbpf.elf import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, ElfFile, Section
@@ -38,14 +38,18 @@ def object_name_of(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2][:NAME_SIZE].partition(".")[0]
 
 
-def read_object(data: bytes, name: str = "", *, relaxed_maps: bool = False) -> ObjectSpec:
+def read_object(data: bytes, name: str = "", *, relaxed_maps: bool = False,
+                path: str = "") -> ObjectSpec:
     """Everything that the object file in `data` says.
 
     `name` begins the names of the maps for global variables; with `relaxed_maps` unknown members of
-    map definitions are passed over. Raises LoadError, with section and offset, for a file that is
-    no well-formed BPF object.
+    map definitions are passed over. `path` is what the log calls the file. Raises LoadError, with
+    section and offset, for a file that is no well-formed BPF object.
     """
-    return _Reader(data, name, relaxed_maps).read()
+    reader = _Reader(data, name, relaxed_maps)
+    spec = reader.read()
+    open_log.tell(reader.elf, spec, path or name)
+    return spec
 
 
 def definition_of(name: str) -> SectionDef | None:

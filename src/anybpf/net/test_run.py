@@ -34,6 +34,8 @@ GSO_LEGACY_MAX_SIZE = 65536
 GSO_MAX_SEGS = 65535
 #: live frames: frames handled in one batch, unless the caller says how many
 MAX_BATCH = 256
+#: what the fragments of a frame hold: MAX_SKB_FRAGS pages
+MAX_FRAGS_SIZE = 17 * 4096
 MAX_TRACEPOINT_ARGS = uapi.MAX_BPF_FUNC_ARGS * 8
 MAX_SYSCALL_CTX = 65535
 
@@ -244,6 +246,7 @@ def _run_xdp(job: _Job) -> TestRunResult:
     _require(request.data_in.size - meta >= ETH_HLEN)
     if live:
         raise NotSupported("BPF_F_TEST_XDP_LIVE_FRAMES", "5.18")
+    _require(request.data_in.size - linear <= MAX_FRAGS_SIZE, errno.ENOMEM)
     data = request.data_in.read(request.data_in.size)
     devices = devices_of(job.kernel)
     ingress, queue = _xdp_queue(devices, context)

@@ -17,6 +17,7 @@ from anybpf.syscall.tags import tag
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from anybpf.btf.ext import FuncInfo, LineInfo
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.maps import Map
@@ -93,24 +94,8 @@ class MapRef(NamedTuple):
     offset: int | None
 
 
-class FuncInfo(NamedTuple):
-    """Where a function starts, in instructions, and its BTF type."""
-
-    insn_off: int
-    type_id: int
-
-
-class LineInfo(NamedTuple):
-    """An instruction's source line: string offsets, and column with line number packed."""
-
-    insn_off: int
-    file_name_off: int
-    line_off: int
-    line_col: int
-
-
 class ProgBtf(NamedTuple):
-    """A program's BTF with the records that were loaded beside it."""
+    """A program's BTF with the records that were loaded beside it, by instruction."""
 
     object: BtfObject
     funcs: tuple[FuncInfo, ...]

@@ -45,8 +45,9 @@ class CompileError(LoadError):
         self.source = source
         self.output = output
         self.status = status
-        errors = [line for line in output.splitlines() if "error:" in line] or [output.strip()]
-        super().__init__(f"{source}: {errors[0]}")
+        errors = [line for line in output.splitlines() if "error:" in line]
+        said = errors[0] if errors else output.strip() or f"the compiler gave status {status}"
+        super().__init__(f"{source}: {said}")
 
 
 class Compiler(NamedTuple):

@@ -1,7 +1,7 @@
 """Which files a C source includes, and which names it uses (scripts/basic/fixdep.c).
 
-There is no preprocessor here: an `#include` inside `#if 0` counts, too. The answer may be too many
-files or names, never too few.
+There is no preprocessor here: an `#include` inside `#if 0` counts, too, so the answer may be too
+many files or names, never too few.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.MULTILINE)
-_NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+#: comments and strings; one that does not end takes the rest, so that the search is linear
+_NOISE = re.compile(r'/\*.*?(?:\*/|\Z)|//[^\n]*|"(?:\\.|[^"\\\n])*"?', re.DOTALL)
 _TAG = re.compile(r"\b(?:struct|union|enum)\s+(\w+)")
 _WORD = re.compile(r"\b[A-Za-z_]\w*")
 #: a source with more files than this includes itself in circles of new names
 MAX_FILES = 1000
+#: bytes of a file that are looked at: no source is longer
+MAX_SIZE = 32 << 20
 
 
 class Reached(NamedTuple):
@@ -53,7 +56,8 @@ def locate(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def read(file: Path) -> str:
-    return file.read_text("utf-8", "replace")
+    with file.open("rb") as opened:
+        return opened.read(MAX_SIZE).decode("utf-8", "replace")
 
 
 def names_in(text: str) -> Names:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anybpf.btf import dump, kernel
 from anybpf.btf import types as t
-from anybpf.btf.parse import Btf
+from anybpf.btf.parse import MAX_DEPTH, SECTION, Btf
 from anybpf.errors import LoadError
 from anybpf.toolchain.headers import INCLUDE
 from anybpf.toolchain.includes import Names, names_in, reached, read
@@ -132,9 +132,12 @@ class Needs:
 
     def _struct_of(self, type_id: int, is_followed: bool) -> Iterator[int]:
         """The struct that a type is, is an array of or, if `is_followed`, points to."""
-        made = self.btf.type(self.btf.resolve(type_id))
-        while isinstance(made, t.Array) or (isinstance(made, t.Ptr) and is_followed):
-            type_id = self.btf.resolve(made.type)
+        for _ in range(MAX_DEPTH):
+            type_id = self.btf.resolve(type_id)
             made = self.btf.type(type_id)
-        if isinstance(made, t.Composite):
-            yield self.btf.resolve(type_id)
+            if isinstance(made, t.Composite):
+                yield type_id
+            if not (isinstance(made, t.Array) or (isinstance(made, t.Ptr) and is_followed)):
+                return
+            type_id = made.type
+        raise LoadError("types are nested too deeply", SECTION, self.btf.offset_of(type_id))

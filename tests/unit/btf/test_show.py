@@ -112,7 +112,8 @@ def test_endless_types_are_stopped():
     itself = blobs.build(t.Struct("s", 4, (t.Member("me", 1, 0),)))
     pairs = ((t.Member("", i, 0), t.Member("", i, 0)) for i in range(1, 30))
     doubling = blobs.build(t.Int("int", 4), *(t.Struct("", 4, pair) for pair in pairs))
-    for btf, type_id in ((itself, 1), (doubling, 30)):
+    section = blobs.build(t.Datasec("d", 4, (t.SecVar(1, 0, 4),)))
+    for btf, type_id in ((itself, 1), (doubling, 30), (section, 1)):
         with pytest.raises(LoadError, match="nested too deeply"):
             show.snprintf_btf(btf, type_id, bytes(4))
 

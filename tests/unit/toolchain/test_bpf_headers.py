@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_core_relocations(build: Build) -> None:
     [program] = obj.programs.values()
     kinds = [relo.kind for relo in program.spec.core_relos]
     assert sorted(set(kinds)) == [0, 1, 2, 6, 7, 8, 9, 10, 11, 12]
+
+
+@pytest.mark.kernel
+def test_reading_this_process(build: Build, linux: Any) -> None:
+    """The same facts through the kernel's structs and from the system."""
+    with Object.open(build("current.bpf.c")).load(linux) as obj:
+        assert obj.programs["current"].test_run(ctx=bytes(8)).retval == 0
+        tgid = obj.bss.tgid_said
+        assert (obj.bss.tgid, obj.bss.tgid_direct) == (tgid, tgid)
+        if tgid == os.getpid():                             # no PID namespace in between
+            assert obj.bss.parent == os.getppid()
+        assert obj.bss.inode == os.stat("/proc/self/exe").st_ino
+        assert obj.bss.comm == Path("/proc/self/comm").read_text().strip()
+        assert list(obj.bss.answers) == [1, 0, 16, 1, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("compiler", COMPILERS, ids=lambda c: c.name)
