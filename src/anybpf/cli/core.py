@@ -59,8 +59,9 @@ def core(obj: str, first: Sequence[str], more: Sequence[str], program: str | Non
     """
     if more and not first:
         raise click.UsageError("BTF files are given with --btf")
+    data = files.object_bytes(obj)
     with reading(obj):
-        spec = read_object(files.object_bytes(obj), object_name_of(obj))
+        spec = read_object(data, object_name_of(obj))
     facts = describe(spec, kernels([*first, *more]), program)
     if misses:
         facts["relocations"] = [r for r in facts["relocations"] if has_miss(r)]

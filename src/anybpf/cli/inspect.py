@@ -44,8 +44,9 @@ def inspect(obj: str, as_json: bool) -> None:
     Programs with type, size and what they call; maps with types and sizes; global variables with
     their initial values; what the kernel must provide; a summary of BTF, licence and sections.
     """
+    data = files.object_bytes(obj)
     with reading(obj):
-        spec = read_object(files.object_bytes(obj), object_name_of(obj))
+        spec = read_object(data, object_name_of(obj))
     facts = describe(spec, obj)
     click.echo(json.dumps(facts, indent=2) if as_json else printable("\n".join(text(facts))))
 

@@ -85,9 +85,10 @@ def load(path: str) -> tuple[Machine, Object]:
     from anybpf.machine import Machine
 
     machine = Machine()
+    data = files.object_bytes(path)
     with reading(path):
-        opened = Object.open(files.object_bytes(path), name=object_name_of(path))
-        return machine, opened.load(machine)
+        opened = Object.open(data, name=object_name_of(path))
+    return machine, opened.load(machine)
 
 
 def choose(loaded: Object, name: str | None) -> Program:
