@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, error_text
 from anybpf.libbpf import bpf, log, resize
 from anybpf.libbpf.map_defs import MAPS_OF_MAPS
 from anybpf.libbpf.map_reuse import fd_of
@@ -357,7 +357,10 @@ class Map(MutableMapping[Any, Any]):
         backend = self.backend
         self._check(key, self.key_size, "key")
         self._check(value, self.user_value_size, "value")
-        bpf.map_update_elem(backend, self._fd, key, value, flags)
+        try:
+            bpf.map_update_elem(backend, self._fd, key, value, flags)
+        except BpfError as e:
+            raise self._refused(e) from None
 
     def delete(self, key: bytes) -> None:
         """Delete an element. Raises KeyError, BpfError."""
@@ -388,9 +391,14 @@ class Map(MutableMapping[Any, Any]):
         if len(data) != size:
             raise ValueError(f"map '{self.name}': {what} has {len(data)} bytes, not {size}")
 
-    @staticmethod
-    def _missing(error: BpfError, key: object) -> Exception:
-        return KeyError(key) if error.errno == errno.ENOENT else error
+    def _missing(self, error: BpfError, key: object) -> Exception:
+        return KeyError(key) if error.errno == errno.ENOENT else self._refused(error)
+
+    def _refused(self, error: BpfError) -> BpfError:
+        """The kernel gives a number alone; say which map it is about, and how large that is."""
+        number = error.errno or 0
+        return BpfError(number, f"map '{self.name}' ({type_name(self.type)}, max_entries "
+                                f"{self.max_entries}): {error_text(number)}")
 
     # Python objects
 

@@ -227,7 +227,8 @@ class Program:
 
     def _refusal(self, number: int, data: bytes | None) -> str:
         """The kernel gives a number alone; say whose it is, and what it was given."""
-        given = "no data" if data is None else f"{len(data)} bytes of data"
+        given = ("no data" if data is None else
+                 f"{len(data)} byte{'s' * (len(data) != 1)} of data")
         return (f"test run of '{self.name}' ({type_name(self.type)}) on {given}: "
                 f"{error_text(number)}")
 

@@ -63,6 +63,12 @@ def test_unknown_names(build: Build) -> None:
         obj.rodata.nothing = 3
     with pytest.raises(AttributeError, match="no attribute or section 'elsewhere'"):
         _ = obj.elsewhere
+    with pytest.raises(KeyError, match="no variable 'nothing'"):
+        _ = obj.rodata["nothing"]
+    with pytest.raises(ValueError, match="limit: 'many' is not a number of"):
+        obj.rodata.limit = "many"
+    with pytest.raises(ValueError, match=r"defaults\.count: .* does not fit"):
+        obj.rodata.defaults = {"count": 1 << 70, "name": ""}
     with pytest.raises(KeyError, match="no map 'nothing'; the object has: "):
         _ = obj.maps["nothing"]
     with pytest.raises(KeyError, match=r"no program 'nothing'; the object has: .*first"):
@@ -104,6 +110,9 @@ def test_array_without_btf(features: Object) -> None:
     with pytest.raises(BpfError) as caught:
         del plain[0]
     assert caught.value.errno == errno.EINVAL
+    assert str(caught.value).endswith("map 'plain' (array, max_entries 4): Invalid argument")
+    with pytest.raises(BpfError, match=r"'plain' \(array, max_entries 4\): Argument list too long"):
+        plain[4] = 0
 
 
 def test_per_cpu_values_are_lists(features: Object) -> None:
