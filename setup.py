@@ -1,6 +1,8 @@
 """Native build: every .pyx, and every .py that has a .pxd beside it, becomes an extension module.
 
 `ANYBPF_NO_EXT=1` leaves the .py modules interpreted; only the .pyx runtime is compiled then.
+`ANYBPF_BUILT=1` says that the modules are built in place: an editable install, which would compile
+them all again in a folder of its own, only links to them.
 """
 
 from __future__ import annotations
@@ -68,4 +70,5 @@ class ParallelBuildExt(build_ext):
 
 
 if __name__ == "__main__":
-    setup(ext_modules=extensions(), cmdclass={"build_ext": ParallelBuildExt})
+    built = os.environ.get("ANYBPF_BUILT") == "1"
+    setup(ext_modules=[] if built else extensions(), cmdclass={"build_ext": ParallelBuildExt})

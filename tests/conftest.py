@@ -65,7 +65,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         key = (source, *sorted((k, str(v)) for k, v in how.items()))
         if key not in built:
             target = folder / str(len(built)) / source.replace(".c", ".o")
-            target.parent.mkdir()
+            target.parent.mkdir(exist_ok=True)     # a refused source may have left it
             built[key] = toolchain.compile_file(OBJECTS / source, target, compiler=compiler,
                                                 **how)
         return built[key]

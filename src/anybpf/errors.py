@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno as _errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: what the kernel says inside itself for "not supported"; bpf(2) lets it out
 ENOTSUPP = 524
@@ -89,19 +91,38 @@ class VerifierError(BpfError):
 
 
 class LoadError(ValueError):
-    """A file is malformed: `section` names where (may be empty), `offset` is in bytes, or None."""
+    """A file is malformed: `section` names where (may be empty), `offset` is in bytes, or None.
+
+    `file` is its name, where what was read has one.
+    """
 
     def __init__(self, message: str, section: str = "", offset: int | None = None) -> None:
         self.message = message
         self.section = section
         self.offset = offset
+        self.file = ""
         super().__init__(self._text())
+
+    def name_file(self, file: str) -> None:
+        """Say which file is meant, unless that is known already."""
+        self.file = self.file or file
+        self.args = (self._text(),)
 
     def _text(self) -> str:
         where = f"section '{self.section}'" if self.section else ""
         if self.offset is not None:
             where += f"{' ' if where else ''}offset {self.offset:#x}"
-        return f"{where}: {self.message}" if where else self.message
+        return ": ".join(part for part in (self.file, where, self.message) if part)
+
+
+@contextmanager
+def reading(file: str | os.PathLike[str]) -> Iterator[None]:
+    """A LoadError that leaves this block names `file`."""
+    try:
+        yield
+    except LoadError as error:
+        error.name_file(os.fspath(file))
+        raise
 
 
 class NotSupported(Exception):
@@ -115,7 +136,11 @@ class NotSupported(Exception):
 
 
 class Fault(RuntimeError):
-    """A checked run stopped: instruction index, address, size in bytes and the region's name."""
+    """A checked run stopped: instruction index, address, size in bytes and the region's name.
+
+    `source` is the place in the C source and its text, where the program's BTF has them:
+    `firewall.bpf.c:31: if (ip->ihl != 5)`.
+    """
 
     def __init__(self, message: str, insn: int, address: int = 0, size: int = 0, region: str = "",
                  program: str = "") -> None:
@@ -124,7 +149,13 @@ class Fault(RuntimeError):
         self.size = size
         self.region = region
         self.program = program
+        self.source = ""
         super().__init__(message)
+
+    def name_source(self, source: str) -> None:
+        """Say which source line the instruction was made from."""
+        self.source = source
+        self.args = (f"{self} ({source})",)
 
 
 class Bug(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,13 @@ from anybpf.errors import (
     ENOTSUPP,
     KERNEL_ERRORS,
     BpfError,
+    Fault,
     LoadError,
     NotSupported,
     VerifierError,
     error_name,
     error_text,
+    reading,
 )
 
 
@@ -62,6 +65,20 @@ def test_a_rejection_is_short_and_counts_the_rest() -> None:
 ])
 def test_a_malformed_file_says_where(section: str, offset: int | None, text: str) -> None:
     assert str(LoadError("bad", section, offset)) == text
+
+
+def test_a_malformed_file_is_named_once() -> None:
+    with pytest.raises(LoadError) as caught, reading("outer.o"), reading(Path("inner.o")):
+        raise LoadError("bad", "xdp", 16)
+    assert str(caught.value) == "inner.o: section 'xdp' offset 0x10: bad"
+    assert caught.value.file == "inner.o"
+
+
+def test_a_fault_names_its_source_line() -> None:
+    fault = Fault("invalid read of 1 byte, at instruction 3", 3)
+    fault.name_source("drop.bpf.c:7: return *data;")
+    assert str(fault) == "invalid read of 1 byte, at instruction 3 (drop.bpf.c:7: return *data;)"
+    assert fault.source == "drop.bpf.c:7: return *data;"
 
 
 def test_what_is_not_supported_says_since_when_the_kernel_has_it() -> None:

@@ -18,7 +18,7 @@ from anybpf.btf.relo_spec import Spec
 from anybpf.btf.relo_value import Answer
 from anybpf.cli import files
 from anybpf.cli.inspect import printable
-from anybpf.errors import BpfError, LoadError
+from anybpf.errors import BpfError, LoadError, reading
 from anybpf.libbpf.core import Relocated, Site, sites
 from anybpf.libbpf.read import object_name_of, read_object
 from anybpf.libbpf.spec import ObjectSpec
@@ -59,7 +59,9 @@ def core(obj: str, first: Sequence[str], more: Sequence[str], program: str | Non
     """
     if more and not first:
         raise click.UsageError("BTF files are given with --btf")
-    spec = read_object(files.object_bytes(obj), object_name_of(obj))
+    data = files.object_bytes(obj)
+    with reading(obj):
+        spec = read_object(data, object_name_of(obj))
     facts = describe(spec, kernels([*first, *more]), program)
     if misses:
         facts["relocations"] = [r for r in facts["relocations"] if has_miss(r)]

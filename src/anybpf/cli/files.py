@@ -38,6 +38,8 @@ def read_all(file: IO[bytes], limit: int = MAX_SIZE) -> bytes:
     while piece := file.read(min(room + 1, 1 << 20)):
         room -= len(piece)
         if room < 0:
-            raise LoadError(f"{file.name}: larger than {limit} bytes")
+            error = LoadError(f"larger than {limit} bytes")
+            error.name_file(file.name)
+            raise error
         pieces.append(piece)
     return b"".join(pieces)

@@ -14,7 +14,7 @@ from anybpf.btf import values
 from anybpf.btf.dump import declaration as declare
 from anybpf.btf.parse import Btf
 from anybpf.cli import files
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, reading
 from anybpf.libbpf.read import object_name_of, read_object
 from anybpf.libbpf.spec import (
     DataSection,
@@ -44,7 +44,9 @@ def inspect(obj: str, as_json: bool) -> None:
     Programs with type, size and what they call; maps with types and sizes; global variables with
     their initial values; what the kernel must provide; a summary of BTF, licence and sections.
     """
-    spec = read_object(files.object_bytes(obj), object_name_of(obj))
+    data = files.object_bytes(obj)
+    with reading(obj):
+        spec = read_object(data, object_name_of(obj))
     facts = describe(spec, obj)
     click.echo(json.dumps(facts, indent=2) if as_json else printable("\n".join(text(facts))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from anybpf import uapi
 from anybpf.cli import files, mapfile
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, reading
 from anybpf.proto import progs, retvals
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
 LONG_ARRAY = 64
 #: maps that are read once, record by record
 STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY})
+#: maps without keys, whose values are taken out one by one
+QUEUES = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK})
+#: maps that bpf(2) does not read
+UNREADABLE = frozenset({uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_CGROUP_ARRAY})
 
 
 @click.command()
@@ -80,7 +85,10 @@ def load(path: str) -> tuple[Machine, Object]:
     from anybpf.machine import Machine
 
     machine = Machine()
-    return machine, Object.open(files.object_bytes(path), name=object_name_of(path)).load(machine)
+    data = files.object_bytes(path)
+    with reading(path):
+        opened = Object.open(data, name=object_name_of(path))
+    return machine, opened.load(machine)
 
 
 def choose(loaded: Object, name: str | None) -> Program:
@@ -172,8 +180,19 @@ def contents(item: Map, record_type: str | None) -> list[Any]:
     """What a map holds, ready for JSON: its entries, or the records sent through it."""
     if item.type in STREAMS:
         return [mapfile.printable(record) for record in records_of(item, record_type)]
+    if item.type in QUEUES:
+        return [mapfile.printable(value) for value in drained(item)]
+    if item.type in UNREADABLE:
+        return []
     return [{"key": mapfile.printable(item.decode_key(key)), **value_of(item, value)}
             for key, value in item.raw.items() if not is_filler(item, value)]
+
+
+def drained(item: Map) -> Iterator[Any]:
+    """The values of a queue or stack, in the order in which they come out."""
+    with contextlib.suppress(KeyError):              # it is empty
+        while True:
+            yield item.pop()
 
 
 def value_of(item: Map, raw: bytes) -> dict[str, Any]:
@@ -193,7 +212,8 @@ def records_of(item: Map, record_type: str | None) -> Iterator[Any]:
     try:
         yield from item.records(record_type)
     except KeyError:
-        raise click.UsageError(f"no type '{record_type}' in the object's BTF") from None
+        raise click.UsageError(f"no type '{record_type}' in the object's BTF, which has the types "
+                               "that variables, maps and functions name") from None
 
 
 def echo(report: dict[str, Any], as_json: bool) -> None:

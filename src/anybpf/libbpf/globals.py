@@ -114,28 +114,41 @@ class Globals:
         """The object's types, which resizing a section replaces."""
         return self._owner.btf
 
+    def _variable(self, name: str) -> Variable:
+        if name not in self._data.variables:
+            raise KeyError(self._unknown(name))
+        return self._data.variables[name]
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(self._data.variables) or "none"
+        return f"section '{self._data.name}' has no variable '{name}' (variables: {known})"
+
     def __getitem__(self, name: str) -> Any:
-        var = self._data.variables[name]
+        var = self._variable(name)
         raw = self._area.read(var.offset, var.size)
         return values.decode(self._btf, var.type_id, raw) if self._btf and var.type_id else raw
 
     def __setitem__(self, name: str, value: Any) -> None:
-        var = self._data.variables[name]
+        var = self._variable(name)
         self._area.write(var.offset, self._encode(var, value))
 
     def _encode(self, var: Variable, value: Any) -> bytes:
         if self._btf is not None and var.type_id:
-            return values.encode(self._btf, var.type_id, value).ljust(var.size, b"\0")
+            try:
+                return values.encode(self._btf, var.type_id, value).ljust(var.size, b"\0")
+            except values.ValueMismatch as e:
+                dot = "." if e.path and not e.path.startswith("[") else ""
+                raise values.ValueMismatch(f"{var.name}{dot}{e.path}", e.message) from None
         return plain_bytes(value, var.size)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._data.variables:
-            raise AttributeError(f"section '{self._data.name}' has no variable '{name}'")
+            raise AttributeError(self._unknown(name))
         return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._data.variables:
-            raise AttributeError(f"section '{self._data.name}' has no variable '{name}'")
+            raise AttributeError(self._unknown(name))
         self[name] = value
 
     def __dir__(self) -> list[str]:

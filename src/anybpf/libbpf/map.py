@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, error_text
 from anybpf.libbpf import bpf, log, resize
 from anybpf.libbpf.map_defs import MAPS_OF_MAPS
 from anybpf.libbpf.map_reuse import fd_of
 from anybpf.libbpf.spec import MapSpec, ObjectSpec
+from anybpf.proto import maps
 
 if TYPE_CHECKING:
     from anybpf.libbpf.ringbuf import Reader
@@ -35,6 +36,9 @@ HOLDS_FD = frozenset({
     uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
     uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 })
+#: every index is a key of these, whether there is anything at it or not
+SPARSE = frozenset({uapi.BPF_MAP_TYPE_PROG_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+                    uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_CPUMAP})
 KEYLESS = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
                      uapi.BPF_MAP_TYPE_BLOOM_FILTER})
 
@@ -71,9 +75,12 @@ class RawMap(MutableMapping[bytes, bytes]):
         self._owner.delete(key)
 
     def __iter__(self) -> Iterator[bytes]:
+        """The keys that have a value: the kernel names each index of a sparse array."""
+        sparse = self._owner.type in SPARSE
         key = self._owner.next_key(None)
         while key is not None:
-            yield key
+            if not sparse or key in self:
+                yield key
             key = self._owner.next_key(key)
 
     def __len__(self) -> int:
@@ -106,7 +113,7 @@ class Map(MutableMapping[Any, Any]):
 
     def __repr__(self) -> str:
         state = "not loaded" if self.fd is None else f"fd {self.fd}"
-        return f"<Map {self.name!r} type {self.type}, {state}>"
+        return f"<Map {self.name!r} {type_name(self.type)}, {state}>"
 
     __hash__ = object.__hash__
 
@@ -357,7 +364,10 @@ class Map(MutableMapping[Any, Any]):
         backend = self.backend
         self._check(key, self.key_size, "key")
         self._check(value, self.user_value_size, "value")
-        bpf.map_update_elem(backend, self._fd, key, value, flags)
+        try:
+            bpf.map_update_elem(backend, self._fd, key, value, flags)
+        except BpfError as e:
+            raise self._refused(e) from None
 
     def delete(self, key: bytes) -> None:
         """Delete an element. Raises KeyError, BpfError."""
@@ -388,9 +398,14 @@ class Map(MutableMapping[Any, Any]):
         if len(data) != size:
             raise ValueError(f"map '{self.name}': {what} has {len(data)} bytes, not {size}")
 
-    @staticmethod
-    def _missing(error: BpfError, key: object) -> Exception:
-        return KeyError(key) if error.errno == errno.ENOENT else error
+    def _missing(self, error: BpfError, key: object) -> Exception:
+        return KeyError(key) if error.errno == errno.ENOENT else self._refused(error)
+
+    def _refused(self, error: BpfError) -> BpfError:
+        """The kernel gives a number alone; say which map it is about, and how large that is."""
+        number = error.errno or 0
+        return BpfError(number, f"map '{self.name}' ({type_name(self.type)}, max_entries "
+                                f"{self.max_entries}): {error_text(number)}")
 
     # Python objects
 
@@ -522,7 +537,8 @@ class Map(MutableMapping[Any, Any]):
         type_id = next((self.btf.find(name, kind) for name, kind in record_names(type)
                         if self.btf.find(name, kind)), 0) if self.btf else 0
         if not type_id:
-            raise KeyError(type)
+            raise KeyError(f"no type {type!r} in the object's BTF, which has the types that "
+                           "variables, maps and functions name")
         return type_id
 
 
@@ -531,6 +547,12 @@ ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
                     uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS})
 RECORD_KINDS = {"struct": uapi.BTF_KIND_STRUCT, "union": uapi.BTF_KIND_UNION,
                 "enum": uapi.BTF_KIND_ENUM, "typedef": uapi.BTF_KIND_TYPEDEF}
+
+
+def type_name(number: int) -> str:
+    """What bpftool calls a map type, the number if it has no name."""
+    row = maps.BY_TYPE.get(number)
+    return row.name if row is not None else f"of type {number}"
 
 
 def record_names(text: str) -> list[tuple[str, int]]:

@@ -14,10 +14,11 @@ import importlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from anybpf.btf import kernel
 from anybpf.btf.parse import Btf
+from anybpf.errors import reading
 from anybpf.libbpf import kconfig, log
 from anybpf.libbpf.bpf import Backend
 from anybpf.libbpf.data_sections import READ_ONLY
@@ -29,10 +30,23 @@ from anybpf.libbpf.program import Program
 from anybpf.libbpf.read import object_name_of, read_object
 from anybpf.libbpf.spec import ObjectSpec
 
+T = TypeVar("T")
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 
 #: how a file's name ends -> who makes an object file of it; named, because it lies above libbpf
 MAKERS = {".c": "anybpf.toolchain"}
+
+
+class ByName(dict[str, T]):
+    """What an object has of one `kind`, by name; a KeyError lists the names that there are."""
+
+    def __init__(self, kind: str, items: dict[str, T]) -> None:
+        super().__init__(items)
+        self.kind = kind
+
+    def __missing__(self, name: str) -> T:
+        known = ", ".join(self) or "none"
+        raise KeyError(f"no {self.kind} {name!r}; the object has: {known}")
 
 
 class Object:
@@ -48,8 +62,8 @@ class Object:
 
     def __init__(self, spec: ObjectSpec) -> None:
         self.spec = spec
-        self.programs = {name: Program(p) for name, p in spec.programs.items()}
-        self.maps = {name: Map(m, owner=spec) for name, m in spec.maps.items()}
+        self.programs = ByName("program", {n: Program(p) for n, p in spec.programs.items()})
+        self.maps = ByName("map", {n: Map(m, owner=spec) for n, m in spec.maps.items()})
         self.globals: dict[str, Globals] = {
             data.attribute: Globals(data, spec) for data in spec.data_sections}
         self.target_btf: Btf | None = None
@@ -87,8 +101,9 @@ class Object:
             log.debug("loading %s", found)
         else:
             log.debug("loading object '%s' from buffer", name or "")
-        spec = read_object(data, object_name_of(found) if name is None else name,
-                           relaxed_maps=relaxed_maps, path=found)
+        with reading(found):
+            spec = read_object(data, object_name_of(found) if name is None else name,
+                               relaxed_maps=relaxed_maps, path=found)
         spec.kconfig = config_text(kconfig)
         made = cls(spec)
         made.target_btf = target

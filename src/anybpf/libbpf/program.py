@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from anybpf import uapi, uapi_structs
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, error_text
 from anybpf.libbpf import bpf, log
 from anybpf.libbpf.spec import ProgramSpec
+from anybpf.proto import progs
 
 if TYPE_CHECKING:
     from anybpf.isa.insn import Insn
@@ -205,8 +206,11 @@ class Program:
         `duration` in nanoseconds. Room for output is made by itself unless sizes are given.
 
         Raises BpfError: EINVAL for input that the program type does not take, ENOSPC if the output
-        is larger than `data_size_out`, ENOTSUPP (524) if the type cannot be run at all.
+        is larger than `data_size_out`, ENOTSUPP (524) if the type cannot be run at all; Fault if a
+        checked run stops; ValueError for a `repeat` that is no unsigned 32-bit number.
         """
+        if not 0 <= repeat <= uapi.U32:
+            raise ValueError(f"repeat is {repeat}, not 0 to {uapi.U32}")
         backend = self.backend
         raw = self._context(ctx, len(data or b""))
         wants_output = self.type not in CONTEXT_ONLY
@@ -214,9 +218,19 @@ class Program:
             data_size_out = len(data) + GROWTH.get(self.type, LARGEST_GROWTH)
         if ctx_size_out is None and raw is not None and wants_output:
             ctx_size_out = len(raw)
-        return bpf.prog_test_run(backend, self.fd or 0, data=data, ctx=raw,
-                                 data_size_out=data_size_out, ctx_size_out=ctx_size_out,
-                                 repeat=repeat, flags=flags, cpu=cpu, batch_size=batch_size)
+        try:
+            return bpf.prog_test_run(backend, self.fd or 0, data=data, ctx=raw,
+                                     data_size_out=data_size_out, ctx_size_out=ctx_size_out,
+                                     repeat=repeat, flags=flags, cpu=cpu, batch_size=batch_size)
+        except BpfError as e:
+            raise BpfError(e.errno or 0, self._refusal(e.errno or 0, data)) from None
+
+    def _refusal(self, number: int, data: bytes | None) -> str:
+        """The kernel gives a number alone; say whose it is, and what it was given."""
+        given = ("no data" if data is None else
+                 f"{len(data)} byte{'s' * (len(data) != 1)} of data")
+        return (f"test run of '{self.name}' ({type_name(self.type)}) on {given}: "
+                f"{error_text(number)}")
 
     def _context(self, ctx: bytes | Mapping[str, int] | None, size: int) -> bytes | None:
         if ctx is None or isinstance(ctx, bytes):
@@ -227,6 +241,12 @@ class Program:
         if name == "xdp_md":                      # zero would mean a packet without linear part
             ctx = {"data_end": size, **ctx}
         return context_bytes(name, ctx)
+
+
+def type_name(number: int) -> str:
+    """What bpftool calls a program type, the number if it has no name."""
+    row = progs.BY_TYPE.get(number)
+    return row.name if row is not None else f"type {number}"
 
 
 def context_bytes(struct_name: str, members: Mapping[str, int]) -> bytes:

@@ -6,6 +6,8 @@ BTF; a slot of a prog array or map of maps what was put there, through `Held`.
 
 from __future__ import annotations
 
+import posixpath
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anybpf import uapi
@@ -98,6 +100,15 @@ class ProgBtf(NamedTuple):
     object: BtfObject
     funcs: tuple[FuncInfo, ...]
     lines: tuple[LineInfo, ...]
+
+    def source(self, insn: int) -> str:
+        """`file.bpf.c:31: text of the line` for an instruction, "" if no record is about it."""
+        at = bisect_right(self.lines, insn, key=lambda line: line.insn_off) - 1
+        if at < 0:
+            return ""
+        line, btf = self.lines[at], self.object.btf
+        file = posixpath.basename(btf.string(line.file_name_off))
+        return f"{file}:{line.line_col >> 10}: {btf.string(line.line_off).strip()}"
 
 
 class ProgFacts(NamedTuple):

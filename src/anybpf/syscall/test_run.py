@@ -10,7 +10,7 @@ from errno import EFAULT, EINVAL
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, Fault
 from anybpf.net.test_run import Input, TestRun, TestRunResult, test_run
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.objects import ProgObject
@@ -84,6 +84,15 @@ def _name(state: State, number: int) -> str:
         return ""
 
 
+def _name_source(state: State, fault: Fault) -> None:
+    """Say which source line stopped the run, if the program is the only one of its name."""
+    with state.lock:
+        found = [p for p in state.progs if p.facts.name == fault.program]
+        source = found[0].btf.source(fault.insn) if len(found) == 1 and found[0].btf else ""
+    if source:
+        fault.name_source(source)
+
+
 def _write(state: State, address: int, data: bytes, error: int) -> None:
     """Write output; a bad pointer is EFAULT, unless the room is too small anyway."""
     try:
@@ -122,6 +131,9 @@ def prog_test_run(state: State, attr: Attr) -> int:
         prog.get()
     try:
         result = test_run(state.kernel, prog.native, _request(state, call, prog))
+    except Fault as fault:
+        _name_source(state, fault)
+        raise
     finally:
         with state.lock:
             prog.put()

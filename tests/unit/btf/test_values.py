@@ -154,7 +154,7 @@ def test_python_becomes_bytes(type_id, given, raw):
         (6, 1 << 64, "", "does not fit 64 unsigned bits"),
         (7, "x", "", "takes a number for 'double', not str"),
         (8, 1.5, "", "takes 16 raw bytes for 'long double', not float"),
-        (9, [1], "", "takes a mapping, not list"),
+        (9, [1], "", "'s' takes a mapping of its members (n, list), not list"),
         (9, {"m": 1}, "", "'s' has no member 'm'"),
         (9, {"list": [1, 256]}, "list[1]", "256 does not fit 8 unsigned bits"),
         (9, {"ok": None}, "ok", "takes a number for INT 'bool', not NoneType"),

@@ -66,6 +66,18 @@ def test_unknown_names(build: Build) -> None:
         obj.rodata.nothing = 3
     with pytest.raises(AttributeError, match="no attribute or section 'elsewhere'"):
         _ = obj.elsewhere
+    with pytest.raises(KeyError, match="no variable 'nothing'"):
+        _ = obj.rodata["nothing"]
+    with pytest.raises(ValueError, match="limit: 'many' is not a number of"):
+        obj.rodata.limit = "many"
+    with pytest.raises(ValueError, match=r"defaults\.count: .* does not fit"):
+        obj.rodata.defaults = {"count": 1 << 70, "name": ""}
+    with pytest.raises(KeyError, match="no map 'nothing'; the object has: "):
+        _ = obj.maps["nothing"]
+    with pytest.raises(KeyError, match=r"no program 'nothing'; the object has: .*first"):
+        _ = obj.programs["nothing"]
+    assert (obj.maps.get("nothing"), "nothing" in obj.maps) == (None, False)
+    assert repr(obj.maps["programs"]) == "<Map 'programs' prog_array, not loaded>"
     assert "limit" in dir(obj.rodata)
     assert obj.rodata.as_dict()["limit"] == 7
 
@@ -101,6 +113,9 @@ def test_array_without_btf(features: Object) -> None:
     with pytest.raises(BpfError) as caught:
         del plain[0]
     assert caught.value.errno == errno.EINVAL
+    assert str(caught.value).endswith("map 'plain' (array, max_entries 4): Invalid argument")
+    with pytest.raises(BpfError, match=r"'plain' \(array, max_entries 4\): Argument list too long"):
+        plain[4] = 0
 
 
 def test_per_cpu_values_are_lists(features: Object) -> None:
@@ -137,7 +152,10 @@ def test_maps_of_maps(features: Object) -> None:
 def test_tail_call_through_initial_values(features: Object) -> None:
     assert features.programs["jump"].test_run(PACKET).retval == 77
     assert features.maps["programs"][1] == features.programs["tail"].info()["id"]
+    assert 1 in list(features.maps["programs"])
     del features.maps["programs"][1]
+    assert 1 not in list(features.maps["programs"])
+    assert dict(features.maps["programs"]).keys() == set(features.maps["programs"].keys())
     assert features.programs["jump"].test_run(PACKET).retval == 1
     features.maps["programs"][1] = features.programs["tail"]
     assert features.programs["jump"].test_run(PACKET).retval == 77
@@ -157,8 +175,10 @@ def test_ring_buffer(features: Object) -> None:
         assert [r["sum"] for r in both] == [2**64 - 1, 4]
         assert both[0]["number"] == 7
         assert str(both[0]["verdict"]) == "DROP"
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="no type 'struct nothing' in the object's BTF"):
         list(events.records("struct nothing"))
+    with pytest.raises(NotSupported, match="records of <Map 'programs' prog_array"):
+        list(features.maps["programs"].records())
 
 
 def test_perf_event_array(features: Object) -> None:
@@ -191,6 +211,11 @@ def test_sizes_of_test_run(features: Object) -> None:
         with pytest.raises(BpfError) as caught:
             tail.test_run(**wrong)
         assert caught.value.errno == number
+        size = len(wrong["data"])                # type: ignore[arg-type]
+        assert f"test run of 'tail' (xdp) on {size} bytes of data: " in str(caught.value)
+    for repeat in (-1, 1 << 32):
+        with pytest.raises(ValueError, match="repeat is "):
+            tail.test_run(PACKET, repeat=repeat)
     with pytest.raises(ValueError, match="no member 'color'"):
         tail.test_run(PACKET, {"color": 1})
 
