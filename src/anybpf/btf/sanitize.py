@@ -49,6 +49,12 @@ def features_of(version: Iterable[int]) -> frozenset[str]:
     return frozenset(one.name for one in FEATURES if one.since <= (major, minor))
 
 
+def used_features(btf: Btf) -> frozenset[str]:
+    """The features without which something in the BTF would be changed (or might be)."""
+    kinds = {btf.kind(i) for i in btf.ids()}
+    return frozenset(one.name for one in FEATURES if one.kinds & kinds)
+
+
 class Sanitizer:
     """One BTF on its way to an older kernel."""
 

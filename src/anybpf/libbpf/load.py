@@ -18,10 +18,10 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported, VerifierError
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import arg_tags, bpf, core, keymap, log, log_fixup
+from anybpf.libbpf import arg_tags, bpf, btf_features, core, keymap, log, log_fixup
 from anybpf.libbpf.attach_target import AttachTarget, attach_target
 from anybpf.libbpf.bpf import Backend, ProgAttr
-from anybpf.libbpf.btf_sanitize import sanitize
+from anybpf.libbpf.btf_externs import without_externs
 from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.libbpf.ksyms import DEFAULT_VERSION, Ksyms
 from anybpf.libbpf.map import Map
@@ -52,6 +52,7 @@ class Loader:
                                      pin_root=self.pin_root)
         self._ksyms = Ksyms(self.spec, self.backend, self._kernel)
         self._func_infos: dict[str, InfoTable] = {}
+        self._knows_functions = True
 
     def run(self) -> None:
         """Create everything, or nothing. Raises BpfError, VerifierError, NotSupported."""
@@ -139,7 +140,7 @@ class Loader:
             btf, self._func_infos = arg_tags.fix_up(
                 btf, [p.spec for p in self.programs.values() if p.autoload])
         try:
-            return bpf.btf_load(self.backend, sanitize(btf, self.spec.externs).to_bytes())
+            return self._give_btf(without_externs(btf, self.spec.externs))
         except BpfError as e:
             log.warning("BTF loading error: %d", log.number(e))
             log.warning("Error loading .BTF into kernel: %d. BTF is optional, ignoring.",
@@ -147,6 +148,17 @@ class Loader:
             if any(e.is_func for e in self.spec.externs.values()):
                 raise
             return 0
+
+    def _give_btf(self, btf: Btf) -> int:
+        """Load the BTF, or what this kernel takes of it: its lacks are looked for only then."""
+        try:
+            return bpf.btf_load(self.backend, btf.to_bytes())
+        except BpfError:
+            older = btf_features.sanitized(self.backend, btf)
+            if older is btf:
+                raise
+        self._knows_functions = "func" in btf_features.supported(self.backend, ("func",))
+        return bpf.btf_load(self.backend, older.to_bytes())
 
     # programs
 
@@ -177,7 +189,7 @@ class Loader:
         flags = program.definition.prog_flags if program.definition else 0
         target = self._attach_target(program)
         func_info = self._func_infos.get(program.name, linked.func_info)
-        if program.is_replaced:
+        if program.is_replaced or not (self.btf_fd and self._knows_functions):
             func_info = InfoTable(func_info.record_size)
         return ProgAttr(
             program.type, self._instructions(program), self.spec.license, program.name,

@@ -7,14 +7,14 @@ from typing import Any
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.libbpf import bpf, read_object
-from anybpf.libbpf.btf_sanitize import DUMMY, sanitize
+from anybpf.libbpf.btf_externs import DUMMY, without_externs
 from conftest import Build
 
 
 def test_what_changes(build: Build) -> None:
     spec = read_object(build("externs.bpf.c").read_bytes())
     assert spec.btf is not None
-    made = sanitize(spec.btf, spec.externs)
+    made = without_externs(spec.btf, spec.externs)
     assert made.strings.startswith(spec.btf.strings)
     assert len(made) == len(spec.btf) + 1
     kfunc = made.expect(spec.externs["bpf_no_such_kfunc"].btf_id, t.Func)
@@ -33,13 +33,13 @@ def test_what_changes(build: Build) -> None:
 def test_without_externs_nothing_changes(build: Build) -> None:
     spec = read_object(build("features.bpf.c").read_bytes())
     assert spec.btf is not None
-    assert sanitize(spec.btf, spec.externs) is spec.btf
+    assert without_externs(spec.btf, spec.externs) is spec.btf
 
 
 def test_both_backends_take_it(build: Build, backend: Any) -> None:
     spec = read_object(build("externs.bpf.c").read_bytes())
     assert spec.btf is not None
-    data = sanitize(spec.btf, spec.externs).to_bytes()
+    data = without_externs(spec.btf, spec.externs).to_bytes()
     fd = bpf.btf_load(backend, data)
     assert bpf.btf_bytes(backend, fd) == data
     backend.close(fd)

@@ -1,8 +1,8 @@
-"""An object's BTF as the kernel takes it (tools/lib/bpf/libbpf.c, bpf_object__sanitize_btf).
+"""An object's BTF without externs (tools/lib/bpf/libbpf.c, bpf_object__collect_externs).
 
 The kernel knows no extern variables and functions. They are changed in place, so that ids and
 string offsets, which .BTF.ext uses, stay; a dummy variable is added that stands for functions in
-the section .ksyms.
+the section .ksyms. What only older kernels do not know is `btf_features`' part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DUMMY = "dummy_ksym"
 INFO, TYPE_OR_SIZE, REST = 4, 8, 12      #: offsets in a type's record
 
 
-def sanitize(btf: Btf, externs: dict[str, ExternSpec]) -> Btf:
+def without_externs(btf: Btf, externs: dict[str, ExternSpec]) -> Btf:
     """The same BTF without anything extern. Raises LoadError for types that do not exist."""
     if not externs:
         return btf
