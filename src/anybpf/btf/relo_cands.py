@@ -5,16 +5,14 @@ A candidate has the wanted type's name, flavours on either side left out, and it
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from anybpf.btf.parse import Btf
-from anybpf.btf.relo_spec import bad, compatible_kinds, essential_name, type_text
+from anybpf.btf.relo_spec import bad, compatible_kinds, essential_name, tell, type_text
 
-log = logging.getLogger("anybpf.libbpf")
 SEPARATOR = b"___"
 #: bytes of a name before its flavour; the kernel's names are far shorter (KSYM_NAME_LEN)
 MAX_NAME = 512
@@ -68,9 +66,9 @@ class Target:
         kind = local.kind(type_id)
         for found in named(btf, name):
             if compatible_kinds(btf.kind(found), kind):
-                log.debug("CO-RE relocating [%d] %s %s: found target candidate [%d] %s %s in [%s]",
-                          type_id, type_text(local, type_id), local.type(type_id).name,
-                          found, type_text(btf, found), btf.type(found).name, origin)
+                tell("CO-RE relocating [%d] %s %s: found target candidate [%d] %s %s in [%s]",
+                     type_id, type_text(local, type_id), local.type(type_id).name,
+                     found, type_text(btf, found), btf.type(found).name, origin)
                 yield Candidate(btf, found, origin)
 
 

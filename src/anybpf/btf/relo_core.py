@@ -8,7 +8,6 @@ object for raises CoreError.
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,11 +17,9 @@ from anybpf.btf import types as t
 from anybpf.btf.ext import CoreRelo
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Candidate, Target
-from anybpf.btf.relo_spec import CoreError, Spec, Step, bad, refused
+from anybpf.btf.relo_spec import CoreError, Spec, Step, bad, reason, refused, tell
 from anybpf.btf.relo_value import Answer
 from anybpf.errors import LoadError
-
-log = logging.getLogger("anybpf.libbpf")
 
 #: pointers in programs are of this size, whatever the BTF says (btf__set_pointer_size)
 BPF_POINTER = 8
@@ -37,6 +34,7 @@ class Relocator:
 
     local: Btf
     target: Target
+    depth: int = relo_match.MAX_DEPTH            #: how deep compared types may refer to each other
     _candidates: dict[int, list[Candidate]] = field(default_factory=dict)
     _matchers: dict[Btf, relo_match.Matcher] = field(default_factory=dict)
 
@@ -58,12 +56,12 @@ class Relocator:
         if relo.kind != rs.TYPE_ID_LOCAL:
             self._search(relo.type_id, where)
         spec = self._parse(relo, where)
-        log.debug("%s: %s", where, spec)
+        tell("%s: %s", where, spec)
         if relo.kind == rs.TYPE_ID_LOCAL:
             return Answer(spec, None, relo.type_id, relo.type_id, validate=False)
         answers = self._matching(spec, where)
         if not answers:
-            log.debug("%s: no matching targets found", where)
+            tell("%s: no matching targets found", where)
             return relo_value.calculate(spec, None, where)
         return answers[0]
 
@@ -81,7 +79,7 @@ class Relocator:
             what = self.local.type(relo.type_id).name if relo.type_id else ""
             raise refused(where, f"parsing [{relo.type_id}] "
                            f"{rs.type_text(self.local, relo.type_id)} {what or '<anon>'} + "
-                           f"{self.local.string(relo.access_str_off)} failed: {e.strerror}",
+                           f"{rs.path_text(self.local, relo)} failed: {reason(e)}",
                            errno.EINVAL) from None
 
     def _matching(self, spec: Spec, where: str) -> list[Answer]:
@@ -101,24 +99,24 @@ class Relocator:
         return answers
 
     def _match(self, spec: Spec, candidate: Candidate, number: int, where: str) -> Spec | None:
-        made = Spec(candidate.btf, candidate.id, spec.kind)
+        made = Spec(candidate.btf, candidate.id, spec.kind, insn=spec.insn)
         try:
             matches = MATCH[spec.kind](self, spec, made)
         except (CoreError, LoadError) as e:
-            text = e.message if isinstance(e, LoadError) else e.strerror
+            text = e.message if isinstance(e, LoadError) else reason(e)
             number_of = e.errno or errno.EINVAL if isinstance(e, CoreError) else errno.EINVAL
             raise refused(where, f"error matching candidate #{number} {made}: {text}",
                            number_of) from None
-        log.debug("%s: %smatching candidate #%d %s", where, "" if matches else "non-", number,
-                  made)
+        tell("%s: %smatching candidate #%d %s", where, "" if matches else "non-", number, made)
         return made if matches else None
 
     def _match_type(self, spec: Spec, made: Spec) -> bool:
         if spec.kind != rs.TYPE_MATCHES:
-            return relo_match.compatible(spec.btf, spec.root, made.btf, made.root)
+            return relo_match.compatible(spec.btf, spec.root, made.btf, made.root, self.depth)
         matcher = self._matchers.get(made.btf)
         if matcher is None:
-            matcher = self._matchers[made.btf] = relo_match.Matcher(self.local, made.btf)
+            matcher = relo_match.Matcher(self.local, made.btf, self.depth)
+            self._matchers[made.btf] = matcher
         return matcher(spec.root, made.root)
 
     def _match_enumerator(self, spec: Spec, made: Spec) -> bool:
@@ -199,7 +197,6 @@ def find_member(local: Btf, step: Step, made: Spec, type_id: int,
         if member.name and member.name != step.name:
             continue
         _room(made)
-        before, depth = made.bit_offset, len(made.raw)
         made.move(member.bit_offset)
         made.raw.append(index)
         if member.name:
@@ -207,8 +204,8 @@ def find_member(local: Btf, step: Step, made: Spec, type_id: int,
         inner = find_member(local, step, made, member.type, barren)
         if inner is not None:
             return inner
-        made.bit_offset = before
-        del made.raw[depth:]
+        made.move(-member.bit_offset)            # what a wrong find within has added stays, as in
+        made.raw.pop()                           # libbpf
     return None
 
 

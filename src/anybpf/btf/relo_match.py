@@ -107,13 +107,13 @@ def _compatible_params(local: Btf, one: t.FuncProto, target: Btf, other: t.FuncP
 class Matcher:
     """Compares types of one BTF with those of another, each pair once."""
 
-    def __init__(self, local: Btf, target: Btf) -> None:
-        self.local, self.target = local, target
+    def __init__(self, local: Btf, target: Btf, depth: int = MAX_DEPTH) -> None:
+        self.local, self.target, self.depth = local, target, depth
         self._known: dict[tuple[int, int, bool, int], bool] = {}
 
     def __call__(self, local_id: int, target_id: int) -> bool:
         """Has the target type all that the object's has? CoreError if that is too deep to say."""
-        return self._match(local_id, target_id, False, MAX_DEPTH)
+        return self._match(local_id, target_id, False, self.depth)
 
     def _match(self, local_id: int, target_id: int, behind: bool, level: int) -> bool:
         """`behind` a pointer a struct's name is enough."""

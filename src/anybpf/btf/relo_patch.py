@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 from anybpf import uapi
 from anybpf.bits import s32
-from anybpf.btf.relo_spec import refused
+from anybpf.btf.relo_spec import in_kernel, refused, tell
 from anybpf.btf.relo_value import Answer
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
-
-log = logging.getLogger("anybpf.libbpf")
 
 #: "bad relo": the number of no helper, so that the verifier refuses the program if it gets there
 POISON = 0xBAD2310
@@ -45,13 +43,13 @@ def patch(insns: list[Insn], index: int, answer: Answer, where: str) -> None:
 def poison(insns: list[Insn], index: int, where: str) -> None:
     """Make the instruction one that must not be reached."""
     both = isa.is_ld_imm64(insns[index]) and index + 1 < len(insns)
-    _poison_one(insns, index, where)
-    if both:
-        _poison_one(insns, index + 1, where)
+    slots = (index, index + 1) if both else (index,)
+    for slot in reversed(slots) if in_kernel() else slots:
+        _poison_one(insns, slot, where)
 
 
 def _poison_one(insns: list[Insn], index: int, where: str) -> None:
-    log.debug("%s: substituting insn #%d w/ invalid insn", where, index)
+    tell("%s: substituting insn #%d w/ invalid insn", where, index)
     insns[index] = POISON_INSN
 
 
@@ -60,8 +58,8 @@ def _alu(insns: list[Insn], index: int, answer: Answer, where: str) -> None:
     if insn.code & uapi.BPF_X:
         raise refused(where, f"insn #{index} (ALU/ALU64) takes a register")
     _expect(answer, index, "ALU/ALU64", insn.imm, where)
-    log.debug("%s: patched insn #%d (ALU/ALU64) imm %d -> %d", where, index,
-              insn.imm & uapi.U64, answer.new)
+    tell("%s: patched insn #%d (ALU/ALU64) imm %d -> %d", where, index,
+         insn.imm & uapi.U64, answer.new)
     insns[index] = insn._replace(imm=s32(answer.new))
 
 
@@ -80,13 +78,13 @@ def _memory(insns: list[Insn], index: int, answer: Answer, where: str) -> None:
         raise refused(where, f"insn #{index} (LDX/ST/STX) value too big: {answer.new}",
                       errno.ERANGE)
     if answer.bad_size:
-        log.warning("%s: insn #%d (LDX/ST/STX) accesses field incorrectly. Make sure you are "
-                    "accessing pointers, unsigned integers, or fields of matching type and size.",
-                    where, index)
+        tell("%s: insn #%d (LDX/ST/STX) accesses field incorrectly. Make sure you are "
+             "accessing pointers, unsigned integers, or fields of matching type and size.",
+             where, index, level=logging.WARNING)
         poison(insns, index, where)
         return
-    log.debug("%s: patched insn #%d (LDX/ST/STX) off %d -> %d", where, index,
-              insn.off & uapi.U64, answer.new)
+    tell("%s: patched insn #%d (LDX/ST/STX) off %d -> %d", where, index,
+         insn.off & uapi.U64, answer.new)
     insns[index] = insn._replace(off=answer.new, code=_resized(insn.code, index, answer, where))
 
 
@@ -102,8 +100,8 @@ def _resized(code: int, index: int, answer: Answer, where: str) -> int:
     if size is None:
         raise refused(where, f"insn #{index} (LDX/ST/STX) invalid new mem size: "
                       f"{answer.new_size}")
-    log.debug("%s: patched insn #%d (LDX/ST/STX) mem_sz %d -> %d", where, index,
-              answer.old_size, answer.new_size)
+    tell("%s: patched insn #%d (LDX/ST/STX) mem_sz %d -> %d", where, index,
+         answer.old_size, answer.new_size)
     return code & ~SIZE_MASK | size
 
 
@@ -114,7 +112,7 @@ def _load_imm64(insns: list[Insn], index: int, answer: Answer, where: str) -> No
         raise refused(where, f"insn #{index} (LDIMM64) has unexpected form")
     held = isa.imm64(low, high)
     _expect(answer, index, "LDIMM64", held, where)
-    log.debug("%s: patched insn #%d (LDIMM64) imm64 %d -> %d", where, index, held, answer.new)
+    tell("%s: patched insn #%d (LDIMM64) imm64 %d -> %d", where, index, held, answer.new)
     first, second = isa.split_imm64(answer.new)
     insns[index], insns[index + 1] = low._replace(imm=first), high._replace(imm=second)
 

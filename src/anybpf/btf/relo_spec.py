@@ -7,9 +7,12 @@ the names and array indices that a target type is searched for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import re
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +24,9 @@ from anybpf.errors import BpfError, LoadError
 
 log = logging.getLogger("anybpf.libbpf")
 log.addHandler(logging.NullHandler())            # a library keeps quiet until it is asked
+
+#: set while the kernel relocates: what writes a line of its log
+_KERNEL: ContextVar[Callable[[str], object] | None] = ContextVar("_KERNEL", default=None)
 
 # enum bpf_core_relo_kind
 (FIELD_BYTE_OFFSET, FIELD_BYTE_SIZE, FIELD_EXISTS, FIELD_SIGNED, FIELD_LSHIFT_U64,
@@ -35,12 +41,46 @@ TYPE_KINDS = frozenset({TYPE_ID_LOCAL, TYPE_ID_TARGET, TYPE_EXISTS, TYPE_SIZE, T
 ENUM_KINDS = frozenset({ENUMVAL_EXISTS, ENUMVAL_VALUE})
 ANY_ENUM = frozenset({uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64})
 COMPOSITE = frozenset({uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION})
+INSN_SIZE = 8
 #: how many steps a path may have (BPF_CORE_SPEC_MAX_LEN)
 MAX_LENGTH = 64
 PATH = re.compile(r"[0-9]+(?::[0-9]+)*", re.ASCII)
 FLAVOUR = re.compile(r".*[^_](?=___[^_])", re.DOTALL)
 #: kind of a type -> libbpf's word for it
 TYPE_TEXTS = ("void", *(name.lower() for name in t.KIND_NAMES[1:]))
+
+
+@contextlib.contextmanager
+def as_kernel(write: Callable[[str], object]) -> Iterator[None]:
+    """Messages go to `write`, line by line and in the kernel's words, instead of libbpf's log.
+
+    The kernel relocates by the same code, but writes kinds of types in capitals and errors as
+    numbers.
+    """
+    before = _KERNEL.set(write)
+    try:
+        yield
+    finally:
+        _KERNEL.reset(before)
+
+
+def in_kernel() -> bool:
+    """Is it the kernel that relocates?"""
+    return _KERNEL.get() is not None
+
+
+def tell(text: str, *values: object, level: int = logging.DEBUG) -> None:
+    """One message about a record."""
+    write = _KERNEL.get()
+    if write is None:
+        log.log(level, text, *values)
+    else:
+        write(text % values + "\n")
+
+
+def reason(error: CoreError) -> str:
+    """Why something failed, for a message."""
+    return str(-(error.errno or errno.EINVAL) if in_kernel() else error.strerror)
 
 
 class CoreError(BpfError):
@@ -59,7 +99,7 @@ def bad(message: str, number: int = errno.EINVAL) -> CoreError:
 
 def refused(where: str, message: str, number: int = errno.EINVAL) -> CoreError:
     """The error for the record at `where`, logged."""
-    log.debug("%s: %s", where, message)
+    tell("%s: %s", where, message)
     return bad(f"{where}: {message}", number)
 
 
@@ -83,6 +123,7 @@ class Spec:
     steps: list[Step] = field(default_factory=list)
     raw: list[int] = field(default_factory=list)
     bit_offset: int = 0
+    insn: int = 0                                #: the instruction of the record, for messages
 
     @property
     def path(self) -> str:
@@ -108,6 +149,8 @@ def kind_text(kind: int) -> str:
 
 def type_text(btf: Btf, type_id: int) -> str:
     """libbpf's word for a type's kind."""
+    if in_kernel():
+        return t.KIND_NAMES[btf.kind(type_id)]
     return TYPE_TEXTS[btf.kind(type_id)]
 
 
@@ -149,12 +192,20 @@ def compatible_kinds(one: int, other: int) -> bool:
 
 # parsing
 
+def path_text(btf: Btf, relo: CoreRelo) -> str:
+    """The record's access string as it is shown; no path if there is no such string."""
+    try:
+        return btf.string(relo.access_str_off)
+    except LoadError:
+        return "<?>"
+
+
 def parse(btf: Btf, relo: CoreRelo) -> Spec:
     """The path of a record. Raises CoreError (EINVAL, E2BIG) for one that leads nowhere."""
-    text = btf.string(relo.access_str_off)
+    text = path_text(btf, relo)
     if not PATH.fullmatch(text):
         raise bad(f"'{text}' is no access string")
-    spec = Spec(btf, relo.type_id, relo.kind)
+    spec = Spec(btf, relo.type_id, relo.kind, insn=relo.insn_off // INSN_SIZE)
     if relo.kind in TYPE_KINDS:
         if text != "0":
             raise bad("a relocation of a type has access string 0")
@@ -179,8 +230,8 @@ def _walk(spec: Spec) -> None:
     elif spec.kind in FIELD_KINDS:
         spec.steps.append(Step(root, first))
         spec.move(first * btf.size_of(root) * 8)
-        for index in spec.raw[1:]:
-            root = _descend(spec, btf.resolve(root), index)
+        for number, index in enumerate(spec.raw[1:], 1):
+            root = _descend(spec, btf.resolve(root), index, number)
     else:
         raise bad(f"kind {spec.kind} is unknown")
 
@@ -192,15 +243,17 @@ def _enumerator(spec: Spec, type_id: int, index: int) -> Step:
     return Step(type_id, index, found.values[index].name)
 
 
-def _descend(spec: Spec, type_id: int, index: int) -> int:
-    """Take one step into a composite or an array; the id of what is there."""
+def _descend(spec: Spec, type_id: int, index: int, number: int) -> int:
+    """Take step `number` into a composite or an array; the id of what is there."""
     found = spec.btf.type(type_id)
     if isinstance(found, t.Composite):
         return _into_member(spec, type_id, found, index)
     if isinstance(found, t.Array):
         return _into_array(spec, found, index)
-    raise bad(f"relo for [{spec.root}] captures type [{type_id}] of unexpected kind "
-              f"{type_text(spec.btf, type_id)}")
+    what = f"captures type [{type_id}] of unexpected kind {type_text(spec.btf, type_id)}"
+    if in_kernel():                # which shows what is left of the path: nothing
+        tell(f"prog '': relo for [{spec.root}]  (at idx {number}) {what}")
+    raise bad(f"relo for [{spec.root}] {what}")
 
 
 def _into_member(spec: Spec, type_id: int, found: t.Composite, index: int) -> int:

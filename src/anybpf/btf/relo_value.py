@@ -124,8 +124,14 @@ def _element(spec: Spec, where: str) -> Value:
     if spec.kind == rs.FIELD_BYTE_SIZE:
         return Value(spec.btf.size_of(type_id))
     if spec.kind != rs.FIELD_BYTE_OFFSET:
-        raise refused(where, f"relo {spec.kind} can't be applied to array access")
+        raise _impossible(spec, where, "applied to array access")
     return Value(spec.bit_offset // 8, _access_size(spec, type_id), type_id)
+
+
+def _impossible(spec: Spec, where: str, what: str, number: int = errno.EINVAL) -> rs.CoreError:
+    """libbpf says the instruction instead of the record's number here."""
+    program = where.partition(": relo #")[0]
+    return refused(program, f"relo {spec.kind} at insn #{spec.insn} can't be {what}", number)
 
 
 def _access_size(spec: Spec, type_id: int) -> int:
@@ -158,7 +164,7 @@ def _bitfield_load(spec: Spec, size: int, width: int, where: str) -> tuple[int, 
         if spec.bit_offset + width <= (byte + size) * 8:
             return byte, size
         if size >= 8:
-            raise refused(where, f"relo {spec.kind} can't be satisfied for bitfield", errno.E2BIG)
+            raise _impossible(spec, where, "satisfied for bitfield", errno.E2BIG)
         size *= 2
 
 

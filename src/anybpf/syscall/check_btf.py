@@ -8,9 +8,9 @@ from errno import E2BIG, EACCES, EINVAL
 from typing import NamedTuple
 
 from anybpf.btf import types as t
-from anybpf.btf.ext import FuncInfo, LineInfo
+from anybpf.btf.ext import CoreRelo, FuncInfo, LineInfo
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError, LoadError, NotSupported
+from anybpf.errors import BpfError, LoadError
 from anybpf.isa.insn import Insn
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.info import check_tail
@@ -20,7 +20,7 @@ from anybpf.syscall.objects import BtfObject, ProgBtf
 from anybpf.syscall.state import State
 
 MAX_RECORD = 252
-_MAX_LINES = 0x7FFF_FFFF // 16
+_MAX_RECORDS = 0x7FFF_FFFF // 16
 
 
 class _Kind(NamedTuple):
@@ -35,6 +35,8 @@ class _Kind(NamedTuple):
 
 _FUNC = _Kind("func_info", "func_info_cnt", "func_info_rec_size", struct.Struct("<2I"),
               "nonzero tailing record in func info")
+_CORE = _Kind("core_relos", "core_relo_cnt", "core_relo_rec_size", struct.Struct("<4I"),
+              "nonzero tailing record in core_relo")
 _LINE = _Kind("line_info", "line_info_cnt", "line_info_rec_size", struct.Struct("<4I"),
               "nonzero tailing record in line_info")
 
@@ -149,13 +151,15 @@ def read_lines(state: State, attr: Attr, btf: ProgBtf, insns: Sequence[Insn],
     """The same with its line records."""
     if not attr["line_info_cnt"]:
         return btf
-    if attr["line_info_cnt"] > _MAX_LINES or _bad_size(_LINE, attr["line_info_rec_size"]):
+    if attr["line_info_cnt"] > _MAX_RECORDS or _bad_size(_LINE, attr["line_info_rec_size"]):
         raise BpfError(EINVAL, "line records of a bad size")
     lines = _lines(state.memory, attr, btf.object.btf, insns, starts)
     return btf._replace(lines=tuple(lines))
 
 
-def refuse_relocations(attr: Attr) -> None:
-    """CO-RE records are resolved by the loader so far."""
-    if attr["core_relo_cnt"]:
-        raise NotSupported("CO-RE relocations in BPF_PROG_LOAD", "5.17")
+def core_relos(memory: UserMemory, attr: Attr) -> Iterator[CoreRelo]:
+    """The CO-RE records; each is read when its turn comes."""
+    count = attr["core_relo_cnt"]
+    if count and (count > _MAX_RECORDS or _bad_size(_CORE, attr["core_relo_rec_size"])):
+        raise BpfError(EINVAL, "CO-RE records of a bad size")
+    return (CoreRelo(*record) for record in _records(memory, attr, _CORE))

@@ -18,12 +18,12 @@ from anybpf.isa.check import (
     check_subprogs,
     subprog_starts,
 )
-from anybpf.isa.insn import Insn, decode, is_helper_call, slots
+from anybpf.isa.insn import Insn, decode, encode, is_helper_call, slots
 from anybpf.net.context import context_table
 from anybpf.proto import access
 from anybpf.proto.helpers import BY_ID
 from anybpf.proto.progs import BY_TYPE as PROGS
-from anybpf.syscall import attach_type, check_btf
+from anybpf.syscall import attach_type, check_btf, core_relo
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.log import Log, Refused
 from anybpf.syscall.memory import read_string
@@ -58,6 +58,7 @@ class Checked(NamedTuple):
     resolver: Resolver
     btf: ProgBtf | None
     starts: tuple[int, ...]
+    insns: bytes
 
 
 # -- what is checked before any instruction
@@ -162,6 +163,14 @@ def _check_sleepable(facts: ProgFacts) -> None:
         raise NotSupported(f"programs of type {row.name}")
 
 
+def _relocated(state: State, attr: Attr, source: Source, btf: ProgBtf | None, log: Log) -> bytes:
+    """The instructions after CO-RE; without functions the kernel passes over the records."""
+    if btf is None or not attr["core_relo_cnt"]:
+        return source.facts.insns
+    core_relo.apply(state, attr, btf.object.btf, source.insns, log)
+    return encode(source.insns)
+
+
 def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:
     """The structural part of bpf_check, in its order. Raises Refused, BadInsn or BpfError."""
     resolver = Resolver(state, attr, digest(source.facts.insns))
@@ -173,11 +182,12 @@ def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:
     if btf is not None:
         check_btf.check_funcs(btf, starts)
         btf = check_btf.read_lines(state, attr, btf, source.insns, starts)
-        check_btf.refuse_relocations(attr)
+    insns = _relocated(state, attr, source, btf, log)
+    resolver.digest = digest(insns)
     resolver.resolve(source.insns)
     _check_insns(source)
     _check_sleepable(source.facts)
-    return Checked(resolver, btf, tuple(starts))
+    return Checked(resolver, btf, tuple(starts), insns)
 
 
 def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
@@ -204,9 +214,8 @@ def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
 # -- the program
 
 
-def _native(state: State, source: Source, checked: Checked) -> Prog:
+def _native(state: State, facts: ProgFacts, checked: Checked) -> Prog:
     """The runnable form."""
-    facts = source.facts
     for map in checked.resolver.maps:
         if map.map.holds == "prog":
             map.map.claim(tail_call_key(facts))
@@ -219,7 +228,8 @@ def prog_load(state: State, attr: Attr) -> int:
     """BPF_PROG_LOAD: a new program's descriptor."""
     source = read_source(state, attr)
     checked = _check_logged(state, attr, source)
-    native = _native(state, source, checked)
-    prog = ProgObject(state, source.facts, checked.resolver.maps, checked.resolver.refs,
+    facts = source.facts._replace(insns=checked.insns)
+    native = _native(state, facts, checked)
+    prog = ProgObject(state, facts, checked.resolver.maps, checked.resolver.refs,
                       checked.btf, native, checked.starts)
     return state.files.install(prog)

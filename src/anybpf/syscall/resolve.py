@@ -31,7 +31,7 @@ class Resolver:
     def __init__(self, state: State, attr: Attr, digest: bytes) -> None:
         self._state = state
         self._fd_array = attr["fd_array"]
-        self._digest = digest
+        self.digest = digest
         self.maps: list[MapObject] = []
         self.refs: dict[int, MapRef] = {}
 
@@ -55,7 +55,7 @@ class Resolver:
         if len(self.maps) >= uapi.MAX_USED_MAPS:
             raise Refused(E2BIG, "The total number of maps per program has reached the limit of "
                                  f"{uapi.MAX_USED_MAPS}\n")
-        if map.exclusive and map.exclusive != self._digest:
+        if map.exclusive and map.exclusive != self.digest:
             raise Refused(EACCES, "program's hash doesn't match map's excl_prog_hash\n")
         self.maps.append(map)
         return map
