@@ -11,9 +11,10 @@ import struct
 import weakref
 from functools import cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from anybpf import helpers, syscall, uapi
+from anybpf.btf.builtin import builtin
 from anybpf.core.kernel import Kernel
 from anybpf.errors import BpfError, NotSupported
 from anybpf.maps.perf_event import PerfEvent
@@ -46,6 +47,14 @@ def _helper_addresses() -> dict[int, int]:
     return helpers.addresses()
 
 
+def _types(btf: Btf | str | None) -> Btf | None:
+    if not isinstance(btf, str):
+        return btf
+    if btf != "builtin":
+        raise ValueError(f'btf is a Btf, None or "builtin", not {btf!r}')
+    return builtin()
+
+
 def _let_go(state: State, programs: list[ProgObject]) -> None:
     with state.lock:
         for prog in programs:
@@ -74,7 +83,8 @@ class Machine:
     """One kernel in memory; a `Backend` for everything that talks bpf(2).
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
-    own BTF (None: it has none), `checked` runs programs with every memory access tested.
+    own BTF (None: it has none; "builtin": the few common types of `anybpf.btf.builtin`),
+    `checked` runs programs with every memory access tested.
     `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
     freed like any other object.
     """
@@ -83,16 +93,16 @@ class Machine:
     #: the release that it answers like
     kernel_version = (6, 18, 0)
 
-    def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | None = None,
+    def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | Literal["builtin"] | None = None,
                  checked: bool = True, memory: UserMemory | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
         for number, address in _helper_addresses().items():
             self.kernel.set_helper(number, address)
         self._state = State(self.kernel, memory or OwnMemory(), checked=checked, seed=seed)
         self._task = Task()
-        self._btf = btf
-        if btf is not None:
-            BtfObject(self._state.btfs, btf, btf.to_bytes(), "vmlinux").get()
+        self._btf = _types(btf)
+        if self._btf is not None:
+            BtfObject(self._state.btfs, self._btf, self._btf.to_bytes(), "vmlinux").get()
 
     # -- the backend protocol
 

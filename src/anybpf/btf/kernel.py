@@ -16,6 +16,7 @@ from pathlib import Path
 
 from anybpf.btf import elf, header, vmlinuz
 from anybpf.btf.btf_relocate import BASE_SECTION, relocate
+from anybpf.btf.builtin import builtin
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError, NotSupported
 
@@ -106,6 +107,15 @@ def load_vmlinux(path: str | Path | None = None, release: str | None = None) -> 
             looked.append(f"{one} ({getattr(e, 'message', '') or e})")
     whose = "the running kernel" if release is None else f"kernel {release}"
     raise LoadError(f"no BTF of {whose} in " + ", ".join(looked))
+
+
+def load_vmlinux_or_builtin(warn: Warn = warnings.warn) -> Btf:
+    """The BTF of the running kernel, or else, as `warn` is told, the small one built in here."""
+    try:
+        return load_vmlinux()
+    except LoadError as e:
+        warn(f"{e.message}; using the types built into anybpf")
+        return builtin()
 
 
 def modules() -> list[str]:

@@ -9,6 +9,7 @@ import click
 
 from anybpf.btf import dump as c_dump
 from anybpf.btf import kernel, raw
+from anybpf.btf.builtin import builtin
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from anybpf.toolchain import is_source, object_bytes, vmlinux
@@ -20,7 +21,7 @@ def btf() -> None:
 
 
 @btf.command("dump")
-@click.argument("file", metavar="FILE|vmlinux")
+@click.argument("file", metavar="FILE|vmlinux|builtin")
 @click.option("-f", "--format", "fmt", type=click.Choice(["c", "raw"]), default="raw",
               show_default=True, help="A header in C, or one record after another.")
 @click.option("--base", metavar="FILE", help="The BTF that a module's is on top of.")
@@ -31,7 +32,7 @@ def btf() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Records as bpftool's JSON (with -f raw).")
 def dump(file: str, fmt: str, base: str | None, source: str | None, folders: tuple[str, ...],
          as_json: bool) -> None:
-    """Print the types in FILE, or the running kernel's (`vmlinux`).
+    """Print the types in FILE, the running kernel's (`vmlinux`), or the few built in (`builtin`).
 
     FILE is BTF, an object file, a C source, a vmlinux, or a compressed kernel image.
     """
@@ -54,6 +55,8 @@ def load(name: str, base: Btf | None = None) -> Btf:
         return kernel.from_bytes(object_bytes(name), base)
     if Path(name).is_file():
         return kernel.load(name, base)
+    if name == vmlinux.BUILTIN:
+        return builtin()
     if name == "vmlinux":
         return kernel.load_vmlinux()
     if (kernel.SYSFS / name).is_file():

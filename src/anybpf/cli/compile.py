@@ -25,8 +25,8 @@ ARCHES = list(dict.fromkeys(name for _, name in MACHINES))
 @click.option("--arch", type=click.Choice(ARCHES),
               help="Whose registers bpf_tracing.h means (default: this machine's).")
 @click.option("--btf", metavar="FILE",
-              help="The kernel whose vmlinux.h the source gets: BTF, vmlinux or vmlinuz "
-                   "(default: the running one).")
+              help="The kernel whose vmlinux.h the source gets: BTF, vmlinux, vmlinuz, or "
+                   "the word builtin (default: the running one, else builtin).")
 @click.option("--headers", "prefer", type=click.Choice(get_args(headers.Prefer)), default="auto",
               show_default=True,
               help="Whose <bpf/*.h>: anybpf's own, the system's libbpf's, or (auto) the system's "

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from anybpf.btf import kernel, relo_spec
+from anybpf.btf.builtin import builtin
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.btf.relo_core import Relocator
@@ -81,7 +82,9 @@ def kernels(paths: Sequence[str]) -> list[Kernel]:
 
 def running() -> Kernel:
     """The running kernel with its modules; a broken module is warned of."""
-    base = kernel.load_vmlinux()
+    base = kernel.load_vmlinux_or_builtin(lambda text: click.echo(text, err=True))
+    if base is builtin():
+        return Kernel("built in", Target(base))
 
     def modules() -> list[tuple[str, Btf]]:
         return list(kernel.load_modules(base, lambda text: click.echo(text, err=True)).items())

@@ -101,7 +101,8 @@ def compile_file(source: str | os.PathLike[str], output: str | os.PathLike[str],
 
     `arch` is bpfel or bpfeb, `cpu` v1 to v4, `options` are further ones of the compiler's. The
     source may include <bpf/bpf_helpers.h> and its kin (`prefer`: see `headers.folders`) and
-    "vmlinux.h", which is made from `btf` (None: the running kernel's) unless there is one beside
+    "vmlinux.h", which is made from `btf` (None: the running kernel's, or
+    if that has none, the small one built in) unless there is one beside
     the source or in a folder of `options`. `warn` is called with the compiler's
     warnings (default: they are logged).
 
@@ -113,7 +114,7 @@ def compile_file(source: str | os.PathLike[str], output: str | os.PathLike[str],
         raise FileNotFoundError(NO_COMPILER)
     if not Path(source).is_file():
         raise FileNotFoundError(2, os.strerror(2), os.fspath(source))
-    with vmlinux_folder(Path(source), options, btf) as folder:
+    with vmlinux_folder(Path(source), options, btf, warn) as folder:
         command = [*chosen.arguments(arch), f"-mcpu={cpu}", "-O2", *(["-g"] if debug else []),
                    "-Wall", *OFF, *target_arch(arch, options), *options,
                    *headers.folders(prefer, is_zig=chosen.name == "ziglang"), *folder,
@@ -154,7 +155,8 @@ def this_machine() -> str | None:
 
 
 @contextmanager
-def vmlinux_folder(source: Path, options: Sequence[str], btf: Btf | None) -> Iterator[list[str]]:
+def vmlinux_folder(source: Path, options: Sequence[str], btf: Btf | None,
+                   warn: Callable[[str], None]) -> Iterator[list[str]]:
     """The options that let the source include vmlinux.h; none if it does not, or has its own.
 
     Without a cache to keep the header in, it lives in a folder that goes away afterwards.
@@ -163,7 +165,7 @@ def vmlinux_folder(source: Path, options: Sequence[str], btf: Btf | None) -> Ite
         yield []
         return
     with tempfile.TemporaryDirectory(prefix="anybpf-") as spare:
-        yield ["-idirafter", str(vmlinux.cached(btf, Path(spare)))]
+        yield ["-idirafter", str(vmlinux.cached(btf, Path(spare), warn))]
 
 
 def include_folders(options: Sequence[str]) -> list[Path]:

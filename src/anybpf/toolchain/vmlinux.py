@@ -7,43 +7,54 @@ cache, by a hash of the BTF. The slim one has what one source needs and is made 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from anybpf.btf import dump, kernel
 from anybpf.btf import types as t
+from anybpf.btf.builtin import builtin
 from anybpf.btf.parse import MAX_DEPTH, SECTION, Btf
 from anybpf.errors import LoadError
 from anybpf.toolchain.headers import INCLUDE
 from anybpf.toolchain.includes import Names, names_in, reached, read
 
+log = logging.getLogger("anybpf.toolchain")
+
 NAME = "vmlinux.h"
+#: what --btf calls the types built into this library
+BUILTIN = "builtin"
 #: part of the name of cached headers: another text for the same BTF needs another number
 FORMAT = 1
 #: it declares helpers' arguments, whose structs a source need not have
 DECLARATIONS = INCLUDE / "bpf" / "bpf_helper_defs.h"
 
 
-def load(path: str | None = None) -> Btf:
-    """The BTF in a file, or the running kernel's, saying what to do if there is none."""
+Warn = Callable[[str], object]
+
+
+def load(path: str | None = None, warn: Warn = log.warning) -> Btf:
+    """The BTF in a file, `builtin`, or the running kernel's; without one the small one built in.
+
+    The last is told to `warn`, with what to do about it: many a type is missing there.
+    """
+    if path == BUILTIN:
+        return builtin()
     if path is not None and path != "vmlinux":
         return kernel.load_vmlinux(path)
-    try:
-        return kernel.load_vmlinux()
-    except LoadError as error:
-        what = f"{error.message}; {NAME} needs the BTF of some kernel: choose a file with --btf"
-        raise LoadError(what) from None
+    return kernel.load_vmlinux_or_builtin(
+        lambda said: warn(f"{said} for {NAME}: choose a kernel's BTF with --btf\n"))
 
 
-def cached(btf: Btf | None, spare: Path) -> Path:
-    """A folder with the whole vmlinux.h of `btf` (None: of the running kernel).
+def cached(btf: Btf | None, spare: Path, warn: Warn = log.warning) -> Path:
+    """A folder with the whole vmlinux.h of `btf` (None: of the running kernel, as `load`).
 
     In the user's cache if that can be written, else in `spare`.
     """
     from platformdirs import user_cache_path
 
-    chosen = load() if btf is None else btf
+    chosen = load(warn=warn) if btf is None else btf
     digest = hashlib.sha256(chosen.to_bytes()).hexdigest()[:20]
     folder = user_cache_path("anybpf") / "vmlinux" / f"{digest}-{FORMAT}"
     if (folder / NAME).is_file():

@@ -10,6 +10,7 @@ import pytest
 from anybpf import toolchain
 from anybpf.btf import kernel
 from anybpf.btf import types as t
+from anybpf.btf.builtin import builtin
 from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
@@ -99,8 +100,11 @@ def test_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "candidates", lambda release=None: [Path("/none/vmlinux")])
-    with pytest.raises(LoadError, match="choose a file with --btf"):
-        vmlinux.load()
+    said: list[str] = []
+    assert vmlinux.load(warn=said.append) is builtin()
+    assert said == ["no BTF of the running kernel in /none/vmlinux; using the types built into "
+                    "anybpf for vmlinux.h: choose a kernel's BTF with --btf\n"]
+    assert vmlinux.load("builtin") is builtin()
 
 
 def test_an_object_opened_for_another_kernel(tmp_path: Path) -> None:
