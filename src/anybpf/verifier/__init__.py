@@ -1,0 +1,1 @@
+"""The verifier (kernel/bpf/verifier.c)."""
