@@ -1,0 +1,15 @@
+"""The one way up for a program that is bad (verbose() and a negative errno, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+
+class Reject(Exception):
+    """The program is refused: errno, instruction, and the kernel's text with all its lines."""
+
+    def __init__(self, errno: int, text: str, insn: int | None = None) -> None:
+        self.errno = errno
+        self.text = text
+        self.insn = insn
+        #: the text is in the log already
+        self.logged = False
+        super().__init__(text)
