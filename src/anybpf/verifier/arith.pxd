@@ -51,6 +51,7 @@ cpdef void rshift(Range dst, int shift) noexcept
 cpdef void rshift32(Range dst, int shift) noexcept
 cpdef void arshift(Range dst, int shift) noexcept
 cpdef void arshift32(Range dst, int shift) noexcept
+cpdef void byte_swap(Range dst, int size, bint swaps) noexcept
 cpdef bint computable(int op, bint is32, Range src) noexcept
 cpdef void apply(int op, bint is32, Range dst, Range src)
 cdef void _shift(int op, bint is32, Range dst, uint64_t shift) noexcept

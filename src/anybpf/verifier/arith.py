@@ -288,6 +288,24 @@ def arshift32(dst: Range, shift: int) -> None:
     ranges.bounds_from_bits32(dst)
 
 
+def byte_swap(dst: Range, size: int, swaps: bool) -> None:
+    """The low `size` bytes (2, 4, 8), zero-extended, reversed if it `swaps`; synced."""
+    if swaps:
+        if size == 2:
+            dst.vv, dst.vm = bits.bswap16(dst.vv), bits.bswap16(dst.vm)
+        elif size == 4:
+            dst.vv, dst.vm = bits.bswap32(dst.vv), bits.bswap32(dst.vm)
+        else:
+            dst.vv, dst.vm = bits.bswap64(dst.vv), bits.bswap64(dst.vm)
+    # a swap scrambles the order of numbers
+    ranges.unbounded64(dst)
+    ranges.unbounded32(dst)
+    if size == 8:
+        ranges.sync(dst)
+    else:
+        ranges.truncate(dst, size)
+
+
 def computable(op: int, is32: bool, src: Range) -> bool:
     """Whether `apply` knows the operation: not division, nor shifts by what is not known."""
     if op in (uapi.BPF_LSH, uapi.BPF_RSH, uapi.BPF_ARSH):

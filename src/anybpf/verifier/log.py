@@ -15,7 +15,7 @@ from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, SPILL, Frame, Reg, Sl
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
 #: numbers up to this size are printed in decimal
-DECIMAL = 0xFFFF
+DECIMAL = 0x7FFF
 #: where the state begins behind an instruction: at this column, or a multiple of the other
 COLUMN, COLUMN_STEP = 40, 8
 ALL_SCRATCHED = uapi.U64
@@ -117,7 +117,7 @@ def slot_text(frame: Frame, slot: Slot) -> str:
 
 def signed(number: int) -> str:
     """Decimal where it is short, else hexadecimal of 64 bits."""
-    return str(number) if -DECIMAL <= number <= DECIMAL else hex(number & uapi.U64)
+    return str(number) if -DECIMAL - 1 <= number <= DECIMAL else hex(number & uapi.U64)
 
 
 def unsigned(number: int) -> str:

@@ -28,6 +28,8 @@ cdef void _bounds_from_bits32(Range r) noexcept
 cpdef void bounds_from_bits32(Range r) noexcept
 @cython.locals(sign=uint64_t)
 cpdef void bounds_from_bits(Range r) noexcept
+@cython.locals(inside=cython.bint, following=uint64_t)
+cdef void _only_member(Range r) noexcept
 cdef void _narrow_u32(Range r, uint64_t low, uint64_t high) noexcept
 cdef void _narrow_s32(Range r, int64_t low, int64_t high) noexcept
 @cython.locals(low32=uint64_t, high32=uint64_t, slow=int64_t, shigh=int64_t)

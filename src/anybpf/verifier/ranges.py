@@ -120,6 +120,20 @@ def bounds_from_bits(r: Range) -> None:
     r.smax = min(r.smax, bits.s64(r.vv | (r.vm ^ sign)))
     r.umin = max(r.umin, r.vv)
     r.umax = min(r.umax, r.vv | r.vm)
+    if r.vm:
+        _only_member(r)
+
+
+def _only_member(r: Range) -> None:
+    """The number itself, where only one fits both bits and unsigned bounds."""
+    inside = r.umin & ~r.vm & uapi.U64 == r.vv
+    following = tnum.above(r.vv, r.vm, r.umin)
+    if inside:
+        if following > r.umax:
+            known(r, r.umin)
+    elif following == r.vv | r.vm or (
+            following <= r.umax and tnum.above(r.vv, r.vm, following) > r.umax):
+        known(r, following)
 
 
 def _narrow_u32(r: Range, low: int, high: int) -> None:

@@ -153,8 +153,8 @@ class Slot:
         return self.types[0] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
 
     def scrub(self, index: int) -> None:
-        """Byte `index` no longer belongs to a spilled register."""
-        if self.types[index] == SPILL:
+        """Byte `index` no longer belongs to a spilled register (scrub_spilled_slot)."""
+        if self.types[index] != INVALID:
             self.types[index] = MISC
 
     def copy(self) -> Slot:

@@ -36,3 +36,7 @@ cpdef bint within(uint64_t av, uint64_t am, uint64_t bv, uint64_t bm) noexcept
 cpdef bint aligned(uint64_t av, uint64_t am, uint64_t size) noexcept
 @cython.locals(mask=uint64_t)
 cpdef (uint64_t, uint64_t) cast(uint64_t av, uint64_t am, int size) noexcept
+@cython.locals(top=uint64_t, stuck=cython.int, low=uint64_t, high=uint64_t, counted=uint64_t)
+cpdef uint64_t above(uint64_t av, uint64_t am, uint64_t x) noexcept
+@cython.locals(differs=uint64_t)
+cdef bint _first_is_up(uint64_t av, uint64_t am, uint64_t x) noexcept

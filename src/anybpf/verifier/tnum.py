@@ -146,3 +146,27 @@ def cast(av: int, am: int, size: int) -> Tnum:
     """The low `size` bytes (1 .. 8)"""
     mask = uapi.U64 >> (64 - size * 8)
     return av & mask, am & mask
+
+
+def above(av: int, am: int, x: int) -> int:
+    """The smallest number greater than x that a may be; the largest it may be if there is none."""
+    top = av | am
+    if x >= top:
+        return top
+    if x < av:
+        return av
+    # the highest place where x cannot be followed
+    stuck = fls64((x ^ av) & ~am & uapi.U64)
+    low = uapi.U64 >> (64 - stuck) if stuck else 0
+    high = ~low & uapi.U64
+    if av & ~x & ~am & low & uapi.U64 and _first_is_up(av, am, x):
+        return x & high | av & low
+    # count up in the unknown places above: known ones are filled to carry through
+    counted = ((x & am | ~am) & high) + (low + 1)
+    return counted & am & high | av
+
+
+def _first_is_up(av: int, am: int, x: int) -> bool:
+    """At the highest known place where x differs from a, a has the 1."""
+    differs = (x ^ av) & ~am & uapi.U64
+    return av >> (fls64(differs) - 1) & 1 == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
@@ -25,6 +26,7 @@ from anybpf.verifier.step import regs
 
 #: pointers may be moved by less than this (BPF_MAX_VAR_OFF)
 MAX_OFFSET = 1 << 29
+LITTLE_ENDIAN = sys.byteorder == "little"
 
 #: pointers that numbers may be added to
 MOVABLE = frozenset({
@@ -48,10 +50,14 @@ def step(env: Env, insn: Insn) -> None:
 def _unary(env: Env, insn: Insn) -> None:
     regs.read(env, insn.dst)
     dst = regs.write(env, insn.dst)
-    if insn.op == uapi.BPF_NEG and dst.kind == kinds.SCALAR_VALUE:
+    if dst.kind != kinds.SCALAR_VALUE:
+        mark_unknown(dst)
+    elif insn.op == uapi.BPF_NEG:
         _scalar(dst, insn, dst)
     else:
-        mark_unknown(dst)
+        swaps = insn.cls == uapi.BPF_ALU64 or bool(insn.code & uapi.BPF_TO_BE) == LITTLE_ENDIAN
+        arith.byte_swap(dst, insn.imm >> 3, swaps)
+    dst.id = 0
 
 
 # -- moves

@@ -177,6 +177,8 @@ def step_ld(walk: Walk, insn: Insn) -> int:
     dst = regs.overwrite(env, insn.dst)
     if insn.src == uapi.BPF_PSEUDO_FUNC:
         mark_pointer(dst, kinds.PTR_TO_FUNC)
+        if not env.facts.funcs:
+            raise env.reject(EINVAL, "missing btf func_info")
         dst.subprog = env.subprog_at(env.idx + insn.imm + 1)
         if env.subprogs[dst.subprog].is_global:
             raise env.reject(EINVAL, "callback function not static")
