@@ -1,7 +1,7 @@
 """What arithmetic does to ranges (adjust_scalar_min_max_vals, kernel/bpf/verifier.c).
 
-Each function changes `dst` to what is known of `dst OP src`; the caller syncs afterwards. The 32-bit
-bounds are kept by every operation, so that a 32-bit instruction has only to zero-extend.
+Each function changes `dst` to what is known of `dst OP src`; the caller syncs afterwards. The
+32-bit bounds are kept by every operation, so that a 32-bit instruction has only to zero-extend.
 """
 
 from __future__ import annotations
@@ -297,9 +297,9 @@ def byte_swap(dst: Range, size: int, swaps: bool) -> None:
             dst.vv, dst.vm = bits.bswap32(dst.vv), bits.bswap32(dst.vm)
         else:
             dst.vv, dst.vm = bits.bswap64(dst.vv), bits.bswap64(dst.vm)
-    # a swap scrambles the order of numbers
-    ranges.unbounded64(dst)
-    ranges.unbounded32(dst)
+        # a swap scrambles the order of numbers
+        ranges.unbounded64(dst)
+        ranges.unbounded32(dst)
     if size == 8:
         ranges.sync(dst)
     else:

@@ -98,8 +98,8 @@ class Walk:
         """Go to the last path that was put aside; gives its previous instruction."""
         env = self.env
         env.log.scratch_all()
-        self.live.update()
         self.explored.path_ended(env.state)
+        self.live.update()
         if not self.pending:
             return None
         back = self.pending.pop()

@@ -14,8 +14,9 @@ from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
 from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, SPILL, Frame, Reg, Slot, State
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
-#: numbers up to this size are printed in decimal
-DECIMAL = 0x7FFF
+# numbers up to these are printed in decimal
+SIGNED_DECIMAL = 0x7FFF
+UNSIGNED_DECIMAL = 0xFFFF
 #: where the state begins behind an instruction: at this column, or a multiple of the other
 COLUMN, COLUMN_STEP = 40, 8
 ALL_SCRATCHED = uapi.U64
@@ -117,12 +118,16 @@ def slot_text(frame: Frame, slot: Slot) -> str:
 
 def signed(number: int) -> str:
     """Decimal where it is short, else hexadecimal of 64 bits."""
-    return str(number) if -DECIMAL - 1 <= number <= DECIMAL else hex(number & uapi.U64)
+    return str(number) if _short(number) else hex(number & uapi.U64)
+
+
+def _short(number: int) -> bool:
+    return -SIGNED_DECIMAL - 1 <= number <= SIGNED_DECIMAL
 
 
 def unsigned(number: int) -> str:
     """The same without a sign."""
-    return str(number) if number <= DECIMAL else hex(number)
+    return str(number) if number <= UNSIGNED_DECIMAL else hex(number)
 
 
 def reg_text(frame: Frame, reg: Reg) -> str:
@@ -181,7 +186,9 @@ def _ranges(reg: Reg) -> list[str]:
             ("umax", reg.umax, uapi.U64), ("smin32", reg.s32min, S32_MIN),
             ("smax32", reg.s32max, S32_MAX), ("umin32", reg.u32min, 0),
             ("umax32", reg.u32max, uapi.U32))
-    todo = [(i, name, value) for i, (name, value, nothing) in enumerate(rows) if value != nothing]
+    # in hexadecimal, 32 bits are not sign-extended: they would look like another number
+    todo = [(i, name, value if i < 4 or _short(value) else value & uapi.U32)
+            for i, (name, value, nothing) in enumerate(rows) if value != nothing]
     parts = []
     while todo:
         index, name, value = todo.pop(0)

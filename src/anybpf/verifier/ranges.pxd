@@ -38,7 +38,7 @@ cdef void _deduce32_from(Range r, uint64_t low, uint64_t high) noexcept
 cdef void _deduce32(Range r) noexcept
 @cython.locals(low=int64_t, high=int64_t, ulow=uint64_t, uhigh=uint64_t)
 cdef void _deduce64(Range r) noexcept
-@cython.locals(low=uint64_t, high=uint64_t)
+@cython.locals(low=uint64_t, high=uint64_t, rv=uint64_t, rm=uint64_t)
 cdef void _deduce_mixed(Range r) noexcept
 cdef void _deduce(Range r) noexcept
 @cython.locals(rv=uint64_t, rm=uint64_t, v64=uint64_t, m64=uint64_t, v32=uint64_t, m32=uint64_t)

@@ -198,10 +198,12 @@ def _deduce_mixed(r: Range) -> None:
     low, high = r.smin & uapi.U64, r.smax & uapi.U64
     r.smin = max(r.smin, bits.s64(low >> 32 << 32 | r.u32min))
     r.smax = min(r.smax, bits.s64(high >> 32 << 32 | r.u32max))
-    if r.smin >= S32_MIN and r.smax <= S32_MAX:
-        # a sign-extended 32-bit number
-        r.smin = max(r.smin, r.s32min)
-        r.smax = min(r.smax, r.s32max)
+    if r.s32min >= 0 and r.smin >= S32_MIN and r.smax <= S32_MAX:
+        # a sign-extended 32-bit number that is not negative; the 32-bit bounds win, even if wider
+        r.smin, r.smax = r.s32min, r.s32max
+        r.umin, r.umax = r.smin & uapi.U64, r.smax & uapi.U64
+        rv, rm = tnum.from_range(r.umin, r.umax)
+        r.vv, r.vm = tnum.intersect(r.vv, r.vm, rv, rm)
 
 
 def _deduce(r: Range) -> None:

@@ -1,4 +1,4 @@
-"""The one way up for a program that is bad (verbose() and a negative errno, kernel/bpf/verifier.c)."""
+"""The one way up for a bad program: a text and an errno (verbose(), kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, E2BIG
+from errno import E2BIG, EACCES
 
 from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
 from anybpf.verifier.env import Env

@@ -33,7 +33,6 @@ class Seen(State):
         self.misses = 0
         self.hits = 0
         self.free = False
-        self.key = (0, 0)
 
 
 class Visit:
@@ -53,7 +52,7 @@ class Explored:
     def __init__(self, env: Env, live: LiveStack) -> None:
         self.env = env
         self.live = live
-        self.buckets: dict[tuple[int, int], list[Seen]] = {}
+        self.buckets: dict[int, list[Seen]] = {}
         self.visits: dict[Callchain, Visit] = {}
         self.last_jumps = 0
         self.last_processed = 0
@@ -68,12 +67,15 @@ class Explored:
                  or len(cur.history) > MAX_HISTORY)
         add = force or (env.jumps - self.last_jumps >= 2
                         and env.processed - self.last_processed >= 8)
-        key = (idx, cur.frames[-1].callsite)
-        bucket = self.buckets.setdefault(key, [])
+        # as the kernel hashes them: the counters count the whole bucket
+        bucket = self.buckets.setdefault(
+            ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
         self._clean(bucket, cur)
         count = 0
         for seen in list(bucket):
             count += 1
+            if seen.insn_idx != idx:
+                continue
             loop, hit, again = self._compare(seen, cur, idx)
             if hit:
                 self._prune(seen, cur, idx, loop)
@@ -84,7 +86,7 @@ class Explored:
             self._miss(bucket, seen, add, idx)
         env.max_states_per_insn = max(env.max_states_per_insn, count)
         if add:
-            self._remember(bucket, key)
+            self._remember(bucket, idx)
         return False
 
     def _compare(self, seen: Seen, cur: State, idx: int) -> tuple[bool, bool, bool]:
@@ -145,7 +147,7 @@ class Explored:
             seen.free = False
             self.env.free_states -= 1
 
-    def _remember(self, bucket: list[Seen], key: tuple[int, int]) -> None:
+    def _remember(self, bucket: list[Seen], idx: int) -> None:
         env, cur = self.env, self.env.state
         env.total_states += 1
         env.explored_states += 1
@@ -154,10 +156,10 @@ class Explored:
         _forget_precision(cur)
         new = Seen()
         new.__dict__.update(cur.copy().__dict__)
-        new.insn_idx, new.key = key[0], key
+        new.insn_idx = idx
         self._enter_loop(new)
         cur.parent = new
-        cur.first_insn_idx = key[0]
+        cur.first_insn_idx = idx
         cur.dfs_depth = new.dfs_depth + 1
         cur.history = []
         bucket.insert(0, new)
@@ -166,7 +168,7 @@ class Explored:
 
     def _clean(self, bucket: list[Seen], cur: State) -> None:
         for seen in bucket:
-            if not (seen.branches or seen.cleaned) and _same_calls(seen, cur) \
+            if seen.insn_idx == cur.insn_idx and not (seen.branches or seen.cleaned) and _same_calls(seen, cur) \
                     and not self.incomplete(seen):
                 self._clean_state(seen)
 

@@ -1,4 +1,4 @@
-"""One access, and the bounds that every flat region checks (check_mem_region_access, verifier.c)."""
+"""One access, and the bounds of flat memory (check_mem_region_access, kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 

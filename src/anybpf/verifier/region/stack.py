@@ -57,7 +57,7 @@ def _signed(reg: Reg) -> int:
 
 def check_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> None:
     """Inside the 512 bytes; makes room (check_stack_access_within_bounds)."""
-    word = " write" if write else " read"
+    word = " write to" if write else " read from"
     if reg.vm and not (reg.smax < MAX_OFFSET and reg.smin > -MAX_OFFSET):
         raise env.reject(EACCES, f"invalid unbounded variable-offset{word} stack R{regno}")
     low = reg.smin + off
@@ -182,9 +182,12 @@ def _write_variable(what: Access) -> None:
                 and not slot.reg.vv:
             zero_kept = True
             continue
+        zero_byte = slot.types[byte] == ZERO
+        if slot.is_spill:
+            _scrub(slot)
         slot.reg.kind = kinds.NOT_INIT
         kind = MISC
-        if zero and slot.types[byte] == ZERO:
+        if zero and zero_byte:
             kind, zero_kept = ZERO, True
         slot.types[byte] = kind
     if zero_kept and what.value >= 0:
@@ -273,10 +276,13 @@ def _read_variable(what: Access) -> None:
     env, reg = what.env, what.reg
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
-    types = []
+    types: list[int] = []
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
+        env.log.scratched_stack |= 1 << number
         types.append(frame.stack[number].types[byte])
+        if types[-1] != ZERO:
+            break
     _loaded_data(what, types)
 
 

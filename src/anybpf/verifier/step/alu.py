@@ -1,4 +1,4 @@
-"""Arithmetic: numbers and pointers (check_alu_op, adjust_ptr_min_max_vals; kernel/bpf/verifier.c)."""
+"""Arithmetic on numbers and pointers (check_alu_op and below, kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _unary(env: Env, insn: Insn) -> None:
     else:
         swaps = insn.cls == uapi.BPF_ALU64 or bool(insn.code & uapi.BPF_TO_BE) == LITTLE_ENDIAN
         arith.byte_swap(dst, insn.imm >> 3, swaps)
-    dst.id = 0
+    dst.id = dst.off = 0
 
 
 # -- moves
@@ -96,7 +96,7 @@ def _copy_if_fits(env: Env, dst: Reg, src: Reg, fits: bool) -> None:
         regs.assign_id(env, src)
     copy_reg(dst, src)
     if not fits:
-        dst.id = 0
+        dst.id = dst.off = 0
 
 
 def _move32(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
@@ -147,12 +147,15 @@ def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 
 
 def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
-    constant, value = regs.is_constant(src, False), src.vv
+    constant = regs.is_constant(src, False) and src is not dst and insn.cls == uapi.BPF_ALU64
+    value = bits.s64(src.vv)
     _scalar(dst, insn, src)
-    links = insn.op == uapi.BPF_ADD and insn.cls == uapi.BPF_ALU64 and dst.id and constant
-    if not links:
-        dst.id = 0
-    elif dst.id & ADD_CONST or value > S32_MAX:
+    if insn.op not in (uapi.BPF_ADD, uapi.BPF_SUB) or not dst.id or not constant:
+        dst.id = dst.off = 0
+        return
+    if insn.op == uapi.BPF_SUB:
+        value = -value
+    if dst.id & ADD_CONST or not S32_MIN <= value <= S32_MAX:
         dst.id = dst.off = 0
     else:
         dst.id |= ADD_CONST

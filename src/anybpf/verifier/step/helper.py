@@ -18,7 +18,8 @@ from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import stack
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, call as calls, ends, regs
+from anybpf.verifier.step import args, ends, regs
+from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 
 MAX_ERRNO = 4095

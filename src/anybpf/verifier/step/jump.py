@@ -130,7 +130,7 @@ def _decided(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 def _both_ways(walk: Walk, insn: Insn, dst: Reg, src: Reg, is32: bool) -> None:
     env = walk.env
     this = env.state
-    linked = _collect(this, insn, dst, src)
+    linked = _collect(env, insn, dst, src)
     if len(linked) > 1:
         backtrack.push(env, linked=linked)
     other = walk.fork(env.idx + insn.off + 1, env.idx)
@@ -152,8 +152,6 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
     """Two numbers were compared: narrow them on both ways (reg_set_min_max)."""
     if false_dst.kind != kinds.SCALAR_VALUE or false_src.kind != kinds.SCALAR_VALUE:
         return
-    if false_dst is false_src:
-        return
     branch.refine(false_dst, false_src, branch.OPPOSITE[op], is32)
     branch.refine(true_dst, true_src, op, is32)
     for reg in (false_dst, false_src, true_dst, true_src):
@@ -161,15 +159,18 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
         regs.check_sane(env, reg)
 
 
-def _collect(state: State, insn: Insn, dst: Reg, src: Reg) -> Linked:
-    """The registers and slots that share an id with an operand (collect_linked_regs)."""
+def _collect(env: Env, insn: Insn, dst: Reg, src: Reg) -> Linked:
+    """What shares an id with an operand and still matters (collect_linked_regs)."""
+    state = env.state
     wanted = [r.id & ~ADD_CONST for r in ((src, dst) if insn.uses_reg else (dst,))
               if r.kind == kinds.SCALAR_VALUE and r.id]
     found: list[tuple[int, int, bool]] = []
     for base in wanted:
         for number, frame in reversed(list(enumerate(state.frames))):
+            live = env.aux[state.insn_of(number)].live_before
             for i, reg in enumerate(frame.regs):
-                _link(found, number, i, True, reg, base)
+                if live >> i & 1:
+                    _link(found, number, i, True, reg, base)
             for i, slot in enumerate(frame.stack):
                 if slot.is_spill:
                     _link(found, number, i, False, slot.reg, base)
@@ -207,6 +208,7 @@ def _sync_one(reg: Reg, known: Reg) -> None:
     copy_reg(reg, known)
     reg.id, reg.off = identity, off
     arith.add(reg, delta)
+    ranges.sync(reg)
 
 
 # -- pointers
