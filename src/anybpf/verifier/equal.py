@@ -61,8 +61,8 @@ class Ids:
         return True
 
     def match_scalar(self, old: int, cur: int) -> bool:
-        """The same for numbers: one without id is like nothing else."""
-        return self.match(old or self._new(), cur or self._new())
+        """The same for numbers: an old one without id was safe alone, whatever `cur` is tied to."""
+        return not old or self.match(old, cur or self._new())
 
     def _new(self) -> int:
         self.fresh += 1
@@ -123,11 +123,16 @@ def reg_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
         return (same_pointer(old, cur) and _inside(old, cur) and ids.match(old.id, cur.id)
                 and ids.match(old.ref, cur.ref))
     if base in _PACKETS:
-        return (old.packet_range <= cur.packet_range and old.off == cur.off
+        return (_reaches(old.packet_range, cur.packet_range) and old.off == cur.off
                 and ids.match(old.id, cur.id) and _inside(old, cur))
     if base == kinds.PTR_TO_STACK:
         return regs_exact(old, cur, ids) and old.frameno == cur.frameno
     return base == kinds.PTR_TO_ARENA or regs_exact(old, cur, ids)
+
+
+def _reaches(old: int, cur: int) -> bool:
+    """As much of the packet was checked; comparisons with its end must be the same."""
+    return old == cur if old < 0 or cur < 0 else old <= cur
 
 
 def _inside(old: Reg, cur: Reg) -> bool:

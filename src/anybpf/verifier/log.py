@@ -135,7 +135,7 @@ def reg_text(frame: Frame, reg: Reg) -> str:
     kind = reg.kind
     prefix = "P" if kind == kinds.SCALAR_VALUE and reg.precise else ""
     if kind == kinds.SCALAR_VALUE and not reg.vm:
-        return prefix + signed(bits.s64(reg.vv + reg.off))
+        return prefix + signed(bits.s64(reg.vv))
     prefix += regtype.text(kind)
     if kind == kinds.PTR_TO_ARENA:
         return prefix

@@ -45,6 +45,7 @@ cdef void _deduce(Range r) noexcept
 cdef void _bits_from_bounds(Range r) noexcept
 cpdef void sync(Range r) noexcept
 @cython.locals(low=uint64_t)
+cpdef int contradiction(Range r) noexcept
 cpdef bint consistent(Range r) noexcept
 cpdef void bounds32_to_64(Range r) noexcept
 cpdef void zero_extend32(Range r) noexcept

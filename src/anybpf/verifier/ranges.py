@@ -19,8 +19,10 @@ class Range:
     def __init__(self) -> None:
         self.vv = 0
         self.vm = uapi.U64
-        unbounded64(self)
-        unbounded32(self)
+        self.smin, self.smax = S64_MIN, S64_MAX
+        self.umin, self.umax = 0, uapi.U64
+        self.s32min, self.s32max = S32_MIN, S32_MAX
+        self.u32min, self.u32max = 0, uapi.U32
 
 
 def copy(dst: Range, src: Range) -> None:
@@ -231,16 +233,27 @@ def sync(r: Range) -> None:
     bounds_from_bits(r)
 
 
-def consistent(r: Range) -> bool:
-    """Whether some number may fit every view (reg_bounds_sanity_check)."""
+# what may be wrong with a range
+SANE, BAD_BOUNDS, BAD_CONSTANT, BAD_CONSTANT32 = 0, 1, 2, 3
+
+
+def contradiction(r: Range) -> int:
+    """SANE, or why no number fits every view (reg_bounds_sanity_check)."""
     if r.umin > r.umax or r.smin > r.smax or r.u32min > r.u32max or r.s32min > r.s32max:
-        return False
+        return BAD_BOUNDS
     if r.vm == 0 and (r.umin != r.umax or r.umin != r.vv or r.smin != r.smax
                       or r.smin != bits.s64(r.vv)):
-        return False
+        return BAD_CONSTANT
     low = r.vv & uapi.U32
-    return r.vm & uapi.U32 != 0 or (r.u32min == r.u32max == low
-                                    and r.s32min == r.s32max == bits.s32(low))
+    if r.vm & uapi.U32 == 0 and (r.u32min != r.u32max or r.u32min != low
+                                 or r.s32min != r.s32max or r.s32min != bits.s32(low)):
+        return BAD_CONSTANT32
+    return SANE
+
+
+def consistent(r: Range) -> bool:
+    """Whether some number may fit every view."""
+    return contradiction(r) == SANE
 
 
 def bounds32_to_64(r: Range) -> None:

@@ -25,8 +25,10 @@ MAX_FRAMES: Final = 8
 AT_END: Final = -1
 BEYOND_END: Final = -2
 
-#: bit of `Reg.id`: the register is another one of that id plus `off`
-ADD_CONST: Final = 1 << 31
+# bits of `Reg.id`: the register is another one of that id plus `off`, in 64 or 32 bits
+ADD_CONST64: Final = 1 << 31
+ADD_CONST32: Final = 1 << 30
+ADD_CONST: Final = ADD_CONST64 | ADD_CONST32
 
 # what a byte of the stack holds
 INVALID: Final = 0

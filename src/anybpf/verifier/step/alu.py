@@ -16,6 +16,8 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
 from anybpf.verifier.state import (
     ADD_CONST,
+    ADD_CONST32,
+    ADD_CONST64,
     Reg,
     clone_reg,
     copy_reg,
@@ -44,7 +46,7 @@ def step(env: Env, insn: Insn) -> None:
         _unary(env, insn)
     else:
         _binary(env, insn)
-    regs.check_sane(env, env.regs[insn.dst])
+    regs.check_sane(env, env.regs[insn.dst], "alu")
 
 
 def _unary(env: Env, insn: Insn) -> None:
@@ -147,10 +149,12 @@ def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 
 
 def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
-    constant = regs.is_constant(src, False) and src is not dst and insn.cls == uapi.BPF_ALU64
-    value = bits.s64(src.vv)
+    is32 = insn.cls == uapi.BPF_ALU
+    links = (insn.op in (uapi.BPF_ADD, uapi.BPF_SUB) and dst.id and src is not dst
+             and regs.is_constant(src, is32) and not (is32 and regs.width(dst) > 32))
+    value = bits.s32(src.vv) if is32 else bits.s64(src.vv)
     _scalar(dst, insn, src)
-    if insn.op not in (uapi.BPF_ADD, uapi.BPF_SUB) or not dst.id or not constant:
+    if not links:
         dst.id = dst.off = 0
         return
     if insn.op == uapi.BPF_SUB:
@@ -158,7 +162,7 @@ def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
     if dst.id & ADD_CONST or not S32_MIN <= value <= S32_MAX:
         dst.id = dst.off = 0
     else:
-        dst.id |= ADD_CONST
+        dst.id |= ADD_CONST32 if is32 else ADD_CONST64
         dst.off = value
 
 

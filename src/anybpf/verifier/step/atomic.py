@@ -24,7 +24,7 @@ def step(walk: Walk, insn: Insn) -> int:
     """One atomic instruction."""
     if insn.imm == uapi.BPF_LOAD_ACQ:
         _check_target(walk.env, insn, insn.src)
-        mem.load(walk, insn, strict=True)
+        mem.load(walk, insn, strict=True, where="atomic_load")
     elif insn.imm == uapi.BPF_STORE_REL:
         _check_target(walk.env, insn, insn.dst)
         mem.store(walk, insn, strict=True)
@@ -46,8 +46,8 @@ def _modify(walk: Walk, insn: Insn) -> None:
     env = walk.env
     regs.read(env, insn.src)
     regs.read(env, insn.dst)
-    if insn.imm == uapi.BPF_CMPXCHG and regs.is_pointer(regs.read(env, 0)):
-        pass
+    if insn.imm == uapi.BPF_CMPXCHG:
+        regs.read(env, 0)
     if insn.src == FP and insn.imm & uapi.BPF_FETCH and insn.imm != uapi.BPF_CMPXCHG:
         raise env.reject(EACCES, "frame pointer is read only")
     dst = env.regs[insn.dst]
@@ -79,7 +79,7 @@ def _access(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None:
         return
     region(Access(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, write, value))
     if value >= 0 and not write:
-        mem._narrow(env.regs[value], insn.size_bytes, False)
+        mem.narrow(env.regs[value], insn.size_bytes, False)
 
 
 def _on_stack(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None:
@@ -94,7 +94,7 @@ def _on_stack(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None
         stack.access(Access(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,
                             value))
         if value >= 0:
-            mem._narrow(env.regs[value], insn.size_bytes, False)
+            mem.narrow(env.regs[value], insn.size_bytes, False)
         return
     stack.check_bounds(env, dst, insn.dst, insn.off + dst.off, insn.size_bytes, True)
     if insn.size_bytes not in (4, 8):

@@ -49,8 +49,6 @@ def call(walk: Walk, insn: Insn) -> None:
     made = Call(walk, row)
     for number, arg in enumerate(row.args):
         args.check(made, number, arg)
-    if row.varargs:
-        pass
     _record_map(made)
     if made.fills is not None:
         stack.forget_bytes(walk, *made.fills)

@@ -12,6 +12,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.explore import NEXT, Walk
 from anybpf.verifier.state import (
     ADD_CONST,
+    ADD_CONST32,
     AT_END,
     BEYOND_END,
     Reg,
@@ -156,7 +157,10 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
     branch.refine(true_dst, true_src, op, is32)
     for reg in (false_dst, false_src, true_dst, true_src):
         ranges.sync(reg)
-        regs.check_sane(env, reg)
+    regs.check_sane(env, true_dst, "true_reg1")
+    regs.check_sane(env, true_src, "true_reg2")
+    regs.check_sane(env, false_dst, "false_reg1")
+    regs.check_sane(env, false_src, "false_reg2")
 
 
 def _collect(env: Env, insn: Insn, dst: Reg, src: Reg) -> Linked:
@@ -194,6 +198,8 @@ def sync_linked(state: State, known: Reg, linked: Linked) -> None:
         reg = owner.regs[number] if is_reg else owner.stack[number].reg
         if reg is known or reg.kind != kinds.SCALAR_VALUE:
             continue
+        if (reg.id ^ known.id) & ADD_CONST == ADD_CONST:
+            continue  # one moved in 64 bits, the other in 32: no fixed distance
         if reg.id & ~ADD_CONST != known.id & ~ADD_CONST:
             continue
         _sync_one(reg, known)
@@ -208,6 +214,8 @@ def _sync_one(reg: Reg, known: Reg) -> None:
     copy_reg(reg, known)
     reg.id, reg.off = identity, off
     arith.add(reg, delta)
+    if (reg.id | known.id) & ADD_CONST32:
+        ranges.zero_extend32(reg)
     ranges.sync(reg)
 
 

@@ -67,18 +67,18 @@ REWRITTEN = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_
 
 def step_ldx(walk: Walk, insn: Insn) -> int:
     """A load into a register."""
-    load(walk, insn, strict=False)
+    load(walk, insn, strict=False, where="ldx")
     return NEXT
 
 
-def load(walk: Walk, insn: Insn, strict: bool) -> None:
+def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
     """r[dst] = what r[src] + off points to."""
     env = walk.env
     kind = regs.read(env, insn.src).kind
     regs.write(env, insn.dst)
     access(walk, insn, insn.src, write=False, value=insn.dst, strict=strict)
     _remember_kind(env, kind)
-    regs.check_sane(env, env.regs[insn.dst])
+    regs.check_sane(env, env.regs[insn.dst], where)
 
 
 def step_st(walk: Walk, insn: Insn) -> int:
@@ -131,7 +131,7 @@ def access(walk: Walk, insn: Insn, regno: int, write: bool, value: int,
         return
     region(what)
     if value >= 0 and not write:
-        _narrow(env.regs[value], size, signed)
+        narrow(env.regs[value], size, signed)
 
 
 def _refuse(env: Env, reg: Reg, regno: int) -> None:
@@ -140,7 +140,7 @@ def _refuse(env: Env, reg: Reg, regno: int) -> None:
     raise env.reject(EACCES, f"R{regno} invalid mem access '{regtype.text(reg.kind)}'")
 
 
-def _narrow(reg: Reg, size: int, signed: bool) -> None:
+def narrow(reg: Reg, size: int, signed: bool) -> None:
     """A load of less than 8 bytes extends what it read."""
     if size == 8 or reg.kind != kinds.SCALAR_VALUE:
         return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from errno import EACCES
+from errno import EACCES, EFAULT
 
+from anybpf import uapi
 from anybpf.proto import kinds
 from anybpf.verifier import ranges
 from anybpf.verifier.env import Env
@@ -76,8 +77,29 @@ def every(state: State) -> Iterator[Reg]:
                 yield slot.reg
 
 
-def check_sane(env: Env, reg: Reg) -> None:
-    """Bounds that contradict each other are forgotten (reg_bounds_sanity_check)."""
-    if not ranges.consistent(reg):
-        ranges.unbounded64(reg)
-        ranges.unbounded32(reg)
+_CONTRADICTIONS = {
+    ranges.BAD_BOUNDS: "range bounds violation",
+    ranges.BAD_CONSTANT: "const tnum out of sync with range bounds",
+    ranges.BAD_CONSTANT32: "const subreg tnum out of sync with range bounds",
+}
+
+
+def check_sane(env: Env, reg: Reg, where: str) -> None:
+    """Bounds that contradict each other are told and forgotten (reg_bounds_sanity_check).
+
+    That happens on branches that are dead in a way that the bounds do not show.
+    """
+    why = ranges.contradiction(reg)
+    if why == ranges.SANE:
+        return
+    if env.log.on:
+        env.log.write(
+            f"verifier bug: REG INVARIANTS VIOLATION ({where}): {_CONTRADICTIONS[why]} "
+            f"u64=[{reg.umin:#x}, {reg.umax:#x}] s64=[{reg.smin & uapi.U64:#x}, "
+            f"{reg.smax & uapi.U64:#x}] u32=[{reg.u32min:#x}, {reg.u32max:#x}] "
+            f"s32=[{reg.s32min & uapi.U32:#x}, {reg.s32max & uapi.U32:#x}] "
+            f"var_off=({reg.vv:#x}, {reg.vm:#x})\n")
+    if env.facts.flags & uapi.BPF_F_TEST_REG_INVARIANTS:
+        raise env.reject(EFAULT, "")
+    ranges.unbounded64(reg)
+    ranges.unbounded32(reg)
