@@ -20,6 +20,11 @@ LIRC = Path("/lib/udev/rc_keymaps/protocols")
 Build = Callable[..., Path]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update` rewrites the expectations of case files."""
+    parser.addoption("--update", action="store_true", help="rewrite what case files expect")
+
+
 def linux_backend() -> Linux:
     """The running kernel; skips the test, with the reason, where bpf(2) is refused."""
     reason = Linux.probe()

@@ -38,7 +38,7 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = Options()) -> 
             run(env)
     except Reject as reject:
         if not reject.logged:
-            env.log.write(reject.text + "\n")
+            env.log.write(reject.text + reject.end)
         return _verdict(env, reject)
     return _verdict(env, None)
 

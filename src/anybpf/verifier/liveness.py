@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anybpf import uapi
-from anybpf.isa.insn import Insn, is_helper_call, is_ld_imm64, slots
+from anybpf.isa.insn import Insn, is_call, is_helper_call, is_ld_imm64, slots
 from anybpf.isa.opcodes import MAY_GOTO
+from anybpf.proto import access
 from anybpf.proto.helpers import BY_ID
 from anybpf.verifier.cfg import successors
 from anybpf.verifier.env import Env
@@ -61,12 +62,15 @@ def _jmp(insn: Insn) -> UseDef:
     if insn.op == uapi.BPF_EXIT:
         return R0, 0
     if insn.op == uapi.BPF_CALL:
-        return _call_uses(insn), CALLER_SAVED
+        return ARGUMENTS, CALLER_SAVED
     return 1 << insn.dst | (1 << insn.src if insn.uses_reg else 0), 0
 
 
-def _call_uses(insn: Insn) -> int:
-    row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
+def _call_uses(env: Env, insn: Insn) -> int:
+    """The arguments of a helper that this program may call; all of them of any other call."""
+    facts, row = env.facts, None
+    if is_helper_call(insn) and insn.imm in BY_ID:
+        row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     return ((1 << len(row.args)) - 1) << 1 if row is not None else ARGUMENTS
 
 
@@ -76,9 +80,14 @@ _RULES: dict[int, Callable[[Insn], UseDef]] = {
 }
 
 
+def _rule(env: Env, insn: Insn) -> UseDef:
+    use, define = _RULES[insn.cls](insn)
+    return (_call_uses(env, insn) if is_call(insn) else use), define
+
+
 def registers(env: Env) -> None:
     """Fill `aux.live_before`."""
-    rules = {i: _RULES[insn.cls](insn) for i, insn in slots(env.insns)}
+    rules = {i: _rule(env, insn) for i, insn in slots(env.insns)}
     after = {i: successors(env.insns, i) for i in rules}
     before = dict.fromkeys(rules, 0)
     changed = True

@@ -122,8 +122,7 @@ def bounds_from_bits(r: Range) -> None:
     r.smax = min(r.smax, bits.s64(r.vv | (r.vm ^ sign)))
     r.umin = max(r.umin, r.vv)
     r.umax = min(r.umax, r.vv | r.vm)
-    if r.vm:
-        _only_member(r)
+    _only_member(r)
 
 
 def _only_member(r: Range) -> None:
@@ -172,6 +171,13 @@ def _deduce32(r: Range) -> None:
     ulow, uhigh = r.s32min & uapi.U32, r.s32max & uapi.U32
     if ulow <= uhigh:
         _narrow_u32(r, ulow, uhigh)
+    elif r.u32max < ulow:
+        # the signed range wraps around in unsigned terms; only its lower part is left
+        r.s32min = bits.s32(r.u32min)
+        r.u32max = min(r.u32max, uhigh)
+    elif uhigh < r.u32min:
+        r.s32max = bits.s32(r.u32max)
+        r.u32min = max(r.u32min, ulow)
 
 
 def _deduce64(r: Range) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 class Reject(Exception):
     """The program is refused: errno, instruction, and the kernel's text with all its lines."""
 
-    def __init__(self, errno: int, text: str, insn: int | None = None) -> None:
+    def __init__(self, errno: int, text: str, insn: int | None = None, end: str = "\n") -> None:
         self.errno = errno
         self.text = text
+        self.end = end
         self.insn = insn
         #: the text is in the log already
         self.logged = False

@@ -7,6 +7,7 @@ from errno import EBADF, EINVAL
 from anybpf import uapi
 from anybpf.isa.check import BadInsn, check_opcodes
 from anybpf.isa.insn import Insn, is_ld_imm64, slots, split_imm64
+from anybpf.proto.maps import ENOTSUPP
 from anybpf.verifier.env import REFERS_TO_MAP, Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.reject import Reject
@@ -49,5 +50,6 @@ def _check_value(found: MapFacts, offset: int, index: int) -> None:
     if offset >= 1 << 29:
         raise Reject(EINVAL, f"direct value offset of {offset} is not allowed", index)
     if found.max_entries != 1 or offset >= found.value_size:
-        raise Reject(EINVAL, f"invalid access to map value pointer, value_size={found.value_size} "
+        errno = ENOTSUPP if found.max_entries != 1 else EINVAL
+        raise Reject(errno, f"invalid access to map value pointer, value_size={found.value_size} "
                              f"off={offset}", index)

@@ -267,6 +267,8 @@ class Explored:
         chain = self._callchain(seen)
         if chain is None:
             raise NotSupported("a loop through callbacks outside of loops")
+        if self.env.log.detailed:
+            self.env.log.write(f"SCC backedge {_chain_text(chain)}\n")
         self.visits.setdefault(chain, Visit()).backedges.insert(0, edge)
         self.env.backedges += 1
         self.env.update_peak()

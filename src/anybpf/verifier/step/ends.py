@@ -34,8 +34,8 @@ def check_resources(env: Env, leaks_count: bool, where: str) -> None:
     """Nothing is held that must be given back (check_resource_leak)."""
     state = env.state
     if leaks_count and state.refs:
-        text = "\n".join(f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in state.refs)
-        raise env.reject(EINVAL, text)
+        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in state.refs]
+        raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
     if state.locks and (leaks_count or where.startswith("BPF_LD")):
         raise env.reject(EINVAL, f"{where} cannot be used inside bpf_spin_lock-ed region")
 
@@ -119,7 +119,7 @@ def _leave_callback(env: Env) -> None:
 def _repeat_callback(walk: Walk) -> None:
     from anybpf.verifier.step.widen import widen_loop
 
-    widen_loop(walk.env, walk.env.state)
+    widen_loop(walk.env, walk.env.state, walk.env.state)
 
 
 def _tell(env: Env) -> None:

@@ -17,6 +17,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import stack
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, ends, regs
 from anybpf.verifier.step import call as calls
@@ -88,6 +89,9 @@ def _record_map(made: Call) -> None:
     if made.map is not None and made.map.flags & uapi.BPF_F_RDONLY_PROG and row.name in _WRITERS:
         raise env.reject(EACCES, "write into map forbidden")
     if row.name == "tail_call" and made.map is not None:
+        if made.map.type != uapi.BPF_MAP_TYPE_PROG_ARRAY:
+            # the one text without an end of line
+            raise Reject(EINVAL, "expected prog array map for tail call", env.idx, end="")
         index = env.regs[3]
         if regs.is_constant(index, False) and index.vv < made.map.max_entries:
             backtrack.mark(env, 3)
@@ -123,14 +127,14 @@ def release_reference(env: Env, ref: int) -> None:
     env.state.refs = [r for r in env.state.refs if r.id != ref]
     for reg in regs.every(env.state):
         if reg.ref == ref:
-            mark_not_init(reg)
+            mark_unknown(reg)
 
 
 def forget_packets(env: Env) -> None:
     """The packet may have moved (clear_all_pkt_pointers)."""
     for reg in regs.every(env.state):
         if regtype.is_any_packet(reg.kind):
-            mark_not_init(reg)
+            mark_unknown(reg)
 
 
 # -- the result

@@ -67,7 +67,8 @@ def _may_goto(walk: Walk, insn: Insn) -> int:
     env = walk.env
     queued = walk.fork(env.idx + 1, env.idx)
     queued.may_goto_depth += 1
-    widen_loop(env, queued)
+    if env.state.parent is not None:
+        widen_loop(env, queued, env.state.parent)
     env.idx += insn.off
     return NEXT
 

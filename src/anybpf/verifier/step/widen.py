@@ -23,9 +23,9 @@ def previous_entry(state: State, idx: int) -> State | None:
     return None
 
 
-def widen_loop(env: Env, state: State) -> None:
-    """Widen what differs from the state of the round before."""
-    before = previous_entry(env.state, env.idx)
+def widen_loop(env: Env, state: State, since: State) -> None:
+    """Widen what differs from the last round's state before `since`."""
+    before = previous_entry(since, env.idx)
     if before is None:
         return
     ids = Ids(env.ids)
