@@ -74,7 +74,8 @@ class Program:
         """Copies, constants, extensions, swaps."""
         dst, src = self.random.randrange(6), self._reg()
         self._emit(self.random.choice((
-            f"r{dst} = r{src}", f"r{dst} = r{src}", f"w{dst} = w{src}", f"r{dst} = {self._number()}",
+            f"r{dst} = r{src}", f"r{dst} = r{src}", f"w{dst} = w{src}",
+            f"r{dst} = {self._number()}",
             f"r{dst} = (s8)r{src}", f"r{dst} = (s16)r{src}", f"r{dst} = (s32)r{src}",
             f"w{dst} = (s8)w{src}", f"w{dst} = (s16)w{src}")))
         self.scalars.add(dst)
@@ -183,8 +184,9 @@ class Program:
         if self.random.random() < 0.15:
             self._emit(self.random.choice((
                 "r3 = *(u64 *)(r9 + 0)", "r10 += 1", "r3 = *(u8 *)(r10 + 8)", "r3 = r7",
-                "*(u64 *)(r10 - 520) = r9", "r3 = *(u32 *)(r6 + 500)", "r6 += 8", "r3 = *(u8 *)(r7 + 0)",
-                "r3 = r10", "r4 = r10", "*(u64 *)(r10 - 8) = r7", "r3 = *(u64 *)(r10 - 12)")))
+                "*(u64 *)(r10 - 520) = r9", "r3 = *(u32 *)(r6 + 500)", "r6 += 8",
+                "r3 = *(u8 *)(r7 + 0)", "r3 = r10", "r4 = r10",
+                "*(u64 *)(r10 - 8) = r7", "r3 = *(u64 *)(r10 - 12)")))
 
 
 SIMPLE: tuple[Callable[[Program], None], ...] = (

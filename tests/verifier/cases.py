@@ -8,8 +8,8 @@
     invalid access to map value, value_size=8 off=8 size=1
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are `strict`
-(alignment) and `nogpl`. `[accept]` may be followed by lines that the log has somewhere, in order, at
-level 2. A rejecting text may go over several lines.
+(alignment) and `nogpl`. `[accept]` may be followed by lines that the log has somewhere, in order,
+at level 2. A rejecting text may go over several lines.
 """
 
 from __future__ import annotations

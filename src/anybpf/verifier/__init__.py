@@ -30,7 +30,11 @@ PASSES = (
 )
 
 
-def verify(prog: Sequence[Insn], facts: Facts, options: Options = Options()) -> Verdict:
+#: no log but the rejecting line
+QUIET = Options()
+
+
+def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET) -> Verdict:
     """The verdict on a program. Raises NotSupported for what is not modelled."""
     env = Env(prog, facts, options)
     try:

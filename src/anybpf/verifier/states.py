@@ -168,8 +168,9 @@ class Explored:
 
     def _clean(self, bucket: list[Seen], cur: State) -> None:
         for seen in bucket:
-            if seen.insn_idx == cur.insn_idx and not (seen.branches or seen.cleaned) and _same_calls(seen, cur) \
-                    and not self.incomplete(seen):
+            if seen.insn_idx != cur.insn_idx or seen.branches or seen.cleaned:
+                continue
+            if _same_calls(seen, cur) and not self.incomplete(seen):
                 self._clean_state(seen)
 
     def _clean_state(self, seen: Seen) -> None:
