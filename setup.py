@@ -56,11 +56,17 @@ def extensions() -> list[Extension]:
 
 
 class ParallelBuildExt(build_ext):
-    """Compile modules side by side; setuptools compiles one after another by default."""
+    """Compile modules side by side; setuptools compiles one after another by default.
+
+    Builds into the source tree share one folder of results, so that an editable install after
+    `build_ext --inplace` finds everything done.
+    """
 
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        if self.inplace or self.editable_mode:
+            self.build_lib, self.build_temp = "build/inplace/lib", "build/inplace/temp"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Opens core_task.bpf.c and shows what the loader will ask a kernel's BTF."""
+"""Opens core_task.bpf.c and counts what the loader will ask a kernel's BTF.
+
+`anybpf core core_task.bpf.c` shows each question and the running kernel's answer.
+"""
 
 from __future__ import annotations
 

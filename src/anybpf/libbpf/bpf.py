@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
-import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -474,14 +473,27 @@ def dup(backend: Backend, fd: int) -> int:
     return copy(fd)
 
 
-def map_memory(backend: Backend, fd: int, size: int, address: int = 0) -> mmap.mmap:
-    """mmap(2) of a map's memory, shared and writable. Raises BpfError, NotSupported."""
-    open_mapping: Callable[..., mmap.mmap] | None = getattr(backend, "mmap", None)
+class Memory(Protocol):
+    """Mapped memory, such as an `mmap.mmap`: read and written by slices."""
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def map_memory(backend: Backend, fd: int, size: int, address: int = 0) -> Memory:
+    """mmap(2) of a map's memory, shared and writable, at `address` if that is not 0.
+
+    Raises BpfError (EEXIST: something else is there), NotSupported.
+    """
+    name = "mmap_at" if address else "mmap"
+    open_mapping: Callable[..., Memory] | None = getattr(backend, name, None)
     if open_mapping is None:
-        raise NotSupported(f"memory of maps on backend {backend.name}")
-    if address:
-        raise NotSupported(f"an arena at the fixed address {address:#x}", "6.9")
-    return open_mapping(fd, size, writable=True)
+        where = f" at the fixed address {address:#x}" if address else ""
+        raise NotSupported(f"memory of maps{where} on backend {backend.name}")
+    return open_mapping(fd, size, address) if address else open_mapping(fd, size, writable=True)
 
 
 def obj_pin(backend: Backend, fd: int, path: str) -> None:

@@ -16,6 +16,7 @@ from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
+from anybpf.libbpf.bpf import Memory
 from anybpf.libbpf.map import Map, plain_bytes
 from anybpf.libbpf.spec import DataSection, ObjectSpec, Variable
 
@@ -61,7 +62,7 @@ class MapArea:
 class MappedArea:
     """After loading, by mmap(2): the very bytes that programs use."""
 
-    def __init__(self, memory: mmap.mmap) -> None:
+    def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
     def read(self, offset: int, size: int) -> bytes:

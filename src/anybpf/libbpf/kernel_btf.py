@@ -61,6 +61,15 @@ class KernelBtf:
         while self._fds:
             self.backend.close(self._fds.popitem()[1])
 
+    @property
+    def has_types(self) -> bool:
+        """Whether the backend offers the kernel's types."""
+        try:
+            self.vmlinux("")
+        except NotSupported:
+            return False
+        return True
+
     def vmlinux(self, why: str) -> Btf:
         return kernel_types(self.backend, why)
 

@@ -94,7 +94,12 @@ class Loader:
             raise NotSupported(f"loading a {self.spec.byteorder}-endian object on this machine")
 
     def _needed_externs(self) -> set[str]:
-        return {name for name, e in self.spec.externs.items() if e.section == ".ksyms"}
+        """All symbols, as with libbpf; where there are no types, those that will be loaded."""
+        wanted = {name for name, e in self.spec.externs.items() if e.section == ".ksyms"}
+        if not wanted or self._kernel.has_types:
+            return wanted
+        return wanted & {ref.target for p in self.programs.values() if p.autoload
+                         for ref in p.spec.references}
 
     # struct_ops
 

@@ -24,8 +24,6 @@ from anybpf.libbpf.spec import MapSpec, ObjectSpec
 from anybpf.proto import maps
 
 if TYPE_CHECKING:
-    import mmap
-
     from anybpf.libbpf.ringbuf import Reader
     from anybpf.libbpf.struct_ops import Fitted
 
@@ -107,7 +105,7 @@ class Map(MutableMapping[Any, Any]):
         self.inner_map: Map | int | None = None
         #: after loading: a struct_ops variable as the kernel has it, an arena's memory
         self.fitted: Fitted | None = None
-        self.memory: mmap.mmap | None = None
+        self.memory: bpf.Memory | None = None
         self._btf = btf
         self._pin: str | None = None
         self._backend: bpf.Backend | None = None
@@ -167,6 +165,15 @@ class Map(MutableMapping[Any, Any]):
     def autocreate(self, wanted: bool) -> None:
         self._change()
         self.spec.autocreate = wanted
+
+    @property
+    def autoattach(self) -> bool:
+        """Whether attaching an object's skeleton attaches this struct_ops map."""
+        return self.spec.autoattach
+
+    @autoattach.setter
+    def autoattach(self, wanted: bool) -> None:
+        self.spec.autoattach = wanted
 
     @property
     def is_internal(self) -> bool:

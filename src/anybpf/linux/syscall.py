@@ -21,6 +21,7 @@ SYSCALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "arm64": (280, 241), "r
 POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 PERF_FLAG_FD_CLOEXEC = 8
+MAP_FIXED_NOREPLACE = 0x100000
 #: the kernel's bpf_prog_load answers EAGAIN while a signal is pending; libbpf tries so often
 ATTEMPTS = 5
 
@@ -37,6 +38,41 @@ def possible_cpus() -> int:
         return parse_cpu_list(Path(POSSIBLE_CPUS).read_text())
     except (OSError, ValueError):
         return os.cpu_count() or 1
+
+
+class FixedMemory:
+    """`size` bytes of a map at a fixed address, by slices as an `mmap.mmap`; close it."""
+
+    def __init__(self, libc: ctypes.CDLL, fd: int, size: int, address: int) -> None:
+        self._libc, self._size = libc, size
+        libc.mmap.restype, libc.munmap.restype = ctypes.c_void_p, ctypes.c_int
+        ctypes.set_errno(0)
+        flags = mmap.MAP_SHARED | MAP_FIXED_NOREPLACE
+        found = libc.mmap(ctypes.c_void_p(address), ctypes.c_size_t(size),
+                          mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, ctypes.c_long(0))
+        if found != address:
+            raise BpfError(ctypes.get_errno() or errno.EEXIST)
+        self._address = address
+        self._view: memoryview | None = memoryview(
+            (ctypes.c_char * size).from_address(address)).cast("B")
+
+    @property
+    def _bytes(self) -> memoryview:
+        if self._view is None:
+            raise ValueError("the memory is not mapped any more")
+        return self._view
+
+    def __getitem__(self, where: slice) -> bytes:
+        return bytes(self._bytes[where])
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        self._bytes[where] = data
+
+    def close(self) -> None:
+        """Unmap; harmless if that is done."""
+        if self._view is not None:
+            self._view = None
+            self._libc.munmap(ctypes.c_void_p(self._address), ctypes.c_size_t(self._size))
 
 
 class Linux:
@@ -139,6 +175,13 @@ class Linux:
             return mmap.mmap(fd, size, mmap.MAP_SHARED, prot, offset=offset)
         except OSError as e:
             raise BpfError(e.errno or errno.EINVAL) from None
+
+    def mmap_at(self, fd: int, size: int, address: int) -> FixedMemory:
+        """Map a map's memory at an address of the caller's choice, shared and writable.
+
+        Raises BpfError: EEXIST if something else is mapped there.
+        """
+        return FixedMemory(self._libc, fd, size, address)
 
     def perf_event_open(self, attr: bytes, pid: int, cpu: int) -> int:
         """perf_event_open(2) with a close-on-exec descriptor. Raises BpfError."""

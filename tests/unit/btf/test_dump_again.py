@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 
 import pytest
 
@@ -120,3 +121,16 @@ def test_the_compiler_gives_the_same_types_back(seed, target, tmp_path):
     assert got.keys() >= wanted.keys()
     for name, one in wanted.items():
         assert got[name] == one, name
+
+
+def bare(text: str) -> list[str]:
+    """Lines without the attributes that bpftool leaves out, and without marks between bitfields."""
+    lines = (re.sub(r" __attribute__\(\(.*?\)\)(?!\))", "", line) for line in text.splitlines())
+    return [line for line in lines if not re.fullmatch(r"\t+\w+: \d+;", line)]
+
+
+@pytest.mark.parametrize("seed", range(6, 9))
+def test_but_for_layout_the_text_is_bpftools(seed, tmp_path):
+    btf = blobs.compiled(Program(seed).source(60), tmp_path, "-Wno-everything")
+    text = blobs.bpftool("btf", "dump", "file", str(tmp_path / "object.o"), "format", "c")
+    assert bare(dump.dump_c(btf)) == bare(text)

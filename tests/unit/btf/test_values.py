@@ -221,3 +221,9 @@ def test_huge_arrays_of_nothing_are_stopped():
     big = blobs.build(t.Int("int", 4), t.Array(1, 1, 0xFFFFFFFF))
     with pytest.raises(LoadError, match="too many for a value"):
         values.encode(big, 2, [])
+
+
+def test_an_integer_of_no_bits_is_zero():
+    data = bytearray(blobs.build(t.Int("none", 4, encoding=SIGNED)).data)
+    struct.pack_into("<I", data, 24 + 12, SIGNED << 24)
+    assert values.decode(Btf(bytes(data)), 1, b"\xff" * 4) == 0

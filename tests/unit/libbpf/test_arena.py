@@ -51,11 +51,25 @@ def test_a_machine_has_none(build: Build) -> None:
     assert machine.open_fds == ()
 
 
-def test_a_fixed_address_is_not_supported(build: Build, backend: Any) -> None:
-    obj = Object.open(build("arena.bpf.c"))
-    obj.maps["memory"].map_extra = 1 << 44
-    with pytest.raises(NotSupported, match="arena"):
-        obj.load(backend)
+@pytest.mark.kernel
+def test_a_fixed_address(build: Build, linux: Any) -> None:
+    one, two = (Object.open(build("arena.bpf.c")) for _ in range(2))
+    for obj in (one, two):
+        obj.maps["memory"].map_extra = 1 << 44
+    try:
+        one.load(linux)
+    except BpfError as e:
+        pytest.skip(f"this kernel has no arenas there: {e}")
+    with one:
+        one.programs["count"].test_run()
+        assert one.arena.counter == 42
+        one.arena.table = [1, 2, 3, 4]
+        assert one.arena.table == [1, 2, 3, 4]
+        with pytest.raises(BpfError, match="failed to mmap arena: -17") as caught:
+            two.load(linux)
+        assert caught.value.errno == errno.EEXIST
+    with two.load(linux):
+        assert two.arena.counter == 40
 
 
 def arenas(*pages: int) -> ElfBuilder:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from anybpf import uapi
-from anybpf.errors import BpfError, NotSupported, VerifierError
+from anybpf.btf import types as t
+from anybpf.btf.encode import BtfBuilder
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError, LoadError, NotSupported, VerifierError
 from anybpf.isa.insn import Insn
 from anybpf.libbpf import Object
 from anybpf.libbpf import elf as e
@@ -344,6 +347,65 @@ def test_kernel_parts_that_a_machine_does_not_offer(build: Build) -> None:
     with pytest.raises(NotSupported, match="offers no kernel BTF"):
         obj.load(machine)
     assert machine.open_fds == ()
+
+
+def test_what_is_not_loaded_needs_no_types(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine()
+    obj = Object.open(build("kernel.bpf.c"))
+    obj.programs["guarded"].autoload = False
+    with obj.load(machine):
+        assert obj.programs["caller"].test_run(PACKET).retval == PASS
+
+
+def test_a_machine_with_types_resolves_them(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine(btf=kernel_like())
+    with Object.open(build("kernel.bpf.c")).load(machine) as obj:
+        info = obj.programs["guarded"].info()
+        assert info["type"] == uapi.BPF_PROG_TYPE_XDP
+        calls = [i for i in obj.programs["guarded"].spec.references if i.kind == "kfunc"]
+        assert len(calls) == 2
+
+
+def kernel_like() -> Btf:
+    """The types that kernel.bpf.c asks a kernel for."""
+    builder = BtfBuilder()
+    struct = builder.add(t.Struct("rq", 8, ()))
+    builder.add(t.Var("runqueues", struct))
+    proto = builder.add(t.FuncProto(0))
+    for name in ("bpf_rcu_read_lock", "bpf_rcu_read_unlock"):
+        builder.add(t.Func(name, proto))
+    return builder.build()
+
+
+def relaxed_object() -> bytes:
+    """A map definition with a member that nobody knows."""
+    builder = BtfBuilder()
+    number = builder.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
+    members = []
+    for i, (name, value) in enumerate((("type", 2), ("key_size", 4), ("value_size", 8),
+                                       ("max_entries", 1), ("colour", 5))):
+        pointer = builder.add(t.Ptr(builder.add(t.Array(number, number, value))))
+        members.append(t.Member(name, pointer, 64 * i))
+    var = builder.add(t.Var("m", builder.add(t.Struct("", 40, tuple(members)))))
+    builder.add(t.Datasec(".maps", 40, (t.SecVar(var, 0, 40),)))
+    made = smallest()
+    section = made.section(".maps", bytes(40), flags=e.SHF_ALLOC | e.SHF_WRITE)
+    made.symbol("m", section, 0, 40)
+    made.section(".BTF", builder.to_bytes(), flags=0)
+    return made.to_bytes()
+
+
+def test_relaxed_maps(backend: Any) -> None:
+    with pytest.raises(LoadError, match="unknown field 'colour'"):
+        Object.open(relaxed_object())
+    with Object.open(relaxed_object(), relaxed_maps=True).load(backend) as obj:
+        assert obj.maps["m"].info()["value_size"] == 8
+
+
+@pytest.mark.kernel
+def test_the_log_level_is_an_open_option(linux: Any) -> None:
+    with Object.open(smallest().to_bytes(), kernel_log_level=2).load(linux) as obj:
+        assert "exit" in obj.programs["prog"].log
 
 
 def test_pinned_maps_are_reused(build: Build) -> None:

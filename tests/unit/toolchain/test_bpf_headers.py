@@ -15,6 +15,7 @@ from anybpf.errors import VerifierError
 from anybpf.isa import reference
 from anybpf.isa.insn import ByteOrder, Insn
 from anybpf.libbpf import Object
+from anybpf.toolchain import headers
 from conftest import OBJECTS, Build
 from unit.toolchain.compilers import COMPILERS
 
@@ -187,6 +188,29 @@ def test_reading_this_process(build: Build, linux: Any) -> None:
         assert obj.bss.inode == os.stat("/proc/self/exe").st_ino
         assert obj.bss.comm == Path("/proc/self/comm").read_text().strip()
         assert list(obj.bss.answers) == [1, 0, 16, 1, 0, 1, 1, 0]
+
+
+EXAMPLES = OBJECTS.parents[1] / "examples"
+
+
+@pytest.mark.parametrize("source", [OBJECTS / "core_macros.bpf.c", OBJECTS / "legacy.bpf.c",
+                                    *sorted(EXAMPLES.glob("*.bpf.c"))], ids=lambda p: p.name)
+def test_the_same_as_with_libbpf(tmp_path: Path, source: Path) -> None:
+    """Instructions and maps do not depend on whose headers a program was compiled with."""
+    installed = headers.installed_libbpf()
+    if installed is None:
+        pytest.skip("libbpf's headers are not installed")
+    if toolchain.find_compiler() is None:
+        pytest.skip("no clang and no ziglang package installed")
+    ours, theirs = (
+        Object.open(toolchain.compile_file(source, tmp_path / "x.o", options=options, prefer="own"))
+        for options in ([], ["-isystem", str(installed)]))
+    assert {n: p.instructions for n, p in ours.programs.items()} == {
+        n: p.instructions for n, p in theirs.programs.items()}
+    for name, made in ours.maps.items():
+        other = theirs.maps[name]
+        assert (made.type, made.key_size, made.value_size, made.max_entries) == (
+            other.type, other.key_size, other.value_size, other.max_entries)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS, ids=lambda c: c.name)

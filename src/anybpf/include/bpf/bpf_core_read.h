@@ -257,11 +257,11 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 /* the same without CO-RE: offsets are those of the program's own headers */
 #define BPF_PROBE_READ_INTO(dst, src, a, ...) \
-	({ ___core_read(bpf_probe_read_kernel, bpf_probe_read_kernel, dst, (src), a, ##__VA_ARGS__) })
+	({ ___core_read(bpf_probe_read, bpf_probe_read, dst, (src), a, ##__VA_ARGS__) })
 #define BPF_PROBE_READ_USER_INTO(dst, src, a, ...) \
 	({ ___core_read(bpf_probe_read_user, bpf_probe_read_user, dst, (src), a, ##__VA_ARGS__) })
 #define BPF_PROBE_READ_STR_INTO(dst, src, a, ...) \
-	({ ___core_read(bpf_probe_read_kernel_str, bpf_probe_read_kernel, dst, (src), a, ##__VA_ARGS__) })
+	({ ___core_read(bpf_probe_read_str, bpf_probe_read, dst, (src), a, ##__VA_ARGS__) })
 #define BPF_PROBE_READ_USER_STR_INTO(dst, src, a, ...) \
 	({ ___core_read(bpf_probe_read_user_str, bpf_probe_read_user, dst, (src), a, ##__VA_ARGS__) })
 

@@ -26,11 +26,23 @@ enum __bpf_usdt_arg_type {
 	BPF_USDT_ARG_CONST,     /* val_off is the value */
 	BPF_USDT_ARG_REG,       /* the register at reg_off in struct pt_regs */
 	BPF_USDT_ARG_REG_DEREF, /* memory at that register plus val_off */
+	BPF_USDT_ARG_SIB,       /* the same, plus another register times 1, 2, 4 or 8 */
 };
 
 struct __bpf_usdt_arg_spec {
 	__u64 val_off;
-	enum __bpf_usdt_arg_type arg_type;
+	/* one word, whose low 8 bits say the type on machines of either byte order */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	enum __bpf_usdt_arg_type arg_type : 8;
+	__u32 idx_reg_off : 12;
+	__u32 scale_bitshift : 4;
+	__u32 __reserved : 8;
+#else
+	__u32 __reserved : 8;
+	__u32 idx_reg_off : 12;
+	__u32 scale_bitshift : 4;
+	enum __bpf_usdt_arg_type arg_type : 8;
+#endif
 	short reg_off;
 	_Bool arg_signed;
 	/* 64 minus the argument's bits: shifted left and right again, the rest is gone */
@@ -109,7 +121,7 @@ static __noinline __attribute__((unused)) int bpf_usdt_arg(struct pt_regs *ctx, 
 {
 	struct __bpf_usdt_spec *spec = ___bpf_usdt_spec(ctx);
 	struct __bpf_usdt_arg_spec *arg;
-	unsigned long val;
+	unsigned long val, index;
 	int err;
 
 	*res = 0;
@@ -128,14 +140,20 @@ static __noinline __attribute__((unused)) int bpf_usdt_arg(struct pt_regs *ctx, 
 		val = arg->val_off;
 		break;
 	case BPF_USDT_ARG_REG:
-		err = bpf_probe_read_kernel(&val, sizeof(val), (void *)ctx + arg->reg_off);
-		if (err)
-			return err;
-		break;
 	case BPF_USDT_ARG_REG_DEREF:
+	case BPF_USDT_ARG_SIB:
 		err = bpf_probe_read_kernel(&val, sizeof(val), (void *)ctx + arg->reg_off);
 		if (err)
 			return err;
+		if (arg->arg_type == BPF_USDT_ARG_REG)
+			break;
+		if (arg->arg_type == BPF_USDT_ARG_SIB) {
+			err = bpf_probe_read_kernel(&index, sizeof(index),
+						    (void *)ctx + arg->idx_reg_off);
+			if (err)
+				return err;
+			val += index << arg->scale_bitshift;
+		}
 		err = bpf_probe_read_user(&val, sizeof(val), (void *)val + arg->val_off);
 		if (err)
 			return err;
