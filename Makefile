@@ -14,7 +14,7 @@ $(VENV)/.deps: pyproject.toml tools/install_deps.py
 
 build: $(VENV)/.deps
 	$(BIN)/python setup.py -q build_ext --inplace
-	@test -x $(BIN)/anybpf || ANYBPF_BUILT=1 $(BIN)/python -m pip install -q --disable-pip-version-check \
+	@test -x $(BIN)/anybpf || $(BIN)/python -m pip install -q --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
 
 lint: $(VENV)/.deps
