@@ -2,16 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# programs by other people, and the tools that judge us: tests that need them skip without
+DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-fast demo lint bench fuzz clean debian
+.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf debian clean
 
-$(VENV)/.deps: pyproject.toml
+$(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python tools/install_deps.py
 	touch $@
 
 build: $(VENV)/.deps
 	$(BIN)/python setup.py -q build_ext --inplace
+	@test -x $(BIN)/anybpf || $(BIN)/python -m pip install -q --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
 
 lint: $(VENV)/.deps
 	$(BIN)/ruff check .
@@ -20,8 +24,27 @@ lint: $(VENV)/.deps
 test: build lint
 	$(BIN)/python -m pytest -n 2 -q
 
+# only the comparisons with the running kernel's bpf(2)
+test-kernel: build
+	$(BIN)/python -m pytest -n 2 -q tests/kernel
+
 demo: build
-	@PYTHONPATH=src $(BIN)/python demo/demo.py
+	@$(BIN)/python demo/demo.py
+
+bench: build
+	@for b in bench/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+# the property tests with many more examples than `make test` takes time for
+fuzz: build
+	ANYBPF_FUZZ=20 $(BIN)/python -m pytest -n 2 -q tests/property
+
+debian:
+	apt-get update -q
+	apt-get install -q -y --no-install-recommends $(DEBIAN)
+
+# fuzzes for a minute (SECONDS=n: longer), guided by coverage if atheris is installed
+fuzz-btf: build
+	$(BIN)/python tools/fuzz_btf.py $(or $(SECONDS),60)
 
 clean:
 	rm -rf build $(VENV)

@@ -42,7 +42,8 @@ def sources() -> list[Path]:
 def extensions() -> list[Extension]:
     from Cython.Build import cythonize
 
-    headers = [str(p) for p in SRC.rglob("*.h")]
+    # those under include/ are for BPF programs
+    headers = [str(p) for p in SRC.rglob("*.h") if SRC / "anybpf" / "include" not in p.parents]
     modules = [
         Extension(module_name(p), [str(p)], include_dirs=[str(SRC)], depends=headers,
                   extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-Wno-unused-function"])
@@ -53,11 +54,17 @@ def extensions() -> list[Extension]:
 
 
 class ParallelBuildExt(build_ext):
-    """Compile modules side by side; setuptools compiles one after another by default."""
+    """Compile modules side by side; setuptools compiles one after another by default.
+
+    Builds into the source tree share one folder of results, so that an editable install after
+    `build_ext --inplace` finds everything done.
+    """
 
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        if self.inplace or self.editable_mode:
+            self.build_lib, self.build_temp = "build/inplace/lib", "build/inplace/temp"
 
 
 if __name__ == "__main__":

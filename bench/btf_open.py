@@ -8,23 +8,14 @@ Times are of this process's CPU, best of three, so that a busy machine does not 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from timing import best
+
 from anybpf import uapi
-from anybpf.btf import check, dump, kernel, raw, scan
+from anybpf.btf import check, dedup, dump, kernel, raw, scan
 from anybpf.btf.parse import Btf
-
-
-def best(work: Callable[[], object], times: int = 3) -> float:
-    """The least CPU milliseconds that the work took."""
-    taken = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        taken.append(1000 * (time.process_time() - start))
-    return min(taken)
 
 
 def open_and_find(data: bytes) -> int:
@@ -52,10 +43,11 @@ def main() -> None:
         ("decode every type", lambda: list(Btf(data).types()), 3000, 1),
         ("kernel's checks", lambda: check.check(data, verbose=False), 5000, 1),
         ("all of it as C", lambda: dump.dump_c(Btf(data)), 10000, 1),
+        ("merge equal types", lambda: dedup.dedup(Btf(data)), 15000, 1),
         ("all of it as raw text", lambda: raw.dump_raw(Btf(data)), 10000, 1),
     ]
     for name, work, goal, times in rows:
-        took = best(work, times)
+        took = 1000 * best(work, times)
         print(f"{name:24} {took:9.1f} ms   goal {goal:6} ms   ratio {took / goal:5.2f}")
 
 

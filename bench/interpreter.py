@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import time
-from collections.abc import Callable
+
+from timing import best
 
 from anybpf.core import interpreter
 from anybpf.core.kernel import Kernel
@@ -23,15 +23,6 @@ REGION = "r2 = *(u32 *)(r6 + 0); r0 += r2; *(u32 *)(r6 + 4) = r0; r0 ^= r1; r0 +
 BODIES = {"arithmetic": ALU, "stack": STACK, "memory": REGION}
 PER_ROUND = 7
 U64 = (1 << 64) - 1
-
-
-def best(action: Callable[[], object], times: int = 3) -> float:
-    """CPU seconds of the fastest of some runs."""
-    def once() -> float:
-        start = time.process_time()
-        action()
-        return time.process_time() - start
-    return min(once() for _ in range(times))
 
 
 def python_loop(rounds: int) -> int:

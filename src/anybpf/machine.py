@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import struct
-from functools import cache
+import weakref
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from anybpf import helpers, syscall
+from anybpf import helpers, syscall, uapi
 from anybpf.core.kernel import Kernel
 from anybpf.errors import BpfError, NotSupported
 from anybpf.maps.perf_event import PerfEvent
@@ -22,6 +23,7 @@ from anybpf.syscall.state import State, TraceLine
 
 if TYPE_CHECKING:
     import mmap
+    from collections.abc import Iterable
 
     from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
@@ -33,12 +35,21 @@ if TYPE_CHECKING:
 _PERF_ATTR = struct.Struct("<IIQ")
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_BPF_OUTPUT = 10
+#: where kernel symbols are said to be
+_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
+_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 
 
 @cache
 def _helper_addresses() -> dict[int, int]:
     """Where the helpers' code lies: the same for every Machine of the process."""
     return helpers.addresses()
+
+
+def _let_go(state: State, programs: list[ProgObject]) -> None:
+    with state.lock:
+        for prog in programs:
+            prog.put()
 
 
 class Loaded(Protocol):
@@ -63,8 +74,9 @@ class Machine:
     """One kernel in memory; a `Backend` for everything that talks bpf(2).
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
-    own BTF (None: it has none), `checked` runs programs with every memory access tested. Closing
-    frees everything; an unclosed Machine is freed like any other object.
+    own BTF (None: it has none), `checked` runs programs with every memory access tested.
+    `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
+    freed like any other object.
     """
 
     name = "machine"
@@ -97,29 +109,52 @@ class Machine:
         """
         return syscall.bpf(self._state, cmd, attr)
 
-    def close(self, fd: int | None = None) -> None:
-        """Close a descriptor; without one, the whole Machine."""
+    def close(self, fd: int) -> None:
+        """Close a descriptor. Raises BpfError (EBADF)."""
         with self._state.lock:
-            if fd is None:
-                self._state.close()
-            else:
-                self._state.files.close(fd)
+            self._state.files.close(fd)
+
+    def shutdown(self) -> None:
+        """Close every descriptor and pin: nothing of this kernel is left. May be repeated."""
+        with self._state.lock:
+            self._state.close()
 
     def dup(self, fd: int) -> int:
         """Another descriptor for the same object."""
         with self._state.lock:
             return self._state.files.dup(fd)
 
+    def mkdir(self, path: str) -> None:
+        """A new directory in this Machine's bpffs, for pins. Raises BpfError."""
+        with self._state.lock:
+            self.bpffs.mkdir(path)
+
+    def unlink(self, path: str) -> None:
+        """Take a pin away. Raises BpfError (ENOENT)."""
+        with self._state.lock:
+            self.bpffs.unlink(path)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self.close()
+        self.shutdown()
 
     def kernel_btf(self) -> bytes | None:
         """This kernel's own BTF, None if it was given none."""
         return None if self._btf is None else self._btf.to_bytes()
+
+    def symbol_addresses(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """Addresses of the kernel's functions and variables that its BTF names.
+
+        Nothing lies there; they are the same in every Machine with this BTF.
+        """
+        if self._btf is None:
+            return {}
+        found = {name: [i for kind in _SYMBOL_KINDS if (i := self._btf.find(name, kind))]
+                 for name in names}
+        return {name: [_KERNEL_TEXT + 16 * ids[0]] for name, ids in found.items() if ids}
 
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """mmap(2) of a map with BPF_F_MMAPABLE or a ring buffer; BpfError as the kernel's."""
@@ -131,6 +166,8 @@ class Machine:
 
         `attr` is struct perf_event_attr; only PERF_COUNT_SW_BPF_OUTPUT on one CPU is modelled.
         """
+        if len(attr) < _PERF_ATTR.size:
+            raise BpfError(errno.EINVAL, "struct perf_event_attr cut short")
         kind, _, config = _PERF_ATTR.unpack_from(attr)
         if (kind, config) != (_PERF_TYPE_SOFTWARE, _PERF_COUNT_SW_BPF_OUTPUT) or pid != -1:
             raise NotSupported("perf events that are not output of BPF programs on a CPU")
@@ -172,14 +209,22 @@ class Machine:
     def lirc_receiver(self, *programs: Loaded) -> Receiver:
         """A new infrared receiver: `.receive(samples)` gives the keys that the programs decode.
 
-        What they print is in `trace`. Raises BpfError as the receiver and `prog_of` do.
+        What they print is in `trace`. The receiver holds the programs: they may be closed.
+        Raises BpfError as the receiver and `prog_of` do.
         """
         from anybpf.attach.bpf_lirc import Receiver
         from anybpf.syscall.test_run import observe
 
-        natives = [self.prog_of(-1 if p.fd is None else p.fd) for p in programs]
-        return Receiver(self.kernel, natives, checked=self._state.checked, budget=self.budget,
-                        observer=lambda run: observe(self._state, run))
+        state = self._state
+        with state.lock:
+            held = [state.object(-1 if p.fd is None else p.fd, ProgObject) for p in programs]
+            receiver = Receiver(self.kernel, [prog.native for prog in held],
+                                checked=state.checked, budget=state.budget,
+                                observer=partial(observe, state))
+            for prog in held:
+                prog.get()
+        weakref.finalize(receiver, _let_go, state, held).atexit = False
+        return receiver
 
     # -- what programs see and say
 
@@ -205,6 +250,8 @@ class Machine:
 
     @budget.setter
     def budget(self, value: int) -> None:
+        if not 0 <= value <= uapi.U64:
+            raise ValueError(f"a budget of {value} instructions")
         self._state.budget = value
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import mmap
 import struct
 from collections.abc import Iterable
@@ -29,11 +28,6 @@ class Backend(Protocol):
     def bpf(self, cmd: int, attr: bytearray) -> int: ...
 
     def close(self, fd: int) -> None: ...
-
-
-def errno_name(number: int) -> str:
-    """`EINVAL` and the like; the kernel's own numbers too."""
-    return {524: "ENOTSUPP"}.get(number) or errno.errorcode.get(number, str(number))
 
 
 class Calls:
@@ -85,7 +79,7 @@ class Calls:
         try:
             return self.backend.bpf(cmd, self.attr)
         except BpfError as error:
-            return errno_name(error.errno or 0)
+            return error.name
 
     def packed(self, fields: dict[str, Any], size: int = SIZE) -> bytearray:
         """A union with these fields; bytes become pointers, or names where the field is one."""

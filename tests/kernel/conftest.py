@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -34,3 +35,27 @@ def machine_calls() -> Iterator[Calls]:
         calls = Calls(made)
         yield calls
         calls.close()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """One Machine for all tests of a module."""
+    with Machine(cpus=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def kernel(refused: str | None) -> Linux:
+    """The running kernel."""
+    if refused:
+        pytest.skip(refused)
+    return Linux()
+
+
+@pytest.fixture
+def one_cpu(kernel: Linux) -> Iterator[None]:
+    """Stay on the first CPU, where our own bpf(2) is called, too."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {0})
+    yield
+    os.sched_setaffinity(0, before)

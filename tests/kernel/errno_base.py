@@ -42,6 +42,8 @@ def btf_blob() -> tuple[bytes, dict[str, int]]:
     ids["lock"] = made.add(t.Struct("bpf_spin_lock", 4, (t.Member("val", ids["int"], 0),)))
     ids["locked"] = made.add(t.Struct("locked", 8, (
         t.Member("lock", ids["lock"], 0), t.Member("n", ids["int"], 32))))
+    ids["outer"] = made.add(t.Struct("outer", 16, (
+        t.Member("before", ids["long"], 0), t.Member("inner", ids["locked"], 64))))
     ids["ptr"] = made.add(t.Ptr(ids["int"]))
     return made.to_bytes(), ids
 

@@ -5,30 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.maps import Batch, MapAttr
-
-SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(platform.machine())
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def bpf(cmd: int, attr: bytearray) -> int:
-    """bpf(2); BpfError with the kernel's error number."""
-    if SYS_BPF is None:
-        raise BpfError(errno.ENOSYS)
-    buffer = (ctypes.c_char * len(attr)).from_buffer(attr)
-    result = _libc.syscall(SYS_BPF, cmd, buffer, len(attr))
-    if result < 0:
-        raise BpfError(ctypes.get_errno())
-    return int(result)
-
-
-def pack(*fields: tuple[int, int]) -> bytearray:
-    """An attribute from (value, bytes) pairs."""
-    return bytearray(b"".join(v.to_bytes(n, "little") for v, n in fields))
+from kernel.verdicts import LINUX, packed
 
 
 def address(buffer: bytearray | None) -> int:
@@ -37,9 +18,7 @@ def address(buffer: bytearray | None) -> int:
 
 
 def possible_cpus() -> int:
-    with open("/sys/devices/system/cpu/possible") as file:
-        ranges = [x.split("-") for x in file.read().strip().split(",")]
-    return int(ranges[-1][-1]) + 1
+    return LINUX.num_possible_cpus
 
 
 class KernelMap:
@@ -50,7 +29,7 @@ class KernelMap:
         percpu = attr.map_type in (5, 6, 10, 21)
         size = attr.value_size
         self.user_value_size = -(-size // 8) * 8 * possible_cpus() if percpu else size
-        self.fd = bpf(uapi.BPF_MAP_CREATE, pack(
+        self.fd = LINUX.bpf(uapi.BPF_MAP_CREATE, packed(
             (attr.map_type, 4), (attr.key_size, 4), (attr.value_size, 4), (attr.max_entries, 4),
             (attr.map_flags, 4), (inner_fd, 4), (attr.numa_node, 4), (0, 16), (0, 4), (0, 4),
             (0, 4), (0, 4), (0, 4), (attr.map_extra, 8)))
@@ -65,7 +44,8 @@ class KernelMap:
             self.close()
 
     def _elem(self, cmd: int, key: bytearray | None, value: bytearray | None, flags: int) -> None:
-        bpf(cmd, pack((self.fd, 4), (0, 4), (address(key), 8), (address(value), 8), (flags, 8)))
+        LINUX.bpf(cmd, packed((self.fd, 4), (0, 4), (address(key), 8), (address(value), 8),
+                              (flags, 8)))
 
     @staticmethod
     def _key(key: bytes | None) -> bytearray | None:
@@ -93,17 +73,17 @@ class KernelMap:
         return bytes(out)
 
     def freeze(self) -> None:
-        bpf(uapi.BPF_MAP_FREEZE, pack((self.fd, 4)))
+        LINUX.bpf(uapi.BPF_MAP_FREEZE, packed((self.fd, 4)))
 
     # -- batches
 
     def _batch(self, cmd: int, start: bytearray | None, out: bytearray | None, keys: bytearray,
                values: bytearray | None, count: int, elem_flags: int, flags: int) -> Batch:
-        attr = pack((address(start), 8), (address(out), 8), (address(keys), 8),
+        attr = packed((address(start), 8), (address(out), 8), (address(keys), 8),
                     (address(values), 8), (count, 4), (self.fd, 4), (elem_flags, 8), (flags, 8))
         number = 0
         try:
-            bpf(cmd, attr)
+            LINUX.bpf(cmd, attr)
         except BpfError as error:
             number = error.errno or 0
         done = int.from_bytes(attr[32:36], "little")
@@ -137,12 +117,3 @@ class KernelMap:
     def delete_batch(self, keys: bytes, count: int, elem_flags: int = 0) -> Batch:
         return self._batch(uapi.BPF_MAP_DELETE_BATCH, None, None, bytearray(keys), None, count,
                            elem_flags, 0)._replace(keys=b"", values=b"")
-
-
-def refusal() -> str | None:
-    """Why bpf(2) cannot be used here, or None."""
-    try:
-        KernelMap(MapAttr(uapi.BPF_MAP_TYPE_ARRAY, 4, 4, 1)).close()
-    except BpfError as error:
-        return f"bpf(2) is refused: {error}"
-    return None

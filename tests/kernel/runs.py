@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from anybpf import uapi
 from anybpf.btf import types
 from anybpf.btf.encode import BtfBuilder
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, error_name
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import encode
 from anybpf.libbpf import bpf
@@ -74,10 +73,6 @@ class Outcome(NamedTuple):
     ctx: bytes
     ctx_in: bytes
     values: tuple[bytes | str, ...] = ()
-
-
-def error_name(number: int) -> str:
-    return errno.errorcode.get(number, str(number))
 
 
 def make_maps(backend: Any, specs: Mapping[str, MapSpec]) -> dict[str, int]:

@@ -209,8 +209,26 @@ def skb_cases() -> Iterator[tuple[str, Case]]:
                 base, prog_type=SOCKET, text=f"r6 = r1; r0 = *({size} *)skb[{offset}]; exit")
             yield f"legacy load {size} {offset} of tc", dataclasses.replace(
                 base, text=f"r6 = r1; r7 = {offset}; r0 = *({size} *)skb[r7]; exit")
+    for offset in (5, 5000):
+        yield f"legacy load {offset} in a function", dataclasses.replace(
+            base, prog_type=SOCKET, text=LEGACY_LOAD.format(offset=offset), callbacks=("f", "g"))
 
 
+#: a load outside of the packet leaves only its own function
+LEGACY_LOAD = """
+r6 = r1
+call f
+r0 += 100
+exit
+f: r6 = r1
+call g
+r0 += 30
+exit
+g: r6 = r1
+r0 = *(u8 *)skb[{offset}]
+r0 = 9
+exit
+"""
 SK_LOOKUP = """
 r2 = 0x0123456789abcdef ll
 *(u64 *)(r10 - 40) = r2; *(u64 *)(r10 - 32) = r2; *(u64 *)(r10 - 24) = r2
@@ -574,20 +592,6 @@ exit
 """
 
 CASES = dict([*xdp_cases(), *skb_cases(), *checksum_cases(), *text_cases(), *other_cases()])
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with Machine(cpus=2) as m:
-        yield m
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Linux:
-    reason = Linux.probe()
-    if reason:
-        pytest.skip(reason)
-    return Linux()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -34,24 +34,15 @@ def run_on_linux(linux: Linux, code: bytes, ctx: bytes) -> bytes | None:
         linux.close(fd)
 
 
-@pytest.fixture(scope="module")
-def running() -> Linux:
-    """The running kernel."""
-    why = Linux.probe()
-    if why:
-        pytest.skip(why)
-    return Linux()
-
-
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(body=BODY, start=START)
-def test_random_programs_leave_the_same_memory(running: Linux, body: list[Insn],
+def test_random_programs_leave_the_same_memory(kernel: Linux, body: list[Insn],
                                                start: list[int]) -> None:
     # r0 must be a plain return value, and nothing unreachable: else the verifier refuses
     insns = whole(body)
     code = encode([*insns[:-1], Insn(0xB7, 0, 0, 0, 0), insns[-1]])
     ctx = struct.pack("<9Q", *start) + bytes(OUTPUT - 72)
-    wanted = run_on_linux(running, code, ctx)
+    wanted = run_on_linux(kernel, code, ctx)
     assume(wanted is not None)
     rig = Rig()
     address = rig.memory(ctx)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,9 +18,11 @@ from anybpf.isa import build as b
 from anybpf.isa.insn import encode
 from anybpf.maps import Map, MapAttr, type_name
 from anybpf.maps.exercise import exercise
-from kernel.kernel_maps import KernelMap, address, bpf, pack, possible_cpus, refusal
+from kernel.kernel_maps import KernelMap, address, possible_cpus
+from kernel.verdicts import LINUX, packed
 
-pytestmark = pytest.mark.kernel
+# LRU and per-CPU maps have parts per CPU
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("one_cpu")]
 
 HELPERS = {"lookup": 1, "update": 2, "delete": 3, "push": 87, "pop": 88, "peek": 89}
 LOAD_BYTES = 26
@@ -30,18 +31,6 @@ KEY, VALUE = -64, -128      # on the stack
 R0, R1, R2, R3, R4, R6, R10 = 0, 1, 2, 3, 4, 6, 10
 ZERO_SEED = uapi.BPF_F_ZERO_SEED
 TRIE = uapi.BPF_MAP_TYPE_LPM_TRIE
-
-
-@pytest.fixture(autouse=True)
-def one_cpu() -> Iterator[None]:
-    """LRU and per-CPU maps have parts per CPU: stay on the first."""
-    reason = refusal()
-    if reason:
-        pytest.skip(reason)
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {0})
-    yield
-    os.sched_setaffinity(0, before)
 
 
 def copy(source: int, size: int, to: int) -> list[Any]:
@@ -78,7 +67,7 @@ class Program:
             b.program(b.jmp_imm(uapi.BPF_JEQ, R0, 0, 1), b.mov64_imm(R0, 1))
             if operation == "lookup" else [], b.exit_insn())
         code, licence = bytearray(encode(insns)), bytearray(b"GPL\0")
-        self.fd = bpf(uapi.BPF_PROG_LOAD, pack(
+        self.fd = LINUX.bpf(uapi.BPF_PROG_LOAD, packed(
             (uapi.BPF_PROG_TYPE_SCHED_CLS, 4), (len(code) // 8, 4), (address(code), 8),
             (address(licence), 8)))
 
@@ -86,9 +75,9 @@ class Program:
         packet = bytearray(128)
         packet[KEY_AT:KEY_AT + len(key)] = key
         packet[VALUE_AT:VALUE_AT + len(value)] = value
-        attr = pack((self.fd, 4), (0, 4), (len(packet), 4), (0, 4), (address(packet), 8), (0, 8),
+        attr = packed((self.fd, 4), (0, 4), (len(packet), 4), (0, 4), (address(packet), 8), (0, 8),
                     (1, 4), (0, 4))
-        bpf(uapi.BPF_PROG_TEST_RUN, attr)
+        LINUX.bpf(uapi.BPF_PROG_TEST_RUN, attr)
         return ctypes.c_int32.from_buffer(attr, 4).value
 
     def __del__(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from anybpf import uapi
+from anybpf.errors import ENOTSUPP
 from anybpf.proto import access, helpers, kinds, maps
 from anybpf.proto.maps import Map
 from kernel.verdicts import (
@@ -111,14 +112,14 @@ def test_the_same_attributes_are_accepted(row: Map, integer: int, inner: int) ->
 
 @pytest.mark.parametrize("row", MAPS)
 def test_btf_of_the_value_is_refused_by_the_same_types(row: Map, integer: int) -> None:
-    if row.btf == "required" or row.holds == "map":
+    if row.btf == "required" or row.holds == "map" or row.value.step > 4:
         pytest.skip("needs more than a number")
     key, value, entries, flags, extra = right(row)
     found = create_map(row.type, key, number(row.value, 4) if value else 0, entries, flags,
                        extra=extra, btf=integer)
     if found >= 0:
         LINUX.close(found)
-    assert (found == -maps.ENOTSUPP) == (row.btf == "refused")
+    assert (found == -ENOTSUPP) == (row.btf == "refused")
 
 
 # which helper goes with which map

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from answers import Refused, errno_of, outcome
 from anybpf import maps, uapi
-from anybpf.errors import BpfError
 from anybpf.maps import Map, MapAttr, type_name
-from kernel.kernel_maps import KernelMap, possible_cpus, refusal
+from kernel.kernel_maps import KernelMap, possible_cpus
 
-pytestmark = pytest.mark.kernel
+# LRU maps have lists per CPU
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("one_cpu")]
 
 ZERO_SEED = uapi.BPF_F_ZERO_SEED
 KEYLESS = (uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK, uapi.BPF_MAP_TYPE_BLOOM_FILTER,
@@ -25,36 +25,8 @@ OF_MAPS = (uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, uapi.BPF_MAP_TYPE_HASH_OF_MAPS)
 TRIE = uapi.BPF_MAP_TYPE_LPM_TRIE
 
 
-@pytest.fixture(autouse=True)
-def one_cpu() -> Iterator[None]:
-    """LRU maps have lists per CPU: stay on the first, where our bpf(2) is called."""
-    reason = refusal()
-    if reason:
-        pytest.skip(reason)
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {0})
-    yield
-    os.sched_setaffinity(0, before)
-
-
-def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    """What a call answers; an error as its number."""
-    try:
-        return call(*args)
-    except BpfError as error:
-        return ("error", error.errno)
-
-
 def pair(attr: MapAttr) -> tuple[KernelMap, Map]:
     return KernelMap(attr), maps.create(attr, possible_cpus())
-
-
-def errno_of(make: Callable[[], object]) -> int:
-    try:
-        make()
-    except BpfError as error:
-        return error.errno or 0
-    return 0
 
 
 def same_errno(attr: MapAttr) -> None:
@@ -148,7 +120,7 @@ def test_bloom_filter() -> None:
 def contents(m: Any, attr: MapAttr) -> list[Any]:
     """Keys in the map's own order, with their values."""
     found: list[Any] = []
-    key = outcome(m.next_key) if attr.key_size else ("error", 0)
+    key = outcome(m.next_key) if attr.key_size else Refused(0)
     while isinstance(key, bytes) and len(found) < 2000:
         found.append((key, outcome(m.lookup, key)))
         key = outcome(m.next_key, key)

@@ -8,6 +8,7 @@ import errno
 import pytest
 
 from anybpf import uapi
+from anybpf.errors import ENOTSUPP
 from anybpf.proto import access, progs
 from anybpf.proto.progs import Prog
 from kernel.verdicts import (
@@ -31,7 +32,6 @@ from kernel.verdicts import (
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
 
-ENOTSUPP = 524
 CAPS = {access.CAP_BPF: 39, access.CAP_PERFMON: 38, progs.CAP_NET_ADMIN: 12}
 DIRECT = [p for p in progs.PROGS if p.type not in BY_BTF]
 

@@ -95,6 +95,8 @@ def xdp_cases() -> Iterator[tuple[str, Case]]:
     for room in (5480, 5481, 6000, 8999):
         yield f"xdp many fragments, room {room}", dataclasses.replace(
             base, data=bytes(range(250)) * 36, data_size_out=room)
+    for size in (3520 + 17 * 4096, 3520 + 17 * 4096 + 1, 1 << 20):
+        yield f"xdp {size} bytes", dataclasses.replace(base, data=bytes(size), data_size_out=64)
     yield "xdp no output", dataclasses.replace(base, data_out=False, data_size_out=0)
     yield "xdp no output but room", dataclasses.replace(base, data_out=False, data_size_out=20)
     yield "xdp bad address", dataclasses.replace(base, bad_data=16)
@@ -292,20 +294,6 @@ def flow_cases() -> Iterator[tuple[str, Case]]:
 
 
 CASES = dict([*xdp_cases(), *skb_cases(), *skb_field_cases(), *plain_cases(), *flow_cases()])
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with Machine(cpus=2) as m:
-        yield m
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Linux:
-    reason = Linux.probe()
-    if reason:
-        pytest.skip(reason)
-    return Linux()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from conftest import Build
 from objects.elfbuild import smallest
 
 SECONDS = 2.0
+SOURCES = ["features.bpf.c", "externs.bpf.c", "legacy.bpf.c", "ops.bpf.c", "arena.bpf.c",
+           "tags.bpf.c", "words.bpf.c"]
 INTERESTING = (0, 1, 4, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
@@ -37,15 +41,28 @@ def survives(data: bytes) -> bool:
     return True
 
 
+@pytest.fixture(autouse=True)
+def someone_listens() -> Iterator[None]:
+    """What is told of a file must stand broken files too."""
+    logger = logging.getLogger("anybpf.libbpf")
+    before, logger.propagate = logger.level, False
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(before)
+    logger.propagate = True
+
+
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(data: bytes) -> None:
     assert not survives(data)
     assert not survives(b"\x7fELF\x02\x01\x01" + data)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_one_byte_of_a_small_object(at: int, value: int) -> None:
     raw = bytearray(smallest().to_bytes())
     raw[at % len(raw)] = value
@@ -73,7 +90,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutated_compiled_object(build: Build, arch: str, seed: int) -> None:
     chance = random.Random(seed)
-    source = chance.choice(["features.bpf.c", "externs.bpf.c", "legacy.bpf.c"])
+    source = chance.choice(SOURCES)
     survives(mutated(build(source, arch=arch).read_bytes(), chance))
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from answers import Refused, outcome
 from anybpf import maps, uapi
-from anybpf.errors import BpfError
 from anybpf.maps import Map, MapAttr, type_name
 from property.map_models import ArrayModel, HashModel, QueueModel, TrieModel
 
@@ -22,13 +22,6 @@ OPERATIONS = st.lists(st.tuples(
     st.sampled_from(["update", "update", "update", "lookup", "delete", "lookup_and_delete"]),
     st.integers(0, 11), st.integers(0, 255), FLAGS), max_size=40)
 TRIE_DATA = (b"\0\0", b"\x80\0", b"\xc0\0", b"\xc0\x01", b"\xff\xff", b"\x01\x80")
-
-
-def outcome(call: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return call(*args)
-    except BpfError as error:
-        return error.errno
 
 
 def key_of(attr: MapAttr, n: int, fill: int) -> bytes:
@@ -149,7 +142,7 @@ def test_ring_buffer_keeps_order(sizes: list[tuple[int, bool, bool]]) -> None:
             if sample:
                 ring.discard(sample)
         else:
-            assert outcome(ring.output, record) == (None if fits else 11)
+            assert outcome(ring.output, record) == (None if fits else Refused(11))
             expected += [record] if fits else []
         if drain:
             got += ring.records()

@@ -89,6 +89,9 @@ def test_an_endless_program_ends(machine: Machine, calls: Calls) -> None:
     machine.budget = 1000
     with pytest.raises(Fault, match="budget"):
         run(calls, xdp(calls, b.jmp_a(-1), b.exit_insn()))
+    for budget in (-1, 1 << 64):
+        with pytest.raises(ValueError, match="a budget of"):
+            machine.budget = budget
 
 
 def test_trace_lines_name_their_program(machine: Machine, calls: Calls) -> None:
@@ -181,6 +184,8 @@ def test_other_perf_events(machine: Machine, attr: tuple[int, int, int], pid: in
                            error: type[Exception]) -> None:
     with pytest.raises(error):
         machine.perf_event_open(struct.pack("<IIQ", *attr), pid, cpu)
+    with pytest.raises(BpfError):
+        machine.perf_event_open(bytes(15), -1, 0)
 
 
 def test_mmap_shows_what_programs_write(machine: Machine, calls: Calls) -> None:
@@ -215,6 +220,18 @@ def test_closing_frees_everything() -> None:
     assert machine.open_fds == ()
     gc.collect()
     assert native() is None
+
+
+def test_only_a_shutdown_closes_everything(machine: Machine, calls: Calls) -> None:
+    fds = [calls.map(), calls.map()]
+    with pytest.raises(BpfError) as caught:
+        machine.close(None)    # type: ignore[arg-type]
+    assert caught.value.name == "EBADF"
+    assert machine.open_fds == tuple(fds)
+    machine.shutdown()
+    machine.shutdown()
+    assert machine.open_fds == ()
+    assert calls.call(u.BPF_MAP_GET_NEXT_ID) == "ENOENT"
 
 
 def test_an_unclosed_machine_is_collected() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Mapping
+
 import pytest
 
 from anybpf import uapi
 from anybpf.attach import bpf_lirc as lirc
 from anybpf.errors import BpfError, Fault
-from anybpf.isa.asm import assemble
+from anybpf.isa.asm import Pseudo, assemble
 from anybpf.isa.insn import encode
 from anybpf.libbpf import bpf
 from anybpf.machine import Machine
@@ -35,9 +38,10 @@ class Loaded:
     """A program of a Machine."""
 
     def __init__(self, machine: Machine, text: str,
-                 prog_type: int = uapi.BPF_PROG_TYPE_LIRC_MODE2) -> None:
-        attr = bpf.ProgAttr(prog_type=prog_type, insns=encode(assemble(text)), license="GPL",
-                            name="decoder")
+                 prog_type: int = uapi.BPF_PROG_TYPE_LIRC_MODE2, *,
+                 symbols: Mapping[str, Pseudo] | None = None) -> None:
+        attr = bpf.ProgAttr(prog_type=prog_type, insns=encode(assemble(text, symbols or {})),
+                            license="GPL", name="decoder")
         self.fd: int | None = bpf.prog_load(machine, attr).fd
 
 
@@ -61,6 +65,43 @@ def test_refused_programs(machine: Machine) -> None:
     unloaded.fd = None
     with pytest.raises(BpfError, match="no open file"):
         machine.lirc_receiver(unloaded)
+
+
+COUNT = """
+r2 = 0
+*(u32 *)(r10 - 4) = r2
+r6 = r1
+r1 = counters ll
+r2 = r10
+r2 += -4
+call 1
+if r0 == 0 goto out
+r3 = *(u64 *)(r0 + 0)
+r3 += 1
+*(u64 *)(r0 + 0) = r3
+r1 = r6
+r2 = 1
+r4 = 0
+call 78
+out:
+r0 = 0
+exit
+"""
+
+
+def test_the_receiver_holds_its_programs(machine: Machine) -> None:
+    """Closing a program does not take it, or its maps, from where it is attached."""
+    counters = bpf.map_create(machine, uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 1)
+    made = Loaded(machine, COUNT, symbols={"counters": Pseudo(uapi.BPF_PSEUDO_MAP_FD, counters)})
+    receiver = machine.lirc_receiver(made)
+    for fd in (made.fd, counters):
+        machine.close(fd)
+    assert [e.scancode for e in receiver.receive([1, 1]) if isinstance(e, lirc.KeyDown)] == [1, 2]
+    assert list(bpf.ids(machine, uapi.BPF_PROG_GET_NEXT_ID)) == [1]
+    del receiver
+    gc.collect()
+    assert list(bpf.ids(machine, uapi.BPF_PROG_GET_NEXT_ID)) == []
+    assert list(bpf.ids(machine, uapi.BPF_MAP_GET_NEXT_ID)) == []
 
 
 def test_what_programs_print(machine: Machine) -> None:

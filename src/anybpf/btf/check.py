@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from anybpf import bits, uapi
 from anybpf.btf import header
-from anybpf.btf.check_env import ENOTSUPP, BadBtf, Env
+from anybpf.btf.check_env import BadBtf, Env
 from anybpf.btf.check_meta import check_metas
 from anybpf.btf.check_resolve import MODIFIER, Resolver
 from anybpf.btf.fields import BadFields, check_fields
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.errors import ENOTSUPP, LoadError
 
 __all__ = ["BadBtf", "check"]
 
@@ -47,10 +47,12 @@ def check(
     *,
     verbose: bool = True,
     byteorder: header.ByteOrder = "little",
+    kernel: Btf | None = None,
 ) -> str:
     """The kernel's log for BTF that it takes; with `verbose` false "".
 
-    `byteorder` is the kernel's. Raises BadBtf with errno, the log up to the reason and the type id
+    `byteorder` is the kernel's, and so is the BTF `kernel`, in which the targets of kernel pointers
+    are looked up. Raises BadBtf with errno, the log up to the reason and the type id
     for BTF that the kernel does not take.
     """
     env = Env(base, verbose)
@@ -62,7 +64,7 @@ def check(
     _types(env, body, head, byteorder)
     _type_tags(env)
     env.log_type_id = None
-    _special_fields(env, data)
+    _special_fields(env, data, kernel)
     return "".join(env.lines)
 
 
@@ -142,9 +144,9 @@ def _types(env: Env, body: bytes, head: Head, byteorder: header.ByteOrder) -> No
     Resolver(env).all()
 
 
-def _special_fields(env: Env, data: bytes) -> None:
+def _special_fields(env: Env, data: bytes, kernel: Btf | None) -> None:
     try:
-        check_fields(Btf(data, env.base))
+        check_fields(Btf(data, env.base), kernel)
     except BadFields as e:
         env.refuse(e.errno)
     except LoadError:

@@ -15,8 +15,6 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 
-#: the kernel's own number for "not supported"; Python's errno module does not know it
-ENOTSUPP = 524
 HEAD_SIZE = 12
 #: bytes in the longest name (KSYM_NAME_LEN)
 MAX_NAME = 512

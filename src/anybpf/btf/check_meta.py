@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anybpf import bits, uapi
-from anybpf.btf.check_env import ENOTSUPP, HEAD_SIZE, MAX_NAME, WORD, Env, Rec
+from anybpf.btf.check_env import HEAD_SIZE, MAX_NAME, WORD, Env, Rec
 from anybpf.btf.types import ELEMENT_WORDS, FIXED_WORDS, KIND_NAMES
+from anybpf.errors import ENOTSUPP
 
 INFO_MASK = 0x9F00FFFF
 INT_MASK = 0x0FFFFFFF
@@ -24,6 +25,7 @@ LATIN = frozenset(range(0xC0, 0x100)) - {0xD7, 0xF7}
 LETTERS = LATIN | frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.")
 IDENTIFIER = LETTERS | frozenset(b"0123456789")
 PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(range(0xA0, 0x100))
+
 
 def is_identifier(name: bytes) -> bool:
     """A C identifier; dots are allowed anywhere since compilers make them."""

@@ -91,7 +91,8 @@ class Declarator:
         out = [self.tag(type_id, made), " {"]
         end, after_bitfield = 0, False
         for m in made.members:
-            align = 1 if packed else self.layout.align_of(m.type)
+            stays = m.bitfield_size != 0 and self.layout.fits(m, end)
+            align = 1 if packed or stays else self.layout.align_of(m.type)
             in_bitfield = after_bitfield and m.bitfield_size != 0
             out += self._padding(end, m.bit_offset, align, in_bitfield, level + 1)
             out.append(self._member(m, level + 1))
@@ -102,7 +103,8 @@ class Declarator:
             out += self._padding(end, made.size * 8, align, False, level + 1)
         if made.members or made.size:
             out.append("\n" + "\t" * level)
-        out.append("} __attribute__((packed))" if packed else "}")
+        attributes = ", ".join(self.layout.attributes(made))
+        out.append(f"}} __attribute__(({attributes}))" if attributes else "}")
         return "".join(out)
 
     def _member(self, m: t.Member, level: int) -> str:

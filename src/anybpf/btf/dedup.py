@@ -14,12 +14,16 @@ from typing import NamedTuple
 
 from anybpf.btf import types as t
 from anybpf.btf.encode import BtfBuilder, record
+from anybpf.btf.ext import SECTION as EXT_SECTION
+from anybpf.btf.ext import BtfExt
 from anybpf.btf.graph import Renumber, references, relink, shape
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError
 
 #: pairs of types compared (these, and so many for each type) before the BTF is called hostile
 FREE_STEPS, STEPS_PER_TYPE = 1 << 16, 4096
+#: how far below a struct two of them are told apart before they are compared
+SKETCH_DEPTH = 3
 #: how deep types that a compiler has made twice are compared for being the same
 MAX_SAME_DEPTH = 16
 
@@ -30,18 +34,20 @@ REFERRING = t.Ref | t.Typedef | t.TypeTag | t.Func | t.FuncProto | t.Array | t.D
 
 
 class Merged(NamedTuple):
-    """The merged BTF, and for each old id the new one."""
+    """The merged BTF, for each old id the new one, and the .BTF.ext that belongs to it."""
 
     btf: Btf
     ids: list[int]
+    ext: BtfExt | None = None
 
 
-def dedup(btf: Btf) -> Merged:
+def dedup(btf: Btf, ext: BtfExt | None = None) -> Merged:
     """Merge equal types of `btf`, its own with each other and with those of its base.
 
-    Raises LoadError for ids that do not exist, and for a circle that no struct interrupts.
+    `ext` is the .BTF.ext that refers to it. Raises LoadError for ids that do not exist, and for a
+    circle that no struct interrupts.
     """
-    return Dedup(btf).run()
+    return Dedup(btf).run(ext)
 
 
 class Dedup:
@@ -55,6 +61,8 @@ class Dedup:
         self.canon: list[int | None] = [None] * len(btf)
         self.steps = FREE_STEPS + STEPS_PER_TYPE * len(btf)
         self._by_shape: dict[Hashable, list[int]] = {}
+        self._by_sketch: dict[int, list[int]] = {}
+        self._sketches: tuple[dict[int, int], ...] = tuple({} for _ in range(SKETCH_DEPTH))
         self._enums: dict[str, list[int]] = {}
         self._by_refs: dict[Hashable, int] = {}
         self._keep_base()
@@ -75,10 +83,12 @@ class Dedup:
                 self._enums.setdefault(made.name, []).append(type_id)
             elif isinstance(made, REFERRING):
                 self._by_refs.setdefault((self.shapes[type_id], *references(made)), type_id)
+            elif isinstance(made, t.Composite):
+                self._by_sketch.setdefault(self._struct_sketch(type_id), []).append(type_id)
             else:
                 self._by_shape.setdefault(self.shapes[type_id], []).append(type_id)
 
-    def run(self) -> Merged:
+    def run(self, ext: BtfExt | None = None) -> Merged:
         """All passes in order, then the new blob."""
         for type_id in self.btf.ids():
             self._plain(type_id)
@@ -87,7 +97,7 @@ class Dedup:
         self._resolve_forwards()
         for type_id in self.btf.ids():
             self._referring(type_id)
-        return self._compact()
+        return self._compact(ext)
 
     def find(self, type_id: int) -> int:
         """The twin of a twin's twin: as far as it is known."""
@@ -123,10 +133,32 @@ class Dedup:
 
     # -- structs ------------------------------------------------------------------------------
 
+    def _struct_sketch(self, type_id: int) -> int:
+        """A number that is the same for structs that may be equal."""
+        below = (self._sketch(i, SKETCH_DEPTH - 1) for i in references(self.types[type_id]))
+        return hash((self.shapes[type_id], *below))
+
+    def _sketch(self, type_id: int, depth: int) -> int:
+        """The same for a type, down to `depth`: of what may be only declared just the name."""
+        known = self._sketches[depth].get(type_id)
+        if known is None:
+            known = self._sketches[depth][type_id] = self._draw(type_id, depth)
+        return known
+
+    def _draw(self, type_id: int, depth: int) -> int:
+        made = self.types[type_id]
+        if made.name and isinstance(made, t.Composite | t.Fwd):
+            is_union = made.is_union if isinstance(made, t.Fwd) else isinstance(made, t.Union)
+            return hash((is_union, made.name))
+        if made.name and isinstance(made, t.AnyEnum):
+            return hash(("enum", made.name))
+        below = (self._sketch(i, depth - 1) for i in references(made)) if depth else ()
+        return hash((self.shapes[type_id], *below))
+
     def _struct(self, type_id: int) -> None:
         if self.canon[type_id] is not None or not isinstance(self.types[type_id], t.Composite):
             return
-        twins = self._by_shape.setdefault(self.shapes[type_id], [])
+        twins = self._by_sketch.setdefault(self._struct_sketch(type_id), [])
         found = next((one for one in reversed(twins) if self._merge(type_id, one)), type_id)
         self.canon[type_id] = found
         if found == type_id:
@@ -196,17 +228,31 @@ class Dedup:
 
     # -- the result ---------------------------------------------------------------------------
 
-    def _compact(self) -> Merged:
+    def _compact(self, ext: BtfExt | None) -> Merged:
         builder = BtfBuilder(self.btf.byteorder, self.btf.base)
         for type_id in self.btf.ids():
             record(self.types[type_id], builder.string)
+        moved = {at: builder.string(self.btf.string(at)) for at in ext.strings()} if ext else {}
         kept = [i for i in self.btf.ids() if self.canon[i] == i]
         numbers = {i: i for i in range(self.btf.start_id)}
         numbers.update(zip(kept, range(self.btf.start_id, len(self.types)), strict=False))
         ids = [numbers[self.find(i)] for i in range(len(self.types))]
         for type_id in kept:
             builder.add(relink(self.types[type_id], ids.__getitem__))
-        return Merged(builder.build(), ids)
+        renumber = _known(ids)
+        renumbered = ext.renumbered(renumber, moved.__getitem__) if ext else None
+        return Merged(builder.build(), ids, renumbered)
+
+
+def _known(ids: list[int]) -> Renumber:
+    """The new id of an old one that comes from another section."""
+
+    def renumber(type_id: int) -> int:
+        if type_id >= len(ids):
+            raise LoadError(f"type id {type_id} does not exist", EXT_SECTION)
+        return ids[type_id]
+
+    return renumber
 
 
 class Equivalence:

@@ -13,7 +13,7 @@ from enum import Enum
 
 from anybpf.btf import types as t
 from anybpf.btf.decl import Declarator
-from anybpf.btf.graph import references
+from anybpf.btf.graph import referenced, references
 from anybpf.btf.layout import Layout
 from anybpf.btf.parse import SECTION, Btf
 from anybpf.errors import LoadError
@@ -174,9 +174,7 @@ class CDump:
     def _all_referenced(self) -> set[int]:
         """Types that another refers to: an anonymous enum among them is written in its place."""
         if self._referenced is None:
-            self._referenced = set()
-            for type_id in range(1, len(self.btf)):
-                self._referenced.update(references(self.btf.type(type_id)))
+            self._referenced = referenced(self.btf)
         return self._referenced
 
     # -- writing ------------------------------------------------------------------------------

@@ -42,9 +42,15 @@ class BtfBuilder:
     @classmethod
     def extend(cls, btf: Btf) -> BtfBuilder:
         """A builder that already holds the types and strings of `btf`."""
-        made = cls(btf.byteorder, btf.base)
+        made = cls.with_strings(btf)
         made._next = len(btf)
         made._words.extend(btf.words)
+        return made
+
+    @classmethod
+    def with_strings(cls, btf: Btf) -> BtfBuilder:
+        """A builder that already holds the strings of `btf`, at the same offsets, but no type."""
+        made = cls(btf.byteorder, btf.base)
         made._strings = bytearray(btf.strings)
         made._offsets.update(_table(btf.strings, made._start_str))
         return made

@@ -7,10 +7,12 @@ Three tables, each a list of records per ELF section. Records may be longer than
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
+from anybpf import uapi
 from anybpf.btf import header
+from anybpf.btf.graph import Renumber
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 
@@ -18,14 +20,17 @@ SECTION = ".BTF.ext"
 
 
 class FuncInfo(NamedTuple):
-    """A function begins at byte `insn_off` of its section; `type_id` is its FUNC."""
+    """A function begins at `insn_off`; `type_id` is its FUNC.
+
+    In .BTF.ext `insn_off` is in bytes of the section, in bpf(2) in instructions of the program.
+    """
 
     insn_off: int
     type_id: int
 
 
 class LineInfo(NamedTuple):
-    """The source line of the instruction at byte `insn_off`; strings are .BTF offsets."""
+    """The source line of the instruction at `insn_off` (as in FuncInfo); strings are offsets."""
 
     insn_off: int
     file_name_off: int
@@ -110,9 +115,68 @@ class BtfExt(NamedTuple):
         """The CO-RE records of the ELF section called `section`."""
         return _of_section(self.core_relos, btf, section)
 
+    def strings(self) -> Iterator[int]:
+        """Every offset into .BTF's strings."""
+        for infos, fields in zip(self._tables(), STRING_FIELDS, strict=True):
+            for info in infos:
+                yield info.name_off
+                yield from (record[i] for record in info.records for i in fields)
+
+    def renumbered(self, type_id: Renumber, string: Renumber) -> BtfExt:
+        """The same tables for a .BTF whose type ids and string offsets have become others."""
+        parts = [
+            _table(infos, header.PREFIX[self.byteorder], fields, type_id, string)
+            for infos, fields in zip(self._tables(), STRING_FIELDS, strict=True)
+        ]
+        return BtfExt.parse(_blob(parts, header.PREFIX[self.byteorder]))
+
     def to_bytes(self) -> bytes:
         """The section as it was read."""
         return self.data
+
+    def _tables(self) -> tuple[Infos, Infos, Infos]:
+        return self.func_infos, self.line_infos, self.core_relos
+
+
+Infos = tuple[InfoSection[FuncInfo], ...] | tuple[InfoSection[LineInfo], ...] | (
+    tuple[InfoSection[CoreRelo], ...]
+)
+#: for each table, which fields of its records are string offsets
+STRING_FIELDS: tuple[tuple[int, ...], ...] = ((), (1, 2), (2,))
+#: the field that is a type id, in records that have one
+TYPE_FIELD = 1
+
+
+def _table(
+    infos: Infos, prefix: str, fields: tuple[int, ...], type_id: Renumber, string: Renumber
+) -> bytes:
+    """A table with other type ids and string offsets; what else is in its records stays."""
+    if not infos:
+        return b""
+    out = bytearray(struct.pack(prefix + "I", infos[0].record_size))
+    for info in infos:
+        out += struct.pack(prefix + "2I", string(info.name_off), len(info))
+        raw = bytearray(info.raw)
+        for at, record in zip(range(0, len(raw), info.record_size), info.records, strict=True):
+            changed = {i: string(record[i]) for i in fields}
+            if TYPE_FIELD not in fields:
+                changed[TYPE_FIELD] = type_id(record[TYPE_FIELD])
+            for i, value in changed.items():
+                struct.pack_into(prefix + "I", raw, at + 4 * i, value)
+        out += raw
+    return bytes(out)
+
+
+def _blob(parts: list[bytes], prefix: str) -> bytes:
+    """A section of these three tables."""
+    layout, at = [], 0
+    for part in parts:
+        layout += [at, len(part)]
+        at += len(part)
+    size = header.COMMON_SIZE + 4 * len(layout)
+    head = struct.pack(f"{prefix}{header.COMMON}6I", uapi.BTF_MAGIC, uapi.BTF_VERSION, 0, size,
+                       *layout)  # fmt: skip
+    return head + b"".join(parts)
 
 
 def _of_section(infos: tuple[InfoSection[R], ...], btf: Btf, section: str) -> tuple[R, ...]:

@@ -1,19 +1,23 @@
-"""Special members of structs: locks, list and tree heads and nodes (kernel/bpf/btf.c).
+"""Special members of structs: locks, timers, lists, trees, kernel pointers (kernel/bpf/btf.c).
 
 A program may put kernel objects such as `struct bpf_spin_lock` into its own structs. The kernel
 knows them by name, size and alignment; a list head or tree root also says by the declaration tag
-`contains:STRUCT:MEMBER` what it holds. BTF whose use of them makes no sense is refused.
+`contains:STRUCT:MEMBER` what it holds. A pointer whose target has the type tag `kptr` (or a
+relative) holds a kernel object. BTF whose use of them makes no sense is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import MAX_DEPTH, Btf
+from anybpf.errors import error_name
 
 
 class Special(NamedTuple):
@@ -26,20 +30,45 @@ class Special(NamedTuple):
     once: bool = False
     #: of a list head or tree root: the name of the node that is linked into it
     node: str = ""
+    #: looked for when BTF is loaded, and not only in the value of a map
+    loaded: bool = True
     #: a struct that embeds it directly is looked at when BTF is loaded
     starts: bool = True
+    #: a pointer, and known by the type tag of its target, which is `name`
+    pointer: bool = False
+
+    @property
+    def repeats(self) -> bool:
+        """May it stand in an array?"""
+        return bool(self.node) or self.pointer
 
 
 SPECIALS = (
     Special("bpf_spin_lock", 4, 4, once=True),
     Special("bpf_res_spin_lock", 4, 4, once=True, starts=False),
+    Special("bpf_timer", 16, 8, once=True, loaded=False, starts=False),
+    Special("bpf_wq", 16, 8, once=True, loaded=False, starts=False),
+    Special("bpf_task_work", 8, 8, once=True, loaded=False, starts=False),
     Special("bpf_list_head", 16, 8, node="bpf_list_node"),
     Special("bpf_list_node", 24, 8),
     Special("bpf_rb_root", 16, 8, node="bpf_rb_node"),
     Special("bpf_rb_node", 32, 8),
     Special("bpf_refcount", 4, 4),
+    Special("kptr_untrusted", 8, 8, pointer=True),
+    Special("kptr", 8, 8, pointer=True),
+    Special("percpu_kptr", 8, 8, pointer=True),
+    Special("uptr", 8, 8, loaded=False, starts=False, pointer=True),
 )
-BY_NAME = {one.name: one for one in SPECIALS}
+BY_NAME = {one.name: one for one in SPECIALS if not one.pointer}
+BY_TAG = {one.name: one for one in SPECIALS if one.pointer}
+#: what BPF_BTF_LOAD looks for, and what is looked for in the value of a map
+LOADED = frozenset(one.name for one in SPECIALS if one.loaded)
+MAP_VALUE = frozenset(BY_NAME.keys() | BY_TAG.keys()) - {"bpf_list_node", "bpf_rb_node"}
+#: kernel structs that the kernel can destroy, so that a `kptr` may own them
+DESTROYED = frozenset({
+    "bpf_cpumask", "bpf_crypto_ctx", "cgroup", "prog_test_member", "prog_test_ref_kfunc",
+    "task_struct",
+})  # fmt: skip
 LOCKS = {"bpf_spin_lock", "bpf_res_spin_lock"}
 NODES = {"bpf_list_node", "bpf_rb_node"}
 ROOTS = {one.name for one in SPECIALS if one.node}
@@ -49,12 +78,15 @@ MAX_STEPS = 1 << 20
 
 
 class Field(NamedTuple):
-    """A special member: what it is, its byte offset; for a root the id of the struct it holds."""
+    """A special member: what it is, its byte offset."""
 
     special: Special
     offset: int
+    #: the struct that a root holds, or that a pointer points to
     value_type: int = 0
     node_member: str = ""
+    #: a pointer's target in the kernel's BTF, 0 if only the program knows the struct
+    kernel_type: int = 0
 
 
 class BadFields(Exception):
@@ -62,21 +94,36 @@ class BadFields(Exception):
 
     def __init__(self, number: int) -> None:
         self.errno = number
-        super().__init__(errno.errorcode.get(number, str(number)))
+        super().__init__(error_name(number))
 
 
-def check_fields(btf: Btf) -> None:
+def check_fields(btf: Btf, kernel: Btf | None = None) -> None:
     """Check all structs with special members, as BPF_BTF_LOAD does. Raises BadFields."""
     wanted = {btf.find(one.name, uapi.BTF_KIND_STRUCT) for one in SPECIALS if one.starts} - {0}
+    wanted.update(_kernel_pointers(btf))
     if not wanted:
         return
-    finder = Finder(btf)
+    finder = Finder(btf, LOADED, kernel)
     records = {}
     for type_id, made in btf.types():
         if isinstance(made, t.Struct) and any(m.type in wanted for m in made.members):
             records[type_id] = parse_fields(btf, type_id, finder)
+            if not records[type_id]:
+                raise BadFields(errno.EFAULT)
     for fields in records.values():
         check_ownership(fields, records)
+
+
+def _kernel_pointers(btf: Btf) -> Iterator[int]:
+    """The pointers (volatile or not) that are good kernel pointers."""
+    if not any(btf.find(tag, uapi.BTF_KIND_TYPE_TAG) for tag in BY_TAG):
+        return
+    finder = Finder(btf)
+    for type_id in btf.ids():
+        if btf.kind(type_id) in (uapi.BTF_KIND_PTR, uapi.BTF_KIND_VOLATILE):
+            with contextlib.suppress(BadFields):
+                if finder.pointer(btf.type(type_id), 0):
+                    yield type_id
 
 
 def check_ownership(fields: list[Field], records: dict[int, list[Field]]) -> None:
@@ -93,24 +140,28 @@ def check_ownership(fields: list[Field], records: dict[int, list[Field]]) -> Non
 
 
 def parse_fields(btf: Btf, type_id: int, finder: Finder | None = None) -> list[Field]:
-    """The special members of a struct in order, those of embedded structs among them.
+    """The special members of a struct or data section, those of embedded structs among them.
 
-    Raises BadFields with the kernel's error: EFAULT if there are none, EINVAL, ENOENT, E2BIG,
-    EEXIST.
+    They are in order of offsets; none for other types. `Finder(btf, MAP_VALUE, kernel)` says what
+    is looked for, by default what BPF_BTF_LOAD looks for. Raises BadFields with the kernel's
+    error: EFAULT, EINVAL, ENOENT, E2BIG, EEXIST.
     """
-    struct = btf.expect(type_id, t.Struct)
-    fields = (finder or Finder(btf)).struct(type_id, struct)
-    if not fields:
-        raise BadFields(errno.EFAULT)
+    made = btf.type(type_id)
+    if not isinstance(made, t.Struct | t.Datasec):
+        return []
+    finder = finder or Finder(btf)
+    fields = finder.whole(type_id, made)
     end = 0
-    for one in fields:
-        if one.offset + one.special.size > struct.size:
+    for i, one in enumerate(fields):
+        if one.offset + one.special.size > made.size:
             raise BadFields(errno.EFAULT)
         if one.offset < end:
             raise BadFields(errno.EEXIST)
         end = one.offset + one.special.size
         if one.special.node:
             _check_root(btf, one)
+        elif one.special.pointer:
+            fields[i] = finder.located(one)
     _check_together({one.special.name for one in fields})
     return fields
 
@@ -124,11 +175,32 @@ def _check_together(names: set[str]) -> None:
 
 
 class Finder:
-    """Looks for special members in the structs of one BTF."""
+    """Looks for the special members called `wanted` in the structs of one BTF.
 
-    def __init__(self, btf: Btf) -> None:
+    `kernel` is the BTF of the kernel, which says whether a pointer's target is one of its structs;
+    without it none is.
+    """
+
+    def __init__(
+        self, btf: Btf, wanted: frozenset[str] = LOADED, kernel: Btf | None = None
+    ) -> None:
         self.btf = btf
+        self.wanted = wanted
+        self.kernel = kernel
         self._steps = MAX_STEPS
+
+    def whole(self, type_id: int, made: t.Struct | t.Datasec) -> list[Field]:
+        """The special members of a struct, or those of a data section's variables."""
+        if isinstance(made, t.Struct):
+            return self.struct(type_id, made)
+        found: list[Field] = []
+        seen: set[str] = set()
+        for index, var in enumerate(made.vars):
+            member = t.Member("", self.btf.expect(var.type, t.Var).type, 8 * var.offset)
+            found += self._member((type_id, index), member, seen, 0, var.size)
+            if len(found) > uapi.BTF_FIELDS_MAX:
+                raise BadFields(errno.E2BIG)
+        return found
 
     def struct(self, type_id: int, struct: t.Struct, level: int = 0) -> list[Field]:
         """The special members of a struct, in order."""
@@ -144,15 +216,23 @@ class Finder:
         return found
 
     def _member(
-        self, where: tuple[int, int], member: t.Member, seen: set[str], level: int
+        self, where: tuple[int, int], member: t.Member, seen: set[str], level: int, room: int = 0
     ) -> list[Field]:
-        """The fields of one member; `where` is its struct and its number there."""
+        """The fields of one member; `where` is its struct and its number there.
+
+        What does not fill its `room`, if that is given, is no special member.
+        """
         target_id, count = _element(self.btf, member.type)
         target = self.btf.type(target_id)
-        if not count or not isinstance(target, t.Struct):
+        if not count:
+            return []
+        if not isinstance(target, t.Struct):
+            field = self.pointer(target, member.offset)
+            return _repeat([field], 8, count) if field and room in (0, 8 * count) else []
+        if room not in (0, target.size * count):
             return []
         special = BY_NAME.get(target.name)
-        if special is None:
+        if special is None or special.name not in self.wanted:
             return self._nested(target_id, target, member.offset, count, level)
         if special.once and special.name in seen:
             raise BadFields(errno.E2BIG)
@@ -161,6 +241,37 @@ class Finder:
             return []
         field = Field(special, member.offset)
         return _repeat([self._root(where, field) if special.node else field], target.size, count)
+
+    def pointer(self, made: t.Type, offset: int) -> Field | None:
+        """The field of a pointer to a tagged struct; None for pointers without (such) a tag."""
+        if isinstance(made, t.Volatile):
+            made = self.btf.type(made.type)
+        tag = self.btf.type(made.type) if isinstance(made, t.Ptr) else None
+        if offset % 8 or not isinstance(tag, t.TypeTag) or tag.kind_flag:
+            return None
+        special = BY_TAG.get(tag.name)
+        if special is None or isinstance(self.btf.type(tag.type), t.TypeTag):
+            raise BadFields(errno.EINVAL)
+        if special.name not in self.wanted:
+            return None
+        target_id = self.btf.skip_modifiers(tag.type)
+        target = self.btf.type(target_id)
+        if not isinstance(target, t.Struct):
+            raise BadFields(errno.EINVAL)
+        return Field(special, offset, target_id)
+
+    def located(self, field: Field) -> Field:
+        """The pointer's field with its target in the kernel's BTF. ENOENT if no `kptr` may own it.
+
+        A struct that only the program knows is one that it has allocated itself.
+        """
+        name = self.btf.type(field.value_type).name
+        if self.kernel is None:
+            return field
+        found = self.kernel.find(name, uapi.BTF_KIND_STRUCT)
+        if found and field.special.name == "kptr" and name not in DESTROYED:
+            raise BadFields(errno.ENOENT)
+        return field._replace(kernel_type=found)
 
     def _nested(
         self, type_id: int, struct: t.Struct, offset: int, count: int, level: int
@@ -208,10 +319,10 @@ def _element(btf: Btf, type_id: int) -> tuple[int, int]:
 
 
 def _repeat(fields: list[Field], size: int, count: int) -> list[Field]:
-    """The fields of an array of `count` elements; only roots may stand in one."""
+    """The fields of an array of `count` elements; only roots and pointers may stand in one."""
     if count == 1 or not fields:
         return fields
-    if not all(one.special.node for one in fields):
+    if not all(one.special.repeats for one in fields):
         raise BadFields(errno.EINVAL)
     if len(fields) * count > uapi.BTF_FIELDS_MAX:
         raise BadFields(errno.E2BIG)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from anybpf.btf import types as t
+from anybpf.btf.parse import Btf
 
 Renumber = Callable[[int], int]
 
@@ -27,6 +28,28 @@ def references(made: t.Type) -> list[int]:
     if isinstance(made, t.Ref | t.Typedef | t.TypeTag | t.Func | t.Var | t.DeclTag):
         return [made.type]
     return []
+
+
+#: kind -> where in a record's words the ids are that it refers to
+ID_WORDS = {
+    **dict.fromkeys((t.Ptr.kind, t.Typedef.kind, t.Volatile.kind, t.Const.kind, t.Restrict.kind,
+                     t.Func.kind, t.Var.kind, t.DeclTag.kind, t.TypeTag.kind), slice(2, 3)),
+    t.Array.kind: slice(3, 5),
+    t.Struct.kind: slice(4, None, 3),
+    t.Union.kind: slice(4, None, 3),
+    t.FuncProto.kind: slice(2, None, 2),
+    t.Datasec.kind: slice(3, None, 3),
+}
+
+
+def referenced(btf: Btf) -> set[int]:
+    """The ids that some type of `btf` (or of its base) refers to, found without decoding any."""
+    found = referenced(btf.base) if btf.base else set()
+    for type_id in btf.ids():
+        words = ID_WORDS.get(btf.kind(type_id))
+        if words:
+            found.update(btf.record_words(type_id)[words])
+    return found
 
 
 def relink(made: t.Type, renumber: Renumber) -> t.Type:

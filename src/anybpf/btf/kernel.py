@@ -1,18 +1,23 @@
 """Where a kernel's BTF is found (tools/lib/bpf/btf.c: btf__load_vmlinux_btf).
 
 A BTF file is the bare blob, as under /sys/kernel/btf, an ELF file with a `.BTF` section, or a
-compressed kernel image (vmlinuz) with that ELF file inside.
+compressed kernel image (vmlinuz) with that ELF file inside. A module's ELF file may bring a
+distilled base, `.BTF.base`; its BTF is then relocated to the base that is asked for.
 """
 
 from __future__ import annotations
 
-import io
+import os
 import platform
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from anybpf.btf import header, vmlinuz
+from anybpf.btf import elf, header, vmlinuz
+from anybpf.btf.btf_relocate import BASE_SECTION, relocate
 from anybpf.btf.parse import SECTION, Btf
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, NotSupported
 
 SYSFS = Path("/sys/kernel/btf")
 #: libbpf's search order; {} is the kernel's release
@@ -26,15 +31,23 @@ VMLINUX = (
     "/usr/lib/debug/boot/vmlinux-{}.debug",
     "/usr/lib/debug/lib/modules/{}/vmlinux",
 )
+#: where libbpf does not look, since it does not decompress
+VMLINUZ = ("/boot/vmlinuz-{}", "/lib/modules/{}/vmlinuz", "/usr/lib/modules/{}/vmlinuz")
+
+Warn = Callable[[str], object]
 
 
-def load(path: str | Path, base: Btf | None = None) -> Btf:
+def load(path: str | os.PathLike[str], base: Btf | None = None) -> Btf:
     """The BTF in a file: bare, in an ELF file's .BTF section, or in a kernel image.
 
+    That of a module under /sys/kernel/btf is on top of the vmlinux beside it, if no base is given.
     Raises OSError if the file cannot be read, LoadError if there is no (good) BTF in it,
     NotSupported if it is compressed in a way that this Python cannot undo.
     """
-    return from_bytes(Path(path).read_bytes(), base)
+    path = Path(path)
+    if base is None and path.parent == SYSFS and path.name != "vmlinux":
+        base = from_bytes((SYSFS / "vmlinux").read_bytes())
+    return from_bytes(path.read_bytes(), base)
 
 
 def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
@@ -47,21 +60,22 @@ def from_bytes(data: bytes, base: Btf | None = None) -> Btf:
         except LoadError:
             what = "neither BTF nor an ELF file nor a kernel image with one inside"
             raise LoadError(what, offset=0) from None
-    return Btf(elf_section(data), base)
+    distilled = elf.find_section(data, BASE_SECTION)
+    if distilled is None:
+        return Btf(elf_section(data), base)
+    split = Btf(elf_section(data), Btf(distilled))
+    return split if base is None else relocate(split, base)
+
+
+@lru_cache(maxsize=4)
+def shared(data: bytes) -> Btf:
+    """A bare BTF that is parsed once in this process, however often it is asked for."""
+    return Btf(data)
 
 
 def elf_section(data: bytes, name: str = SECTION) -> bytes:
     """A section of an ELF file. LoadError if the file is broken or has no such section."""
-    from elftools.common.exceptions import ELFError
-    from elftools.construct import ConstructError
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        found = ELFFile(io.BytesIO(data)).get_section_by_name(name)
-        content = None if found is None else bytes(found.data())
-    except (ELFError, ConstructError, ValueError, KeyError, IndexError, AttributeError,
-            TypeError, AssertionError, OverflowError, UnicodeDecodeError) as e:  # fmt: skip
-        raise LoadError(f"broken ELF file: {e or type(e).__name__}", name) from None
+    content = elf.find_section(data, name)
     if content is None:
         raise LoadError("the ELF file has no such section", name)
     return content
@@ -70,21 +84,35 @@ def elf_section(data: bytes, name: str = SECTION) -> bytes:
 def candidates(release: str | None = None) -> list[Path]:
     """The files that may hold the BTF of a kernel release (None: of the running one), in order."""
     name = platform.release() if release is None else release
-    paths = [Path(pattern.replace("{}", name)) for pattern in VMLINUX]
-    return paths if release in (None, platform.release()) else paths[1:]
+    patterns = VMLINUX if name == platform.release() else VMLINUX[1:]
+    return [Path(pattern.replace("{}", name)) for pattern in (*patterns, *VMLINUZ)]
 
 
-def load_vmlinux(path: str | Path | None = None) -> Btf:
-    """The BTF of the running kernel, or the one in file `path`.
+def load_vmlinux(path: str | Path | None = None, release: str | None = None) -> Btf:
+    """The BTF of the running kernel, of an installed one's `release`, or the one in file `path`.
 
-    Raises LoadError naming the places looked at if the running kernel's is nowhere to be found.
+    Files that cannot be read, or without good BTF, are passed over. Raises LoadError naming the
+    places looked at, and what was wrong there, if there is none to be found.
     """
     if path is not None:
         return load(path)
-    for one in candidates():
-        if one.is_file():
+    looked = []
+    for one in candidates(release):
+        try:
             return load(one)
-    raise LoadError("no BTF of the running kernel in " + ", ".join(map(str, candidates())))
+        except FileNotFoundError:
+            looked.append(str(one))
+        except (OSError, LoadError, NotSupported) as e:
+            looked.append(f"{one} ({getattr(e, 'message', '') or e})")
+    whose = "the running kernel" if release is None else f"kernel {release}"
+    raise LoadError(f"no BTF of {whose} in " + ", ".join(looked))
+
+
+def modules() -> list[str]:
+    """The modules of the running kernel that have BTF."""
+    if not SYSFS.is_dir():
+        return []
+    return sorted(one.name for one in SYSFS.iterdir() if one.name != "vmlinux")
 
 
 def load_module(name: str, base: Btf) -> Btf:
@@ -93,6 +121,17 @@ def load_module(name: str, base: Btf) -> Btf:
     if not path.is_file():
         raise LoadError(f"the running kernel has no BTF of module '{name}'")
     return load(path, base)
+
+
+def load_modules(base: Btf, warn: Warn = warnings.warn) -> dict[str, Btf]:
+    """The BTF of every loaded module by its name. What is broken is warned of and passed over."""
+    found = {}
+    for name in modules():
+        try:
+            found[name] = load_module(name, base)
+        except (OSError, LoadError) as e:
+            warn(f"failed to load module [{name}]'s BTF: {e}")
+    return found
 
 
 def is_btf(data: bytes) -> bool:

@@ -1,7 +1,8 @@
 """How a C compiler lays types out: alignment and packing, guessed from BTF (tools/lib/bpf/btf.c).
 
 BTF states offsets and sizes but no alignment and no `packed`. Both follow from the natural
-alignment of the members: a struct that breaks it must have been packed.
+alignment of the members: a struct that breaks it must have been packed, a union that is larger than
+its members must have been `aligned`. (A struct's end can be padded, where libbpf does so.)
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from anybpf.btf import types as t
 from anybpf.btf.parse import MAX_DEPTH, SECTION, Btf
 from anybpf.errors import LoadError
+
+#: the largest alignment that is tried, as a power of two
+MAX_ALIGN_SHIFT = 12
 
 
 class Layout:
@@ -31,7 +35,8 @@ class Layout:
         made = self.btf.type(self.btf.resolve(type_id))
         if isinstance(made, t.Composite):
             natural = self._natural(made, depth)
-            return 1 if self._breaks(made, natural, depth) else natural
+            known = 1 if self._breaks(made, natural, depth) else natural
+            return max(known, self._union_align(made, known))
         if isinstance(made, t.Array):
             return self.align_of(made.type, depth)
         if isinstance(made, t.Ptr):
@@ -50,7 +55,38 @@ class Layout:
             align = self.align_of(m.type, depth)
             if align and not m.bitfield_size and m.bit_offset % (8 * align):
                 return True
+            if m.bitfield_size and not self.fits(m, m.bit_offset):
+                return True
         return made.size % natural != 0
+
+    def fits(self, bitfield: t.Member, at: int) -> bool:
+        """Does a bitfield that begins at bit `at` stay within one unit of its type?"""
+        unit = self._extent(bitfield._replace(bitfield_size=0))
+        return not unit or at % unit + bitfield.bitfield_size <= unit
+
+    def _union_align(self, made: t.Composite, natural: int) -> int:
+        """What a union must have been `aligned` to, to have its size; 0 if nothing."""
+        if not isinstance(made, t.Union):
+            return 0
+        bits = max((self._extent(m) for m in made.members), default=0)
+        least = -(-bits // 8)
+        if -(-least // natural) * natural >= made.size:
+            return 0
+        steps = (1 << i for i in range(natural.bit_length(), MAX_ALIGN_SHIFT + 1))
+        return next((n for n in steps if -(-least // n) * n == made.size), 0)
+
+    def _extent(self, member: t.Member) -> int:
+        """How many bits a union's member takes."""
+        try:
+            return member.bitfield_size or 8 * self.btf.size_of(member.type)
+        except LoadError:
+            return 0
+
+    def attributes(self, made: t.Composite) -> list[str]:
+        """What must stand in the `__attribute__` of this struct or union."""
+        packed = self.is_packed(made)
+        aligned = self._union_align(made, 1 if packed else self._natural(made, 1))
+        return ["packed"] * packed + ([f"aligned({aligned})"] if aligned else [])
 
     def is_packed(self, made: t.Composite) -> bool:
         """Must this struct have been declared packed?"""

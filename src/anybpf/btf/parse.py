@@ -252,22 +252,41 @@ class Btf:
     def _find_own(self, name: str) -> list[int]:
         if not name:
             return []
-        if self._names is None:
-            self._names = scan.names(self._words, self._starts, self.start_id)
         self._searches += 1
         if self._searches > SEARCHES:
-            return self._index.get(name, [])
+            return sorted(self._index.get(name.encode("utf-8", "surrogateescape"), ()))
         spots = self._string_offsets(name)
-        return sorted(i for spot in spots for i in self._names.get(spot, ()))
+        return sorted(i for spot in spots for i in self.name_ids.get(spot, ()))
+
+    @property
+    def name_ids(self) -> dict[int, list[int]]:
+        """String offset -> this blob's own types with that name, in order. Do not change it."""
+        if self._names is None:
+            self._names = scan.names(self._words, self._starts, self.start_id)
+        return self._names
 
     @cached_property
-    def _index(self) -> dict[str, list[int]]:
-        """Name -> ids in order. Names whose offset is wrong are left out, `type` reports them."""
-        index: dict[str, list[int]] = {}
-        for offset, ids in (self._names or {}).items():
-            if offset < self.end_str:
-                index.setdefault(self.string(offset), []).extend(ids)
-        return {name: sorted(ids) for name, ids in index.items()}
+    def _index(self) -> dict[bytes, list[int]]:
+        """Name -> ids. Names whose offset is wrong are left out, `type` reports them."""
+        index: dict[bytes, list[int]] = {}
+        ids, at, seen = self.name_ids, self.start_str, 0
+        for text in self._strings.split(b"\0"):
+            found = ids.get(at)
+            if found is not None:
+                index[text] = index[text] + found if text in index else found
+                seen += 1
+            at += len(text) + 1
+        if seen < len(ids):
+            self._index_rest(index)
+        return index
+
+    def _index_rest(self, index: dict[bytes, list[int]]) -> None:
+        """Add names that are strings of the base, or ends of longer strings."""
+        for offset, ids in self.name_ids.items():
+            at = offset - self.start_str
+            if offset < self.end_str and (at < 0 or (at and self._strings[at - 1])):
+                text = self.string(offset).encode("utf-8", "surrogateescape")
+                index[text] = index.get(text, []) + ids
 
     def _string_offsets(self, name: str) -> Iterator[int]:
         """Every offset at which `name` can be read, ends of longer strings included."""

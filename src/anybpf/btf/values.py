@@ -33,7 +33,7 @@ __all__ = ["EnumNumber", "ValueMismatch", "decode", "encode", "format_value", "j
 
 
 #: bytes of the largest value that is encoded, and how many members of nested anonymous structs
-MAX_SIZE, MAX_MEMBERS = 1 << 30, 1 << 18
+MAX_SIZE, MAX_MEMBERS = 1 << 26, 1 << 18
 
 
 class ValueMismatch(ValueError):
@@ -295,7 +295,9 @@ def _members(btf: Btf, made: t.Composite, bit: int) -> dict[str, tuple[t.Member,
 
 def _put_composite(enc: Encoder, made: t.Composite, value: object, at: int, path: str) -> None:
     if not isinstance(value, Mapping):
-        raise ValueMismatch(path, f"takes a mapping, not {type(value).__name__}")
+        names = ", ".join(m.name for m in made.members if m.name)
+        raise ValueMismatch(path, f"'{made.name or 'anonymous'}' takes a mapping of its members "
+                                  f"({names}), not {type(value).__name__}")
     known = _members(enc.btf, made, at * 8)
     for name in value:
         if name not in known:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, cast
 
+from anybpf.btf import lz
 from anybpf.errors import LoadError, NotSupported
 
 ELF_MAGIC = b"\x7fELF"
@@ -30,19 +31,36 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
+#: from the compressed bytes on to what they hold, piece by piece
+Unpack = Callable[[memoryview], Iterator[bytes]]
+
+
 class Compression(NamedTuple):
     """A compression program: its magic, and how to undo it (None: Python cannot)."""
 
     name: str
     magic: bytes
-    make: Callable[[], Decompressor] | None
+    unpack: Unpack | None
 
 
-def _zstd() -> Callable[[], Decompressor] | None:
+def _by(make: Callable[[], Decompressor]) -> Unpack:
+    """Unpacking with one of Python's decompressors."""
+
+    def unpack(data: memoryview) -> Iterator[bytes]:
+        machine = make()
+        for at in range(0, len(data), STEP):
+            yield machine.decompress(bytes(data[at : at + STEP]))
+            if getattr(machine, "eof", False):
+                return
+
+    return unpack
+
+
+def _zstd() -> Unpack | None:
     """zstd is in Python's own library since 3.14, or in the `zstandard` package."""
     for module, make in (("compression.zstd", _own_zstd), ("zstandard", _package_zstd)):
         try:
-            return make(importlib.import_module(module))
+            return _by(make(importlib.import_module(module)))
         except ImportError:
             continue
     return None
@@ -59,13 +77,13 @@ def _package_zstd(module: Any) -> Callable[[], Decompressor]:
 def compressions() -> tuple[Compression, ...]:
     """All that kernels are compressed with, in the order in which they are looked for."""
     return (
-        Compression("gzip", b"\x1f\x8b\x08", lambda: zlib.decompressobj(wbits=31)),
-        Compression("xz", b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)),
-        Compression("bzip2", b"BZh", lambda: bz2.BZ2Decompressor()),
+        Compression("gzip", b"\x1f\x8b\x08", _by(lambda: zlib.decompressobj(wbits=31))),
+        Compression("xz", b"\xfd7zXZ\0", _by(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ))),
+        Compression("bzip2", b"BZh", _by(lambda: bz2.BZ2Decompressor())),
         Compression("zstd", b"\x28\xb5\x2f\xfd", _zstd()),
-        Compression("lzma", b"\x5d\0\0\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE)),
-        Compression("lzo", b"\x89LZO\0\r\n\x1a\n", None),
-        Compression("lz4", b"\x02\x21\x4c\x18", None),
+        Compression("lzma", b"\x5d\0\0\0", _by(lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE))),
+        Compression("lzo", lz.LZO_MAGIC, lz.lzo_blocks),
+        Compression("lz4", lz.LZ4_MAGIC, lz.lz4_blocks),
     )
 
 
@@ -73,15 +91,15 @@ def extract(image: bytes) -> bytes:
     """The vmlinux ELF file in a kernel image.
 
     Raises LoadError if there is none, NotSupported if it is compressed in a way that this Python
-    cannot undo (lz4, lzo; zstd without the `zstandard` package before Python 3.14).
+    cannot undo (zstd without the `zstandard` package before Python 3.14).
     """
     missing = ""
     for one in compressions():
         for at in hits(image, one.magic):
-            if one.make is None:
+            if one.unpack is None:
                 missing = missing or one.name
                 break
-            found = attempt(one.make(), image, at)
+            found = attempt(one.unpack, image, at)
             if found.startswith(ELF_MAGIC):
                 return found
     if missing:
@@ -99,14 +117,12 @@ def hits(image: bytes, magic: bytes) -> Iterator[int]:
         at = image.find(magic, at + 1)
 
 
-def attempt(machine: Decompressor, image: bytes, at: int) -> bytes:
+def attempt(unpack: Unpack, image: bytes, at: int) -> bytes:
     """What decompresses from `at` on, b"" if that is no ELF file or breaks off in error."""
     out = bytearray()
-    view = memoryview(image)
     try:
-        while at < len(image) and not getattr(machine, "eof", False):
-            out += machine.decompress(bytes(view[at : at + STEP]))
-            at += STEP
+        for part in unpack(memoryview(image)[at:]):
+            out += part
             if len(out) > MAX_SIZE or (len(out) >= 4 and not out.startswith(ELF_MAGIC)):
                 return b""
     except BROKEN:

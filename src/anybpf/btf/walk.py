@@ -101,7 +101,7 @@ class Walker:
         first, nbytes = span(bit, width)
         whole = self.number(first, nbytes, False)
         raw = whole >> shift_of(bit, width, nbytes, self.order) & (1 << width) - 1
-        return raw - (1 << width) if signed and raw >> width - 1 else raw
+        return raw - (1 << width) if signed and width and raw >> width - 1 else raw
 
     # -- structure ----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The `anybpf` command: one module a verb, imported only when the verb is used.
 
 Results go to standard output, `Error: ...` to standard error. Exit codes: 0 done, 1 the kernel
-(or the program) said no, 2 the words or a file were wrong.
+(or the program) said no, 2 the words or a file were wrong; a compiler's own if it failed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from anybpf.errors import BpfError, Fault, LoadError, NotSupported
 VERBS = {
     "run": ("run", "Load an object and run one of its programs on packets."),
     "inspect": ("inspect", "Show what an object holds: programs, maps, globals, BTF, sections."),
+    "core": ("core", "Show what kernels' BTF makes of an object's CO-RE relocations, and why."),
+    "compile": ("compile", "Compile a C source to a BPF object."),
+    "btf": ("btf", "Show types: of a kernel, an object or a BTF file, as C or record by record."),
     "asm": ("asm", "Assemble BPF text into instruction bytes."),
     "disasm": ("disasm", "Print instructions as the kernel's verifier log and bpftool do."),
 }
@@ -60,7 +63,8 @@ class Verbs(click.Group):
         except tuple(kind for kind, _ in EXIT_CODES) as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"Error: {describe(error)}", err=True)
+            output = getattr(error, "output", "")       # a compiler's own words, as they are
+            click.echo(output or f"Error: {describe(error)}", err=True, nl=not output)
             ctx.exit(exit_code(error))
 
 
@@ -74,6 +78,8 @@ def describe(error: BaseException) -> str:
 
 
 def exit_code(error: BaseException) -> int:
+    if hasattr(error, "output"):
+        return int(getattr(error, "status", 1))
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
 
 
@@ -87,9 +93,19 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Entry point of the `anybpf` script."""
+    if sys.stdin is None:           # closed: nothing to read
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - for the whole process
     try:
         cli(prog_name="anybpf")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted; nothing may be flushed at exit any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        quiet_exit()
+    except OSError as error:        # standard output itself, such as a full disk
+        quiet_exit()
+        click.echo(f"Error: {describe(error)}", err=True)
+        sys.exit(exit_code(error))
+
+
+def quiet_exit() -> None:
+    """Nothing may be flushed at exit any more: the reader has what it wanted, or cannot have it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ from typing import IO
 
 import click
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 from anybpf.isa import asm as assembler
 from anybpf.isa import cbpf, cbpf_asm, check
@@ -70,7 +71,7 @@ def _assemble_classic(text: str, fmt: str, byteorder: ByteOrder, verify: bool) -
 def read_text(file: IO[bytes]) -> str:
     """All of a text file; raises LoadError where it is no UTF-8."""
     try:
-        return file.read().decode()
+        return files.read_all(file).decode()
     except UnicodeDecodeError as error:
         raise LoadError("not a text file", offset=error.start) from None
 

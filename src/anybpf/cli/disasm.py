@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 from anybpf.isa import cbpf, cbpf_asm, llvm
 from anybpf.isa import disasm as kernel
@@ -46,6 +47,12 @@ def program_bytes(data: bytes) -> bytes:
         return data
     digits = re.sub(rb"0[xX]|[\s,]", b"", stripped)
     return bytes.fromhex(digits.decode())
+
+
+def contents(file: IO[bytes]) -> bytes:
+    """What is in the file; of a C source what it compiles to."""
+    name = getattr(file, "name", "")
+    return files.object_bytes(name) if files.is_source(name) else files.read_all(file)
 
 
 def _object_lines(data: bytes, name: str | None, fmt: str) -> Iterator[str]:
@@ -91,8 +98,8 @@ def _classic(data: bytes, byteorder: ByteOrder) -> Iterator[str]:
 @click.option("--big-endian", is_flag=True, help="The bytes are of a big-endian machine.")
 @click.option("--classic", is_flag=True, help="The input is a classic filter: bytes or numbers.")
 def disasm(file: IO[bytes], name: str | None, fmt: str, big_endian: bool, classic: bool) -> None:
-    """Print the instructions in FILE: an object file, bytes, or hex digits."""
-    data = file.read()
+    """Print the instructions in FILE: an object file, a C source, bytes, or hex digits."""
+    data = contents(file)
     byteorder: ByteOrder = "big" if big_endian else "little"
     if classic:
         lines = _classic(data, byteorder)

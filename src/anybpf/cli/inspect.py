@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,8 @@ from anybpf.btf import types as t
 from anybpf.btf import values
 from anybpf.btf.dump import declaration as declare
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.cli import files
+from anybpf.errors import LoadError, reading
 from anybpf.libbpf.read import object_name_of, read_object
 from anybpf.libbpf.spec import (
     DataSection,
@@ -39,12 +39,14 @@ MAX_VALUE = 1024
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(obj: str, as_json: bool) -> None:
-    """Show what the object file OBJ holds.
+    """Show what the object file OBJ (or the C source OBJ, compiled) holds.
 
     Programs with type, size and what they call; maps with types and sizes; global variables with
     their initial values; what the kernel must provide; a summary of BTF, licence and sections.
     """
-    spec = read_object(Path(obj).read_bytes(), object_name_of(obj))
+    data = files.object_bytes(obj)
+    with reading(obj):
+        spec = read_object(data, object_name_of(obj))
     facts = describe(spec, obj)
     click.echo(json.dumps(facts, indent=2) if as_json else printable("\n".join(text(facts))))
 

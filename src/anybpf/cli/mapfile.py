@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from anybpf.cli import files
 from anybpf.errors import LoadError
 
 
 def read(path: str) -> list[tuple[Any, Any]]:
     """The (key, value) pairs in the JSON file at `path`. Raises LoadError on other JSON."""
+    data = files.read(path)
     try:
-        document = json.loads(Path(path).read_text())
-    except ValueError as error:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"{path}: not JSON: {error}") from None
     return [(plain(key), plain(value)) for key, value in pairs(document, path)]
 
@@ -73,7 +75,9 @@ def address(text: str) -> int:
 
 
 def printable(item: Any) -> Any:
-    """A decoded key or value as JSON can hold it: bytes become hex text."""
+    """A decoded key or value as JSON can hold it: bytes become hex text, nan and inf words."""
+    if isinstance(item, float) and not math.isfinite(item):
+        return str(item)
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item).hex()
     if isinstance(item, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -10,6 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from anybpf.errors import BpfError, Fault, NotSupported
 from anybpf.net import pcap
 from anybpf.proto import retvals
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 LONG_CAPTURE = 4 * 1024 * 1024
 #: per-packet header bytes of a capture, to guess progress from data read
 RECORD_BYTES = 16
+#: Ethernet and IPv6 header; the kernel refuses a frame shorter than what it claims to be
+SHORTEST = 54
 
 
 def replay(machine: Machine, program: Program, source: str, out: str | None,
@@ -37,12 +43,11 @@ def replay(machine: Machine, program: Program, source: str, out: str | None,
         for packet in progressing(source, quiet):
             first_ns = packet.time_ns if first_ns is None else first_ns
             machine.clock_ns = max(machine.clock_ns, boot_ns + packet.time_ns - first_ns)
-            result = program.test_run(data=packet.data)
-            verdict = verdict_text(program.type, result.retval)
+            verdict, left = decided(program, packet, verdicts.total() + 1)
             verdicts[verdict] += 1
             volume[verdict] += packet.wire_len
-            if sink and retvals.passes(program.type, result.retval):
-                sink.write(result.data or b"", packet.time_ns)
+            if sink and left is not None:
+                sink.write(left, packet.time_ns)
     return {
         "program": program.name,
         "packets": verdicts.total(),
@@ -53,18 +58,40 @@ def replay(machine: Machine, program: Program, source: str, out: str | None,
     }
 
 
+def decided(program: Program, packet: pcap.Packet, number: int) -> tuple[str, bytes | None]:
+    """The verdict on a packet, and the packet as it goes on (None: it does not).
+
+    Frames too short for the kernel count as refused; other errors tell the packet's number.
+    """
+    if packet.linktype != pcap.LINKTYPE_ETHERNET:
+        raise NotSupported(f"packet {number}: captures of link type {packet.linktype}, which are "
+                           "no Ethernet frames")
+    try:
+        result = program.test_run(data=packet.data)
+    except BpfError as error:
+        if error.errno == errno.EINVAL and len(packet.data) < SHORTEST:
+            return "refused (too short)", None
+        raise BpfError(error.errno or errno.EINVAL, f"packet {number}: {error.strerror}") from error
+    except Fault as fault:
+        fault.args = (f"packet {number}: {fault}",)
+        raise
+    left = result.data or b"" if retvals.passes(program.type, result.retval) else None
+    return verdict_text(program.type, result.retval), left
+
+
 def verdict_text(prog_type: int, retval: int) -> str:
     return retvals.name(prog_type, retval) or str(retval)
 
 
 @contextlib.contextmanager
 def writer(source: str, out: str | None) -> Iterator[pcap.Writer | None]:
-    """The output capture, with the link type of the first packet of `source`."""
+    """The output capture; refused if it is `source` itself, which writing would destroy."""
     if out is None:
         yield None
         return
-    first = next(pcap.read(source), None)
-    with pcap.Writer(out, first.linktype if first else pcap.LINKTYPE_ETHERNET) as sink:
+    if os.path.exists(out) and os.path.samefile(source, out):
+        raise click.UsageError("--pcap-out would overwrite the capture that is read")
+    with pcap.Writer(out) as sink:
         yield sink
 
 

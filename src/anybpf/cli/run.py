@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from anybpf import uapi
-from anybpf.cli import mapfile
-from anybpf.errors import LoadError
+from anybpf.cli import files, mapfile
+from anybpf.errors import LoadError, reading
 from anybpf.proto import progs, retvals
 
 if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
     from anybpf.libbpf.map import Map
     from anybpf.libbpf.object import Object
     from anybpf.libbpf.program import Program
@@ -27,12 +28,17 @@ ARRAYS = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
 LONG_ARRAY = 64
 #: maps that are read once, record by record
 STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY})
+#: maps without keys, whose values are taken out one by one
+QUEUES = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK})
+#: maps that bpf(2) does not read
+UNREADABLE = frozenset({uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_CGROUP_ARRAY})
 
 
 @click.command()
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
-@click.option("--checked", is_flag=True, help="Skip the verifier: test each access at run time.")
+@click.option("--checked", is_flag=True,
+              help="Test each access at run time, not before (so far always so).")
 @click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
 @click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
 @click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
@@ -45,11 +51,13 @@ STREAMS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_PERF_EVENT_ARR
               help="Fill map NAME from a JSON file before the run.")
 @click.option("--record", "records", metavar="NAME=TYPE", multiple=True,
               help="Decode the records of ring buffer NAME as the struct TYPE.")
+@click.option("--btf", metavar="FILE|vmlinux",
+              help="The kernel's types (default: the running kernel's, where they are needed).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
         pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
-        records: tuple[str, ...], as_json: bool) -> None:
-    """Load OBJ into a kernel in memory and run a program of it.
+        records: tuple[str, ...], btf: str | None, as_json: bool) -> None:
+    """Load OBJ, an object file or a C source, into a kernel in memory and run a program of it.
 
     Prints the return value with its name, the packet if it changed, the program's trace lines,
     and the maps decoded by their types. With --pcap: a table of verdicts and rates.
@@ -59,9 +67,11 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     if pcap_out and not pcap:
         raise click.UsageError("--pcap-out needs --pcap")
     types = dict(name_and_rest("--record NAME=TYPE", option) for option in records)
-    machine, loaded = load(obj)
+    machine, loaded = load(obj, btf)
     with loaded:
         program = choose(loaded, prog)
+        for name in types:
+            check_map(loaded, name)
         fill_maps(loaded, maps)
         if pcap:
             report = replayed(machine, program, pcap, pcap_out, quiet=as_json)
@@ -72,12 +82,30 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     echo(report, as_json)
 
 
-def load(path: str) -> tuple[Machine, Object]:
+def load(path: str, btf: str | None) -> tuple[Machine, Object]:
     from anybpf.libbpf.object import Object
+    from anybpf.libbpf.read import object_name_of
     from anybpf.machine import Machine
 
-    machine = Machine()
-    return machine, Object.open(path).load(machine)
+    data = files.object_bytes(path)
+    with reading(path):
+        opened = Object.open(data, name=object_name_of(path))
+    machine = Machine(btf=types_for(opened, btf))
+    return machine, opened.load(machine)
+
+
+def types_for(opened: Object, choice: str | None) -> Btf | None:
+    """The kernel's types: those asked for, else the running kernel's if the object needs any."""
+    from anybpf.btf import kernel
+    from anybpf.cli.btf import load as load_types
+
+    if choice is not None:
+        return load_types(choice)
+    if not any(p.core_relos or p.attach_target for p in opened.spec.programs.values()):
+        return None
+    with contextlib.suppress(OSError, LoadError):
+        return kernel.load_vmlinux()
+    return None
 
 
 def choose(loaded: Object, name: str | None) -> Program:
@@ -95,10 +123,14 @@ def choose(loaded: Object, name: str | None) -> Program:
 def fill_maps(loaded: Object, options: tuple[str, ...]) -> None:
     for option in options:
         name, path = name_and_rest("--map NAME=FILE", option)
-        if name not in loaded.maps:
-            raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
+        check_map(loaded, name)
         for key, value in mapfile.read(path):
             put(loaded.maps[name], key, value)
+
+
+def check_map(loaded: Object, name: str) -> None:
+    if name not in loaded.maps:
+        raise click.UsageError(f"no map '{name}'; the object has: {', '.join(loaded.maps)}")
 
 
 def put(target: Map, key: Any, value: Any) -> None:
@@ -123,7 +155,7 @@ def bytes_of(option: str | None) -> bytes | None:
     if option is None:
         return None
     if option.startswith("@"):
-        return Path(option[1:]).read_bytes()
+        return files.read(option[1:])
     try:
         return bytes.fromhex(option)
     except ValueError:
@@ -165,8 +197,19 @@ def contents(item: Map, record_type: str | None) -> list[Any]:
     """What a map holds, ready for JSON: its entries, or the records sent through it."""
     if item.type in STREAMS:
         return [mapfile.printable(record) for record in records_of(item, record_type)]
+    if item.type in QUEUES:
+        return [mapfile.printable(value) for value in drained(item)]
+    if item.type in UNREADABLE:
+        return []
     return [{"key": mapfile.printable(item.decode_key(key)), **value_of(item, value)}
             for key, value in item.raw.items() if not is_filler(item, value)]
+
+
+def drained(item: Map) -> Iterator[Any]:
+    """The values of a queue or stack, in the order in which they come out."""
+    with contextlib.suppress(KeyError):              # it is empty
+        while True:
+            yield item.pop()
 
 
 def value_of(item: Map, raw: bytes) -> dict[str, Any]:
@@ -186,7 +229,8 @@ def records_of(item: Map, record_type: str | None) -> Iterator[Any]:
     try:
         yield from item.records(record_type)
     except KeyError:
-        raise click.UsageError(f"no type '{record_type}' in the object's BTF") from None
+        raise click.UsageError(f"no type '{record_type}' in the object's BTF, which has the types "
+                               "that variables, maps and functions name") from None
 
 
 def echo(report: dict[str, Any], as_json: bool) -> None:

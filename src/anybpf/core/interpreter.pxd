@@ -11,3 +11,5 @@ from anybpf.core.run_ctx cimport RunCtx, bpf_prog, run_ctx
 cdef int prepare(RunCtx run, Prog prog, bint checked, uint64_t budget) except -1
 cdef uint64_t run_prog(run_ctx *run, uint64_t ctx, uint64_t r2) noexcept nogil
 cdef int finish(RunCtx run) except -1
+# Instead of finish() where something else ended the run: whether it faulted does not matter.
+cdef void abandon(RunCtx run)

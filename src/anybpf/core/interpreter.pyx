@@ -16,12 +16,13 @@ from anybpf.core.arguments cimport check_arguments, is_function
 from anybpf.core.atomics cimport atomic_size, do_atomic
 from anybpf.core.context cimport context_at, context_load, context_store, context_table
 from anybpf.core.decode cimport *
+from anybpf.core.division cimport sdiv32, sdiv64, smod32, smod64
 from anybpf.core.kernel cimport Kernel
-from anybpf.core.memory cimport KIND_PACKET, may_access
+from anybpf.core.memory cimport KIND_PACKET, RegionTable, may_access
 from anybpf.core.run_ctx cimport *
 from anybpf.maps.arraymap cimport fd_array_slot
 from anybpf.maps.bpf_map cimport bpf_map
-from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock
+from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock, release_retired
 
 from anybpf.core.fault import to_fault
 
@@ -44,7 +45,10 @@ DEFAULT_BUDGET = 1 << 28
 
 cdef enum:
     MAX_TAIL_CALLS = 33
-    MAX_LOOPS = 8388608         # BPF_MAX_LOOPS: what may_goto allows in one frame
+    # What may_goto allows in one frame, as where a kernel counts (BPF_MAX_LOOPS). 6.18 on x86 stops a
+    # frame after 250 ms instead, looking at the clock every 65535 times; a clock that stands still
+    # cannot, and a count ends every run at the same place.
+    MAX_LOOPS = 8388608
     HELPERS = 256
 
 # The two builds of the loop.
@@ -575,32 +579,6 @@ cdef inline uint64_t execute(Mode mode, run_ctx *run, bpf_prog *entry, uint64_t 
     return 0
 
 
-cdef inline uint64_t sdiv64(uint64_t a, uint64_t b) noexcept nogil:
-    """Signed quotient: 0 for a division by 0, and the least number by -1 is itself."""
-    if b == 0:
-        return 0
-    return 0 - a if <int64_t> b == -1 else <uint64_t> (<int64_t> a / <int64_t> b)
-
-
-cdef inline uint64_t smod64(uint64_t a, uint64_t b) noexcept nogil:
-    """Signed remainder, with the dividend's sign."""
-    if b == 0:
-        return a
-    return 0 if <int64_t> b == -1 else <uint64_t> (<int64_t> a % <int64_t> b)
-
-
-cdef inline uint32_t sdiv32(uint64_t a, uint64_t b) noexcept nogil:
-    if <uint32_t> b == 0:
-        return 0
-    return <uint32_t> (bits.s32(a) / bits.s32(b))
-
-
-cdef inline uint32_t smod32(uint64_t a, uint64_t b) noexcept nogil:
-    if <uint32_t> b == 0:
-        return <uint32_t> a
-    return <uint32_t> (bits.s32(a) % bits.s32(b))
-
-
 # --- atomics ---
 
 cdef uint32_t atomic(Mode mode, run_ctx *run, const bpf_op *op, uint64_t addr, uint64_t *regs,
@@ -628,9 +606,14 @@ cdef int prepare(RunCtx run, Prog prog, bint checked, uint64_t budget) except -1
     cdef Kernel kernel = run.kernel
     if run.c.callback != NULL:
         raise ValueError("this RunCtx is in use by another run")
-    run.table = kernel.snapshot()
+    kernel.begin_run()          # from here on nothing in the snapshot is freed
+    try:
+        run.table = kernel.snapshot()
+    except:
+        kernel.end_run()
+        raise
     run.prog = prog
-    run.c.table = &kernel.snapshot().c
+    run.c.table = &(<RegionTable> run.table).c
     run.c.prog = &prog.image.c
     run.c.context = prog.image.c.context
     run.c.context_size = run.c.context.size if run.c.context != NULL else 0
@@ -643,7 +626,6 @@ cdef int prepare(RunCtx run, Prog prog, bint checked, uint64_t budget) except -1
     if run.c.packet.flags == 0:
         run.c.packet.flags = REGION_READ | REGION_WRITE
         run.c.packet.kind = KIND_PACKET
-    kernel.begin_run()
     rcu_read_lock()
     return 0
 
@@ -673,14 +655,19 @@ cdef uint64_t run_prog(run_ctx *run, uint64_t ctx, uint64_t r2) noexcept nogil:
     return r0
 
 
-cdef int finish(RunCtx run) except -1:
+cdef void abandon(RunCtx run):
     cdef Kernel kernel = run.kernel
-    error = None
     rcu_read_unlock()
+    release_retired()
     kernel.end_run()
+    forget(run)
+
+
+cdef int finish(RunCtx run) except -1:
+    error = None
     if run.c.fault != FAULT_NONE:
         error = run.exception if run.exception is not None else to_fault(run)
-    forget(run)
+    abandon(run)
     if error is not None:
         raise error
     return 0

@@ -11,6 +11,6 @@ cdef class Kernel:
     cdef readonly dict python_helpers
     cdef public object devices  # ifindex -> net.dev.NetDevice; None: the loopback device alone
     cdef object __weakref__
-    cdef RegionTable snapshot(self)
+    cpdef RegionTable snapshot(self)
     cdef void begin_run(self) noexcept
     cdef void end_run(self)

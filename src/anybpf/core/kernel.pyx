@@ -80,14 +80,25 @@ cdef class Kernel:
         self.remove_region((native.area.base, native.area.size, KIND_MAP_VALUE))
 
     def _regions_changed(self):
+        self.c.region_changes += 1
         self.retire(self.table)
         self.table = None
 
-    cdef RegionTable snapshot(self):
-        """The sorted table of all regions, made when it is first needed."""
-        if self.table is None:
-            self.table = RegionTable(self.regions.values())
-        return self.table
+    cpdef RegionTable snapshot(self):
+        """The sorted table of all regions, made when it is first needed; only runs ask for it.
+
+        Making it lets other threads in: what they changed meanwhile must not be missing.
+        """
+        cdef RegionTable table = self.table
+        cdef uint64_t changes
+        while table is None:
+            changes = self.c.region_changes
+            table = RegionTable(self.regions.values(), changes)
+            if changes == self.c.region_changes:
+                self.table = table
+            else:
+                table = self.table
+        return table
 
     # --- what runs may still touch ---
 

@@ -63,10 +63,11 @@ Region = namedtuple("Region", "base size stride value_off value_size flags kind 
 cdef class RegionTable:
     """An immutable sorted table of Regions; runs borrow it while they last."""
 
-    def __cinit__(self, rows=()):
+    def __cinit__(self, rows=(), uint64_t changes=0):
         cdef region *r
         self.rows = sorted(rows, key=lambda row: row.base)
         self.c.count = len(self.rows)
+        self.c.changes = changes
         self.c.regions = <region *> calloc(self.c.count + 1, sizeof(region))
         if self.c.regions == NULL:
             raise MemoryError
@@ -119,12 +120,31 @@ cdef bint is_context(run_ctx *run, uint64_t addr) noexcept nogil:
     return run.context != NULL and addr - run.ctx < run.context.size
 
 
+cdef region *find_fixed(region_table *table, uint64_t addr) noexcept nogil:
+    cdef region *r = search(table, addr)
+    return r if r != NULL and addr - r.base < r.size else NULL
+
+
+cdef bint renew_table(run_ctx *run) noexcept with gil:
+    """Take a newer table; the old one lives on with everything else that is retired."""
+    cdef RunCtx owner = <RunCtx> run.py
+    try:
+        owner.kernel.retire(owner.table)
+        owner.table = owner.kernel.snapshot()
+    except MemoryError:
+        return False
+    run.table = &(<RegionTable> owner.table).c
+    return True
+
+
 cdef region *find_region(run_ctx *run, uint64_t addr) noexcept nogil:
     cdef region *r = find_moving(run, addr)
     if r != NULL or run.table == NULL:
         return r
-    r = search(run.table, addr)
-    return r if r != NULL and addr - r.base < r.size else NULL
+    r = find_fixed(run.table, addr)
+    if r == NULL and run.table.changes != run.kernel.region_changes and renew_table(run):
+        r = find_fixed(run.table, addr)
+    return r
 
 
 cdef void remember(run_ctx *run, uint64_t base, uint64_t size, uint32_t flags) noexcept nogil:

@@ -93,10 +93,12 @@ cdef struct region:
     uint32_t kind               # index of the region's name in core.memory.KINDS
     void *object                # bpf_map * of a map or its values; context_table * of REGION_CTX
 
-# The machine's fixed regions, sorted by base: a snapshot that stays valid during a run.
+# The machine's fixed regions, sorted by base: a snapshot that stays valid during a run. A run that
+# meets an address behind the changes since (a map that was put into a slot) takes a newer one.
 cdef struct region_table:
     uint32_t count
     region *regions
+    uint64_t changes            # kernel_state.region_changes when it was made
 
 # What all runs of one Machine share.
 cdef struct kernel_state:
@@ -110,6 +112,7 @@ cdef struct kernel_state:
     uint32_t hz
     uint32_t stats_enabled      # BPF_ENABLE_STATS: count run_cnt and run_time_ns
     uint32_t active_runs        # runs in progress: nothing that they may touch is freed
+    uint64_t region_changes     # how often a fixed region came or went
     bpf_helper_t helpers[256]   # by helper id; NULL: not modelled
 
 # The task that the program sees as current.

@@ -115,36 +115,32 @@ cdef inline uint8_t *fragment_part(xdp_buff *xdp, uint32_t offset, uint64_t done
     return <uint8_t *> (xdp.frags + offset + done - (xdp.data_end - xdp.data))
 
 
-cdef uint64_t xdp_load_bytes(uint64_t ctx, uint64_t at, uint64_t buf, uint64_t len, uint64_t r5,
-                             run_ctx *run) noexcept nogil:
-    cdef xdp_buff *xdp = <xdp_buff *> ctx
-    cdef uint32_t offset = <uint32_t> at
-    cdef uint32_t size = <uint32_t> len
+cdef inline void copy(void *frame, void *buf, uint64_t size, bint store) noexcept nogil:
+    memcpy(frame if store else buf, buf if store else frame, size)
+
+
+cdef uint64_t copy_bytes(xdp_buff *xdp, uint32_t offset, uint8_t *buf, uint32_t size,
+                         bint store) noexcept nogil:
+    """Between a program's buffer and the frame, over the border of its first page."""
     cdef int64_t err = check_range(xdp, offset, size)
     cdef uint64_t n
     if err:
         return <uint64_t> err
     n = linear_part(xdp, offset, size)
-    memcpy(<void *> buf, <void *> (xdp.data + offset), n)
+    copy(<void *> (xdp.data + offset), buf, n, store)
     if size > n:
-        memcpy(<void *> (buf + n), fragment_part(xdp, offset, n), size - n)
+        copy(fragment_part(xdp, offset, n), buf + n, size - n, store)
     return 0
+
+
+cdef uint64_t xdp_load_bytes(uint64_t ctx, uint64_t at, uint64_t buf, uint64_t len, uint64_t r5,
+                             run_ctx *run) noexcept nogil:
+    return copy_bytes(<xdp_buff *> ctx, <uint32_t> at, <uint8_t *> buf, <uint32_t> len, False)
 
 
 cdef uint64_t xdp_store_bytes(uint64_t ctx, uint64_t at, uint64_t buf, uint64_t len, uint64_t r5,
                               run_ctx *run) noexcept nogil:
-    cdef xdp_buff *xdp = <xdp_buff *> ctx
-    cdef uint32_t offset = <uint32_t> at
-    cdef uint32_t size = <uint32_t> len
-    cdef int64_t err = check_range(xdp, offset, size)
-    cdef uint64_t n
-    if err:
-        return <uint64_t> err
-    n = linear_part(xdp, offset, size)
-    memcpy(<void *> (xdp.data + offset), <void *> buf, n)
-    if size > n:
-        memcpy(fragment_part(xdp, offset, n), <void *> (buf + n), size - n)
-    return 0
+    return copy_bytes(<xdp_buff *> ctx, <uint32_t> at, <uint8_t *> buf, <uint32_t> len, True)
 
 
 cdef uint64_t xdp_get_buff_len(uint64_t ctx, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.bits import s32
 from anybpf.errors import LoadError
 from anybpf.isa import opcodes as tab
+from anybpf.isa.asm_pattern import compile_template
 from anybpf.isa.disasm import helper_number
 from anybpf.isa.insn import LD_IMM64, Insn, split_imm64
 
@@ -167,14 +168,14 @@ class _Assembler:
 
     def run(self, text: str) -> Assembly:
         for statement in _statements(text):
-            self._guard(statement, self._statement)
+            self._guard(statement, partial(self._statement, statement))
         for fixup in self.fixups:
-            self._guard(fixup.statement, lambda _, fixup=fixup: self._fix(fixup))  # type: ignore[misc]
+            self._guard(fixup.statement, partial(self._fix, fixup))
         return Assembly(self.insns, self.labels)
 
-    def _guard(self, statement: _Statement, act: Callable[[_Statement], None]) -> None:
+    def _guard(self, statement: _Statement, act: Callable[[], None]) -> None:
         try:
-            act(statement)
+            act()
         except _Bad as bad:
             raise AsmError(str(bad), statement.line, statement.text) from None
 
@@ -613,29 +614,9 @@ def _raw(ctx: _Context, m: _Match) -> list[Insn]:
 
 # -- the forms
 
-_NUMBER = r"[-+]?\s*(?:0[xX][0-9a-fA-F]+|\d+)"
-_PIECES = {
-    "reg": r"[rw]\d{1,9}",
-    "num": _NUMBER,
-    "size": r"[us](?:8|16|32|64)",
-    "off": r"(?:[-+]\s*(?:0[xX][0-9a-fA-F]+|\d+))?",
-    "plus": r"(?:\+\s*[-+]?\s*(?:0[xX][0-9a-fA-F]+|\d+))?",
-    "name": r"[A-Za-z_.$][\w.$]*",
-    "target": r"(?:pc)?\s*[-+]\s*(?:0[xX][0-9a-fA-F]+|\d+)|[A-Za-z_.$][\w.$]*|\d+[bf]",
-    "alu": r"s/=|s%=|s>>=|<<=|>>=|[-+*/%&|^]?=",
-    "jmp": r"s>=|s<=|s>|s<|==|!=|>=|<=|>|<|&",
-    "lock": r"[-+|&^]=",
-    "fetch": "add|or|and|xor",
-    "end": "le|be|bswap",
-    "bits": r"\d{1,9}",
-    "type": "s8|s16|s32",
-    "wide": "(?:64)?",
-    "suffix": "_64|32_32",
-}
-
 _Build = Callable[[_Context, _Match], list[Insn]]
 _AT = "{base:reg} {off:off}"
-#: a space is optional white space, `~` is required; braces name the part and its kind
+#: templates as `asm_pattern` reads them
 _ROWS: tuple[tuple[str, _Build], ...] = (
     ("{dst:reg} = {imm:num}~ll", _load_imm64),
     ("{dst:reg} {op:alu} {imm:num}", _alu_imm),
@@ -685,20 +666,4 @@ _ROWS: tuple[tuple[str, _Build], ...] = (
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], _Build], ...]:
-    return tuple((_compile(template), build) for template, build in _ROWS)
-
-
-def _compile(template: str) -> re.Pattern[str]:
-    """The regular expression of a template; llvm-objdump's `<L>` after a target is let pass."""
-    parts = re.split(r"(\{\w+:\w+\}| |~)", template)
-    return re.compile("".join(map(_piece, parts)) + r"(?:\s*<[^<>]*>)?", re.ASCII)
-
-
-def _piece(part: str) -> str:
-    if part in (" ", "~"):
-        return r"\s*" if part == " " else r"\s+"
-    if part.startswith("{"):
-        name, kind = part[1:-1].split(":")
-        return f"(?P<{name}>{_PIECES[kind]})"
-    # white space is free around punctuation
-    return re.sub(r"(\\[()\[\]*,])", r"\\s*\1\\s*", re.escape(part))
+    return tuple((compile_template(template), build) for template, build in _ROWS)

@@ -22,7 +22,6 @@ LD_IMM64 = uapi.BPF_LD | uapi.BPF_IMM | uapi.BPF_DW
 #: size bits of an opcode -> bytes accessed
 SIZE_BYTES = {uapi.BPF_B: 1, uapi.BPF_H: 2, uapi.BPF_W: 4, uapi.BPF_DW: 8}
 
-ALU_CLASSES = frozenset({uapi.BPF_ALU, uapi.BPF_ALU64})
 JMP_CLASSES = frozenset({uapi.BPF_JMP, uapi.BPF_JMP32})
 #: operations of the jump classes that do not compare
 _NO_COMPARE = frozenset({uapi.BPF_JA, uapi.BPF_CALL, uapi.BPF_EXIT})

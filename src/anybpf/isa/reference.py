@@ -20,7 +20,7 @@ from anybpf.isa.insn import ByteOrder, Insn, imm64, is_ld_imm64, jump_offset
 Helper = Callable[[int, int, int, int, int], int]
 
 MAX_CALL_FRAMES = 8
-#: how often one frame may pass a `may_goto`
+#: how often one frame may pass a `may_goto`; some JITs stop by time instead, which no oracle can
 MAY_GOTO_LIMIT = 8 * 1024 * 1024
 
 
@@ -153,6 +153,9 @@ class Execution:
         self.pc = here + 1 + insn.imm
 
     def _exit(self, here: int, insn: Insn) -> None:
+        self._leave_frame()
+
+    def _leave_frame(self) -> None:
         self.memory.remove(self.stack)
         if not self.frames:
             self.done = True
@@ -219,7 +222,7 @@ class Execution:
         self.pc += 1
 
     def _ld_packet(self, here: int, insn: Insn) -> None:
-        """Legacy packet loads: outside of the packet the program returns zero."""
+        """Legacy packet loads: outside of the packet the function returns zero."""
         index = self.regs[insn.src] if insn.mode == uapi.BPF_IND else 0
         at = self._packet_offset(s32(index + insn.imm))
         packet = self.packet or b""
@@ -227,7 +230,7 @@ class Execution:
             self.regs[0] = semantics.packet_value(packet[at : at + insn.size_bytes])
         else:
             self.regs[0] = 0
-            self.done = True
+            self._leave_frame()
 
     def _packet_offset(self, at: int) -> int:
         """Negative offsets count from the network or the link header; others stay negative."""

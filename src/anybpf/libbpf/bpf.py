@@ -12,16 +12,17 @@ import errno
 import functools
 import struct
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi, uapi_structs
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, NotSupported
 
 SIZES = {"__u32": 4, "__s32": 4, "__u64": 8, "char[16]": 16}
 ATTR = {m.name: (m.offset, SIZES[m.type])
         for m in uapi_structs.STRUCTS["bpf_attr"].members if m.type in SIZES}
+#: the union's `test`, which is read and written often: prog_fd ... batch_size
+TEST = struct.Struct("=4I2Q4I2Q3I")
 LOG_SIZE_START, LOG_SIZE_MAX = 1 << 16, 0xFFFF_FFFF >> 8
 
 
@@ -90,8 +91,13 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, max(len(data), 1))
 
 
+def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """The buffer's address, for pointers inside structs; keep the buffer alive."""
+    return ctypes.addressof(buffer)
+
+
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(max(size, 1))
+    return (ctypes.c_char * max(size, 1))()
 
 
 def object_name(name: str) -> bytes:
@@ -105,13 +111,16 @@ def object_name(name: str) -> bytes:
 def map_create(backend: Backend, map_type: int, key_size: int, value_size: int, max_entries: int,
                *, name: str = "", map_flags: int = 0, inner_map_fd: int = 0, numa_node: int = 0,
                map_extra: int = 0, btf_fd: int = 0, btf_key_type_id: int = 0,
-               btf_value_type_id: int = 0) -> int:
+               btf_value_type_id: int = 0, btf_vmlinux_value_type_id: int = 0,
+               value_type_btf_obj_fd: int = 0) -> int:
     """BPF_MAP_CREATE: the new map's file descriptor."""
-    attr = Attr("map_extra").set(
+    attr = Attr("value_type_btf_obj_fd" if value_type_btf_obj_fd else "map_extra").set(
         map_type=map_type, key_size=key_size, value_size=value_size, max_entries=max_entries,
         map_flags=map_flags, inner_map_fd=inner_map_fd, numa_node=numa_node, map_extra=map_extra,
         map_name=object_name(name), btf_fd=btf_fd, btf_key_type_id=btf_key_type_id,
-        btf_value_type_id=btf_value_type_id)
+        btf_value_type_id=btf_value_type_id, btf_vmlinux_value_type_id=btf_vmlinux_value_type_id)
+    if value_type_btf_obj_fd:
+        attr.put("value_type_btf_obj_fd", value_type_btf_obj_fd)
     return attr.run(backend, uapi.BPF_MAP_CREATE)
 
 
@@ -324,7 +333,7 @@ def prog_load(backend: Backend, prog: ProgAttr, *, log_level: int = 0,
     try:
         fd = attr.run(backend, uapi.BPF_PROG_LOAD)
     except BpfError as e:
-        e.log = _log_text(log)  # type: ignore[attr-defined]
+        e.log = _log_text(log)
         raise
     return ProgLoad(fd, _log_text(log))
 
@@ -340,16 +349,16 @@ def prog_bind_map(backend: Backend, prog_fd: int, map_fd: int) -> None:
     attr.run(backend, uapi.BPF_PROG_BIND_MAP)
 
 
-@dataclass(frozen=True)
-class TestRun:
+class TestRun(NamedTuple):
     """The answer of BPF_PROG_TEST_RUN; `duration` is nanoseconds of one run, on average."""
-
-    __test__: ClassVar[bool] = False   # not a pytest class
 
     retval: int
     data: bytes
     ctx: bytes
     duration: int
+
+
+TestRun.__test__ = False  # type: ignore[attr-defined]    # not a pytest class
 
 
 def prog_test_run(backend: Backend, fd: int, *, data: bytes | None = None,
@@ -360,27 +369,35 @@ def prog_test_run(backend: Backend, fd: int, *, data: bytes | None = None,
 
     A context that the program changed in place (syscall programs) comes back as `ctx` too.
     """
-    data_out = None if data_size_out is None else new_buffer(data_size_out)
-    ctx_out = None if ctx_size_out is None else new_buffer(ctx_size_out)
-    ctx_in = None if ctx is None else buffer_of(ctx)
-    attr = Attr("test.batch_size").set(
-        test__prog_fd=fd, test__data_size_in=len(data or b""), test__ctx_size_in=len(ctx or b""),
-        test__data_size_out=data_size_out or 0, test__ctx_size_out=ctx_size_out or 0,
-        test__repeat=repeat, test__flags=flags, test__cpu=cpu, test__batch_size=batch_size)
-    attr.point_bytes("test.data_in", data)
-    for name, buffer in (("data_out", data_out), ("ctx_in", ctx_in), ("ctx_out", ctx_out)):
-        attr.point(f"test.{name}", buffer)
-    attr.run(backend, uapi.BPF_PROG_TEST_RUN)
+    data_in, ctx_in = _given(data), _given(ctx)
+    data_out, ctx_out = _room(data_size_out), _room(ctx_size_out)
+    attr = bytearray(TEST.pack(
+        fd, 0, len(data or b""), data_size_out or 0, _address(data_in), _address(data_out), repeat,
+        0, len(ctx or b""), ctx_size_out or 0, _address(ctx_in), _address(ctx_out), flags, cpu,
+        batch_size))
+    backend.bpf(uapi.BPF_PROG_TEST_RUN, attr)
+    _, retval, _, data_size, _, _, _, duration, ctx_size, ctx_size_new, *_ = TEST.unpack(attr)
     if ctx_out is None and ctx_in is not None:
-        changed = ctx_in.raw[:len(ctx or b"")]
+        changed = _output(ctx_in, ctx_size)
     else:
-        changed = _output(ctx_out, attr.get("test.ctx_size_out"))
-    return TestRun(attr.get("test.retval"), _output(data_out, attr.get("test.data_size_out")),
-                   changed, attr.get("test.duration"))
+        changed = _output(ctx_out, ctx_size_new)
+    return TestRun(retval, _output(data_out, data_size), changed, duration)
+
+
+def _given(data: bytes | None) -> ctypes.Array[ctypes.c_char] | None:
+    return None if data is None else buffer_of(data)
+
+
+def _room(size: int | None) -> ctypes.Array[ctypes.c_char] | None:
+    return None if size is None else new_buffer(size)
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
+    return 0 if buffer is None else ctypes.addressof(buffer)
 
 
 def _output(buffer: ctypes.Array[ctypes.c_char] | None, size: int) -> bytes:
-    return b"" if buffer is None else buffer.raw[:size]
+    return b"" if buffer is None else ctypes.string_at(buffer, size)
 
 
 # names, ids, information
@@ -448,11 +465,63 @@ def _member(raw: bytes, member: uapi_structs.Member) -> int | bytes:
         if member.type.startswith("char") else raw[member.offset:member.offset + length]
 
 
+def dup(backend: Backend, fd: int) -> int:
+    """Another file descriptor for the same object. Raises BpfError (EBADF), NotSupported."""
+    copy: Callable[[int], int] | None = getattr(backend, "dup", None)
+    if copy is None:
+        raise NotSupported(f"a second descriptor for an object of backend {backend.name}")
+    return copy(fd)
+
+
+class Memory(Protocol):
+    """Mapped memory, such as an `mmap.mmap`: read and written by slices."""
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def map_memory(backend: Backend, fd: int, size: int, address: int = 0) -> Memory:
+    """mmap(2) of a map's memory, shared and writable, at `address` if that is not 0.
+
+    Raises BpfError (EEXIST: something else is there), NotSupported.
+    """
+    name = "mmap_at" if address else "mmap"
+    open_mapping: Callable[..., Memory] | None = getattr(backend, name, None)
+    if open_mapping is None:
+        where = f" at the fixed address {address:#x}" if address else ""
+        raise NotSupported(f"memory of maps{where} on backend {backend.name}")
+    return open_mapping(fd, size, address) if address else open_mapping(fd, size, writable=True)
+
+
 def obj_pin(backend: Backend, fd: int, path: str) -> None:
     """BPF_OBJ_PIN: give the object a name in a bpffs."""
     attr = Attr("file_flags").set(bpf_fd=fd)
     attr.point_bytes("pathname", path.encode() + b"\0")
     attr.run(backend, uapi.BPF_OBJ_PIN)
+
+
+def make_parent(backend: Backend, path: str) -> None:
+    """Make the directory that `path` lies in, if it is not there and the backend can."""
+    make: Callable[[str], None] | None = getattr(backend, "mkdir", None)
+    parent = path.rpartition("/")[0]
+    if make is None or not parent:
+        return
+    try:
+        make(parent)
+    except BpfError as e:
+        if e.errno != errno.EEXIST:
+            raise
+
+
+def unlink(backend: Backend, path: str) -> None:
+    """Take the name of an object away. Raises BpfError (ENOENT), NotSupported."""
+    remove: Callable[[str], None] | None = getattr(backend, "unlink", None)
+    if remove is None:
+        raise NotSupported(f"unpinning on backend {backend.name}")
+    remove(path)
 
 
 def obj_get(backend: Backend, path: str, file_flags: int = 0) -> int:

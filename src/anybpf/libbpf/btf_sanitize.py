@@ -19,7 +19,6 @@ from anybpf.libbpf.spec import ExternSpec
 
 DUMMY = "dummy_ksym"
 INFO, TYPE_OR_SIZE, REST = 4, 8, 12      #: offsets in a type's record
-VLEN = 0xFFFF
 
 
 def sanitize(btf: Btf, externs: dict[str, ExternSpec]) -> Btf:

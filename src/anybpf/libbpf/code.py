@@ -6,7 +6,6 @@ linking a program (`relocate`) only moves instructions, and errors name the plac
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -235,6 +234,8 @@ def add_infos(code: Code, ext: BtfExt, btf: Btf) -> None:
     size = len(code.instructions)
     code.func_info = _table(ext, btf, code.section, ext.func_infos, 8, size)
     code.line_info = _table(ext, btf, code.section, ext.line_infos, 16, size)
+    names = [btf.string(i.name_off) for i in ext.core_relos]
+    code.core_rank = names.index(code.section) if code.section in names else len(names)
     relos = ((_slot(r.insn_off, size, code.section), r) for r in ext.relos(btf, code.section))
     code.core_relos = tuple(_checked_relo(slot, r, code, btf) for slot, r in relos)
 
@@ -277,9 +278,3 @@ def _host_order(raw: bytes, byteorder: e.ByteOrder) -> bytes:
     if byteorder == "little":
         return raw
     return b"".join(raw[i:i + 4][::-1] for i in range(0, len(raw), 4))
-
-
-def function_at(functions: list[FunctionSpec], slot: int) -> FunctionSpec | None:
-    """The function that holds a slot; `functions` are in order of their start."""
-    at = bisect_left(functions, slot + 1, key=lambda f: f.start) - 1
-    return functions[at] if at >= 0 and slot in functions[at].slots() else None

@@ -11,16 +11,17 @@ from anybpf import uapi_structs
 from anybpf.btf import types as t
 from anybpf.btf.ext import CoreRelo
 from anybpf.btf.parse import Btf
+from anybpf.btf.relo_spec import (
+    FIELD_BYTE_OFFSET,
+    FIELD_EXISTS,
+    TYPE_EXISTS,
+    TYPE_ID_LOCAL,
+    TYPE_SIZE,
+    essential_name,
+)
 from anybpf.errors import LoadError
 
-FIELD_BYTE_OFFSET, FIELD_EXISTS, TYPE_ID_LOCAL, TYPE_EXISTS, TYPE_SIZE = 0, 2, 6, 8, 9
 STABLE_KINDS = frozenset({FIELD_BYTE_OFFSET, FIELD_EXISTS, TYPE_EXISTS, TYPE_SIZE})
-
-
-def essential_name(name: str) -> str:
-    """A type's name without its flavour: `xdp_md___old` means `xdp_md`."""
-    head, mark, _ = name.partition("___")
-    return head if mark and head else name
 
 
 def is_settled(btf: Btf, relo: CoreRelo) -> bool:

@@ -16,8 +16,9 @@ from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
+from anybpf.libbpf.bpf import Memory
 from anybpf.libbpf.map import Map, plain_bytes
-from anybpf.libbpf.spec import DataSection, Variable
+from anybpf.libbpf.spec import DataSection, ObjectSpec, Variable
 
 INDEX = bytes(4)                     #: the key of the one element
 
@@ -61,7 +62,7 @@ class MapArea:
 class MappedArea:
     """After loading, by mmap(2): the very bytes that programs use."""
 
-    def __init__(self, memory: mmap.mmap) -> None:
+    def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
     def read(self, offset: int, size: int) -> bytes:
@@ -76,6 +77,8 @@ class MappedArea:
 
 def area_of(map: Map, *, writable: bool) -> Area:
     """The memory of a loaded data map."""
+    if map.memory is not None:
+        return MappedArea(map.memory)
     open_mapping = getattr(map.backend, "mmap", None)
     if open_mapping is None or not map.spec.flags & uapi.BPF_F_MMAPABLE:
         return MapArea(map)
@@ -94,40 +97,58 @@ class Globals:
     """
 
     _data: DataSection
-    _btf: Btf | None
+    _owner: ObjectSpec
     _area: Area
 
-    def __init__(self, data: DataSection, btf: Btf | None) -> None:
+    def __init__(self, data: DataSection, owner: ObjectSpec) -> None:
         object.__setattr__(self, "_data", data)
-        object.__setattr__(self, "_btf", btf)
+        object.__setattr__(self, "_owner", owner)
         object.__setattr__(self, "_area", ContentArea(data))
 
     def _use(self, area: Area | None) -> None:
         """Read and write other memory from now on (None: the initial value); for the loader."""
         object.__setattr__(self, "_area", area or ContentArea(self._data))
 
+    @property
+    def _btf(self) -> Btf | None:
+        """The object's types, which resizing a section replaces."""
+        return self._owner.btf
+
+    def _variable(self, name: str) -> Variable:
+        if name not in self._data.variables:
+            raise KeyError(self._unknown(name))
+        return self._data.variables[name]
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(self._data.variables) or "none"
+        return f"section '{self._data.name}' has no variable '{name}' (variables: {known})"
+
     def __getitem__(self, name: str) -> Any:
-        var = self._data.variables[name]
+        var = self._variable(name)
         raw = self._area.read(var.offset, var.size)
         return values.decode(self._btf, var.type_id, raw) if self._btf and var.type_id else raw
 
     def __setitem__(self, name: str, value: Any) -> None:
-        var = self._data.variables[name]
+        var = self._variable(name)
         self._area.write(var.offset, self._encode(var, value))
 
     def _encode(self, var: Variable, value: Any) -> bytes:
         if self._btf is not None and var.type_id:
-            return values.encode(self._btf, var.type_id, value).ljust(var.size, b"\0")
+            try:
+                return values.encode(self._btf, var.type_id, value).ljust(var.size, b"\0")
+            except values.ValueMismatch as e:
+                dot = "." if e.path and not e.path.startswith("[") else ""
+                raise values.ValueMismatch(f"{var.name}{dot}{e.path}", e.message) from None
         return plain_bytes(value, var.size)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._data.variables:
-            raise AttributeError(f"section '{self._data.name}' has no variable '{name}'")
+            raise AttributeError(self._unknown(name))
         return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._data.variables:
-            raise AttributeError(f"section '{self._data.name}' has no variable '{name}'")
+            raise AttributeError(self._unknown(name))
         self[name] = value
 
     def __dir__(self) -> list[str]:

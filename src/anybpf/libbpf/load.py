@@ -1,7 +1,7 @@
 """Specs to kernel objects: BTF, maps, programs (tools/lib/bpf/libbpf.c, bpf_object__load).
 
 The order is libbpf's. What exists when something fails is given back; the error is the kernel's
-(`VerifierError` with the log for a program that is refused).
+(`VerifierError` with the log for a program that is refused), and names the object.
 """
 
 from __future__ import annotations
@@ -14,29 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anybpf import uapi
-from anybpf.btf.ext import CoreRelo
+from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported, VerifierError
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import bpf, core_local, keymap, ksyms
+from anybpf.libbpf import arg_tags, bpf, core, keymap, log, log_fixup
+from anybpf.libbpf.attach_target import AttachTarget, attach_target
 from anybpf.libbpf.bpf import Backend, ProgAttr
 from anybpf.libbpf.btf_sanitize import sanitize
-from anybpf.libbpf.data_sections import READ_ONLY
-from anybpf.libbpf.map import HOLDS_FD, Map
+from anybpf.libbpf.kernel_btf import KernelBtf
+from anybpf.libbpf.ksyms import DEFAULT_VERSION, Ksyms
+from anybpf.libbpf.map import Map
+from anybpf.libbpf.map_create import MapLoader
 from anybpf.libbpf.program import Program
-from anybpf.libbpf.spec import InfoTable, MapSpec, ObjectSpec, Reference, RefKind
-from anybpf.proto import sections
+from anybpf.libbpf.spec import InfoTable, ObjectSpec, Reference, RefKind
 
-#: map types that refuse BTF types of key and value
-NO_BTF = HOLDS_FD | frozenset({
-    uapi.BPF_MAP_TYPE_STACK_TRACE, uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH,
-    uapi.BPF_MAP_TYPE_CPUMAP, uapi.BPF_MAP_TYPE_XSKMAP, uapi.BPF_MAP_TYPE_SOCKMAP,
-    uapi.BPF_MAP_TYPE_SOCKHASH, uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
-    uapi.BPF_MAP_TYPE_ARENA,
-})
-RING_BUFFERS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF})
-PAGE = 4096
-INSN_LINE = re.compile(r"^(\d+): \(", re.M)
+INSN_LINE = re.compile(r"^(\d+): [(<]", re.M)
 
 
 @dataclass
@@ -49,25 +42,42 @@ class Loader:
     maps: dict[str, Map]
     log_level: int = 0
     pin_root: str | None = None
+    target_btf: Btf | None = None                        #: CO-RE's, instead of the kernel's own
     btf_fd: int = 0
-    _extra: list[int] = field(default_factory=list)      #: descriptors needed only while loading
+    _relocated: core.Relocated = field(default_factory=core.Relocated)
+
+    def __post_init__(self) -> None:
+        self._kernel = KernelBtf(self.backend)
+        self._map_loader = MapLoader(self.backend, self.spec, self.maps, self._kernel,
+                                     pin_root=self.pin_root)
+        self._ksyms = Ksyms(self.spec, self.backend, self._kernel)
+        self._func_infos: dict[str, InfoTable] = {}
 
     def run(self) -> None:
         """Create everything, or nothing. Raises BpfError, VerifierError, NotSupported."""
-        self._check()
         try:
-            self.btf_fd = self._load_btf()
-            for made in self._wanted_maps():
-                self._create(made)
-            for made in self._wanted_maps():
-                if made.type != uapi.BPF_MAP_TYPE_PROG_ARRAY:
-                    self._set_values(made, self.maps)
-            self._load_programs()
-        except BaseException:
+            self._run()
+        except BaseException as e:
             self.close()
+            log.warning("failed to load object '%s'", self.spec.name)
+            if isinstance(e, BpfError):
+                raise named(e, self.spec.name) from e.__cause__
             raise
         finally:
-            self._close_extra()
+            self._map_loader.close()
+            self._kernel.close()
+
+    def _run(self) -> None:
+        self._check()
+        self._ksyms.resolve(self._needed_externs())
+        self._map_loader.fit_struct_ops()
+        self._choose_struct_ops_programs()
+        self._relocated = core.relocate_for(
+            self.spec, self._kernel, self.target_btf,
+            frozenset(name for name, p in self.programs.items() if not p.autoload))
+        self._map_loader.btf_fd = self.btf_fd = self._load_btf()
+        self._map_loader.create_all()
+        self._load_programs()
 
     def close(self) -> None:
         """Give back all that was created."""
@@ -79,21 +89,41 @@ class Loader:
             self.backend.close(self.btf_fd)
             self.btf_fd = 0
 
-    def _close_extra(self) -> None:
-        while self._extra:
-            self.backend.close(self._extra.pop())
-
     def _check(self) -> None:
         if self.spec.byteorder != sys.byteorder:
             raise NotSupported(f"loading a {self.spec.byteorder}-endian object on this machine")
-        arena = next((s for s, _ in self.spec.sections if s.startswith(".addr_space")), None)
-        if arena:
-            raise NotSupported(f"variables in an arena (section '{arena}')")
-        if any(name.lstrip("?").startswith(".struct_ops") for name in self.spec.other):
-            raise NotSupported("struct_ops maps")
 
-    def _wanted_maps(self) -> list[Map]:
-        return [m for m in self.maps.values() if m.spec.autocreate]
+    def _needed_externs(self) -> set[str]:
+        """All symbols, as with libbpf; where there are no types, those that will be loaded."""
+        wanted = {name for name, e in self.spec.externs.items() if e.section == ".ksyms"}
+        if not wanted or self._kernel.has_types:
+            return wanted
+        return wanted & {ref.target for p in self.programs.values() if p.autoload
+                         for ref in p.spec.references}
+
+    # struct_ops
+
+    def _choose_struct_ops_programs(self) -> None:
+        """A program is loaded for the first hook that names it; one that none names, not at all."""
+        hooks = [(made, hook) for made in self._map_loader.wanted if made.fitted
+                 for hook in made.fitted.hooks]
+        chosen: set[str] = set()
+        for made, hook in hooks:
+            assert made.fitted is not None
+            program = self.programs[hook.program]
+            mine = (made.fitted.type_id, hook.index)
+            if hook.program in chosen \
+                    and mine != (program.struct_ops_id, program.expected_attach_type):
+                log.fail(errno.EINVAL, f"struct_ops reloc {made.name}: cannot use prog "
+                                       f"{program.name} in sec {program.section} with type "
+                                       f"{program.type} attach_btf_id {program.struct_ops_id} "
+                                       f"expected_attach_type {program.expected_attach_type} "
+                                       f"for func ptr {hook.index}")
+            program.struct_ops_id, program.expected_attach_type = mine
+            chosen.add(hook.program)
+        named_by_any = {name for m in self.maps.values() if m.spec.struct_ops
+                        for name in m.spec.struct_ops.programs.values()}
+        self._unused_struct_ops = frozenset(named_by_any - chosen)
 
     # BTF
 
@@ -102,209 +132,142 @@ class Loader:
 
         Only kernel functions make BTF a must, as in libbpf: old kernels go without.
         """
-        if self.spec.btf is None:
+        btf = self.spec.btf
+        if btf is None:
             return 0
-        data = sanitize(self.spec.btf, self.spec.externs).to_bytes()
+        if getattr(self.backend, "kernel_version", DEFAULT_VERSION) < arg_tags.NATIVE_SINCE:
+            btf, self._func_infos = arg_tags.fix_up(
+                btf, [p.spec for p in self.programs.values() if p.autoload])
         try:
-            return bpf.btf_load(self.backend, data)
-        except BpfError:
+            return bpf.btf_load(self.backend, sanitize(btf, self.spec.externs).to_bytes())
+        except BpfError as e:
+            log.warning("BTF loading error: %d", log.number(e))
+            log.warning("Error loading .BTF into kernel: %d. BTF is optional, ignoring.",
+                        log.number(e))
             if any(e.is_func for e in self.spec.externs.values()):
                 raise
             return 0
-
-    # maps
-
-    def _create(self, made: Map) -> None:
-        spec = made.spec
-        if self.pin_root and spec.pinning and self._reuse_pinned(made):
-            return
-        inner = self._create_inner(spec)
-        made.loaded(self.backend, self._create_map(spec, inner))
-        if spec.data is not None:
-            self._populate(made)
-        if self.pin_root and spec.pinning:
-            bpf.obj_pin(self.backend, made.fd or 0, f"{self.pin_root}/{spec.name}")
-
-    def _reuse_pinned(self, made: Map) -> bool:
-        try:
-            fd = bpf.obj_get(self.backend, f"{self.pin_root}/{made.name}")
-        except BpfError as e:
-            if e.errno == errno.ENOENT:
-                return False
-            raise
-        made.loaded(self.backend, fd)
-        self._check_reuse(made)
-        return True
-
-    def _check_reuse(self, made: Map) -> None:
-        info = made.info()
-        made.spec.max_entries = self._max_entries(made.spec)
-        for fact, wanted in reuse_facts(made.spec).items():
-            if info[fact] != wanted:
-                raise BpfError(errno.EINVAL, f"map '{made.name}': the pinned map's {fact} is "
-                                             f"{info[fact]!r}, not {wanted}")
-
-    def _create_inner(self, spec: MapSpec) -> int:
-        """The template that a map of maps needs while it is created."""
-        if spec.inner is None:
-            return 0
-        fd = self._create_map(spec.inner, 0)
-        self._extra.append(fd)
-        return fd
-
-    def _create_map(self, spec: MapSpec, inner_fd: int) -> int:
-        spec.max_entries = self._max_entries(spec)
-        types = (0, 0) if spec.type in NO_BTF else (spec.key_type_id, spec.value_type_id)
-        if self.btf_fd and any(types):
-            try:
-                return self._map_create(spec, inner_fd, self.btf_fd, types)
-            except BpfError:
-                pass                 # libbpf tries again without BTF, and so the error is that one
-        return self._map_create(spec, inner_fd, 0, (0, 0))
-
-    def _map_create(self, spec: MapSpec, inner_fd: int, btf_fd: int,
-                    types: tuple[int, int]) -> int:
-        try:
-            return bpf.map_create(
-                self.backend, spec.type, spec.key_size, spec.value_size, spec.max_entries,
-                name=spec.name, map_flags=spec.flags, inner_map_fd=inner_fd,
-                numa_node=spec.numa_node, map_extra=spec.map_extra, btf_fd=btf_fd,
-                btf_key_type_id=types[0], btf_value_type_id=types[1])
-        except BpfError as e:
-            raise BpfError(e.errno or 0, f"map '{spec.name}': {e.strerror}") from None
-
-    def _max_entries(self, spec: MapSpec) -> int:
-        if spec.type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY and not spec.max_entries:
-            return self.backend.num_possible_cpus
-        if spec.type in RING_BUFFERS and spec.max_entries:
-            return ring_size(spec.max_entries)
-        return spec.max_entries
-
-    def _populate(self, made: Map) -> None:
-        data = made.spec.data
-        if data is None:
-            return
-        if data.kind == "kconfig":
-            ksyms.fill_kconfig(self.spec, data, self.backend)
-        if data.kind != "bss" or any(data.content):
-            made.update(bytes(4), bytes(data.content))
-        if data.kind in READ_ONLY:
-            made.freeze()
-
-    def _set_values(self, made: Map, targets: dict[str, Map] | dict[str, Program]) -> None:
-        for index, name in made.spec.values.items():
-            target = targets.get(name)
-            if target is None or target.fd is None:
-                raise BpfError(errno.ENOENT, f"map '{made.name}': '{name}' is not loaded")
-            key = bpf.to_bytes(index, 4).ljust(made.key_size, b"\0")[:made.key_size]
-            made.update(key, bpf.to_bytes(target.fd, 4))
 
     # programs
 
     def _load_programs(self) -> None:
         for program in self.programs.values():
-            if program.autoload:
+            if not program.autoload or program.name in self._unused_struct_ops:
+                log.debug("prog '%s': skipped loading", program.name)
+            else:
                 self._load_program(program)
-        for made in self._wanted_maps():
+        for made in self._map_loader.wanted:
             if made.type == uapi.BPF_MAP_TYPE_PROG_ARRAY:
-                self._set_values(made, self.programs)
+                self._map_loader.fill_slots(made, self.programs)
+            if made.fitted is not None:
+                made.fitted.value[:] = made.fitted.filled(
+                    {name: p.fd for name, p in self.programs.items() if p.fd is not None})
 
     def _load_program(self, program: Program) -> None:
         spec = program.spec
         if program.type == uapi.BPF_PROG_TYPE_UNSPEC:
-            raise BpfError(errno.EINVAL, f"program '{program.name}': missing BPF prog type, "
-                                         f"check ELF section name '{spec.section}'")
-        attr = self._prog_attr(program)
-        done = self._with_log_retry(program, attr)
+            log.fail(errno.EINVAL, f"prog '{program.name}': missing BPF prog type, check ELF "
+                                   f"section name '{spec.section}'")
+        done = self._with_log_retry(program, self._prog_attr(program))
         program.loaded(self.backend, done.fd, done.log)
-        self._bind_rodata(done.fd)
+        self._bind_rodata(program)
 
     def _prog_attr(self, program: Program) -> ProgAttr:
-        spec, linked = program.spec, program.spec.linked
-        flags = spec.definition.prog_flags if spec.definition else 0
-        attach_fd, attach_id = self._attach_target(program)
-        has_funcs = bool(linked.func_info.rows)
+        linked = program.spec.linked
+        flags = program.definition.prog_flags if program.definition else 0
+        target = self._attach_target(program)
+        func_info = self._func_infos.get(program.name, linked.func_info)
+        if program.is_replaced:
+            func_info = InfoTable(func_info.record_size)
         return ProgAttr(
             program.type, self._instructions(program), self.spec.license, program.name,
-            spec.flags | flags, program.expected_attach_type, self.spec.version,
-            attach_btf_id=attach_id, attach_fd=attach_fd, btf_fd=self.btf_fd,
-            func_info=records(linked.func_info), func_info_rec_size=linked.func_info.record_size,
-            line_info=records(linked.line_info) if has_funcs else b"",
+            program.flags | flags, program.expected_attach_type, self.spec.version,
+            attach_btf_id=target.btf_id, attach_fd=target.fd, btf_fd=self.btf_fd,
+            func_info=records(func_info), func_info_rec_size=func_info.record_size,
+            line_info=records(linked.line_info) if func_info.rows else b"",
             line_info_rec_size=linked.line_info.record_size,
-            core_relos=self._core_relos(program))
+            fd_array=self._ksyms.fd_array())
 
-    def _attach_target(self, program: Program) -> tuple[int, int]:
-        """(attach_prog_fd, attach_btf_id) of programs that attach by BTF."""
-        definition = program.spec.definition
-        if definition is None or not definition.flags & sections.ATTACH_BTF:
-            return 0, 0
-        if program.attach_prog_fd:
-            return ksyms.attach_program(self.backend, program)
-        return 0, ksyms.attach_btf_id(self.backend, program)
+    def _attach_target(self, program: Program) -> AttachTarget:
+        if program.struct_ops_id:
+            return AttachTarget(self._struct_ops_fd(program), program.struct_ops_id)
+        return attach_target(program, self._kernel)
 
-    def _core_relos(self, program: Program) -> bytes:
-        """The records for a kernel that resolves them itself; b"" if nothing is open."""
-        btf, relos = self.spec.btf, program.spec.core_relos
-        if btf is None or all(core_local.is_settled(btf, r) for r in relos):
-            return b""
-        if not getattr(self.backend, "resolves_core_relos", False):
-            raise NotSupported(f"CO-RE relocations of program '{program.name}'")
-        return core_records(relos)
+    def _struct_ops_fd(self, program: Program) -> int:
+        """The BTF of the module that has the struct, 0 for vmlinux's."""
+        modules = (made.fitted.module for made in self.maps.values() if made.fitted
+                   for hook in made.fitted.hooks if hook.program == program.name)
+        module = next(modules, None)
+        return self._kernel.fd_of(module) if module else 0
 
     def _instructions(self, program: Program) -> bytes:
-        insns = list(program.spec.instructions)
-        for ref in program.spec.references:
-            RESOLVE[ref.kind](self, insns, ref)
+        insns = list(program.instructions)
+        if not program.is_replaced:
+            self._relocated.apply(program.spec.linked, insns)
+            for ref in program.spec.references:
+                RESOLVE[ref.kind](self, insns, ref)
         return isa.encode(insns, sys.byteorder)
 
-    def _map_fd(self, name: str) -> int:
-        fd = self.maps[name].fd
-        if fd is None:
-            raise BpfError(errno.EBADF, f"map '{name}' is not created")
-        return fd
-
     def _refer_to_map(self, insns: list[Insn], ref: Reference) -> None:
-        insns[ref.insn] = insns[ref.insn]._replace(imm=self._map_fd(ref.target))
+        fd = self.maps[ref.target].fd
+        if fd is not None:
+            insns[ref.insn] = insns[ref.insn]._replace(imm=fd)
+            return
+        number = log_fixup.POISON_MAP_BASE + list(self.maps).index(ref.target)
+        log.debug("prog: insn #%d: map '%s' wasn't created, poisoning", ref.insn, ref.target)
+        insns[ref.insn:ref.insn + 2] = [log_fixup.poison(number)] * 2
 
     def _put_parameter(self, insns: list[Insn], ref: Reference) -> None:
         keymap.put_parameter(self.spec, insns, ref)
 
     def _refer_to_ksym(self, insns: list[Insn], ref: Reference) -> None:
-        low, high = ksyms.address_load(self.spec, self.backend, ref.target, insns[ref.insn])
-        insns[ref.insn:ref.insn + 2] = low, high
+        insns[ref.insn:ref.insn + 2] = self._ksyms.address_load(ref.target, insns[ref.insn])
 
     def _refer_to_kfunc(self, insns: list[Insn], ref: Reference) -> None:
-        insns[ref.insn] = ksyms.kernel_call(self.spec, self.backend, ref.target, insns[ref.insn])
+        insns[ref.insn] = self._ksyms.kernel_call(ref.target, insns[ref.insn])
 
-    def _bind_rodata(self, fd: int) -> None:
+    def _bind_rodata(self, program: Program) -> None:
         """Keep .rodata alive with the program, for `bpftool prog` to read metadata from."""
-        for made in self._wanted_maps():
+        for made in self._map_loader.wanted:
             if made.spec.data is not None and made.spec.data.name == ".rodata":
                 try:
-                    bpf.prog_bind_map(self.backend, fd, made.fd or 0)
-                except BpfError:
-                    return           # kernels before 5.10 cannot; nothing is lost but metadata
+                    bpf.prog_bind_map(self.backend, program.fd or 0, made.fd or 0)
+                except BpfError as e:            # kernels before 5.10 cannot; only metadata is lost
+                    log.warning("prog '%s': failed to bind map '%s': %s", program.name, made.name,
+                                log.reason(e))
+                    return
+
+    # the verifier's log
 
     def _with_log_retry(self, program: Program, attr: ProgAttr) -> bpf.ProgLoad:
         """Load; what fails is loaded once more with the verifier's log on, as libbpf does."""
+        level = program.log_level or self.log_level
         try:
-            return bpf.prog_load(self.backend, attr, log_level=self.log_level,
-                                 log_size=bpf.LOG_SIZE_MAX if self.log_level else 1)
+            return bpf.prog_load(self.backend, attr, log_level=level,
+                                 log_size=bpf.LOG_SIZE_MAX if level else 1)
         except BpfError as e:
             if e.errno == errno.EAGAIN:
                 raise
-        return self._with_log(program, attr, bpf.LOG_SIZE_START)
+        return self._with_log(program, attr, level or 1, bpf.LOG_SIZE_START)
 
-    def _with_log(self, program: Program, attr: ProgAttr, size: int) -> bpf.ProgLoad:
+    def _with_log(self, program: Program, attr: ProgAttr, level: int, size: int) -> bpf.ProgLoad:
         try:
-            return bpf.prog_load(self.backend, attr, log_level=self.log_level or 1, log_size=size)
+            return bpf.prog_load(self.backend, attr, log_level=level, log_size=size)
         except BpfError as e:
             if e.errno == errno.ENOSPC and size * 4 <= bpf.LOG_SIZE_MAX:
-                return self._with_log(program, attr, size * 4)
-            log: str = getattr(e, "log", "")
-            if not log:
-                raise BpfError(e.errno or 0, f"program '{program.name}': {e.strerror}") from None
-            raise VerifierError(e.errno or 0, log, last_insn(log), program.name) from None
+                return self._with_log(program, attr, level, size * 4)
+            raise self._refusal(program, e) from None
+
+    def _refusal(self, program: Program, error: BpfError) -> BpfError:
+        """The kernel's answer, with the program's name and the log explained."""
+        message = f"prog '{program.name}': BPF program load failed: {log.reason(error)}"
+        log.warning("%s", message)
+        if not error.log:
+            return BpfError(error.errno or 0, message)
+        text = log_fixup.explain(self.spec, program.spec.linked, error.log)
+        log.warning("prog '%s': -- BEGIN PROG LOAD LOG --\n%s-- END PROG LOAD LOG --",
+                    program.name, text)
+        return VerifierError(error.errno or 0, text, last_insn(text), program.name)
 
 
 RESOLVE: dict[RefKind, Callable[[Loader, list[Insn], Reference], None]] = {
@@ -316,18 +279,15 @@ RESOLVE: dict[RefKind, Callable[[Loader, list[Insn], Reference], None]] = {
 }
 
 
-def reuse_facts(spec: MapSpec) -> dict[str, int]:
-    """What must be the same, by members of `bpf_map_info`, to use a pinned map instead."""
-    return {"type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size,
-            "max_entries": spec.max_entries, "map_flags": spec.flags,
-            "map_extra": spec.map_extra}
-
-
-def ring_size(wanted: int) -> int:
-    """The next size that a ring buffer can have: a power of two of whole pages."""
-    pages = -(-wanted // PAGE)
-    size = PAGE << (pages - 1).bit_length()
-    return size if size <= uapi.U32 else wanted
+def named(error: BpfError, name: str) -> BpfError:
+    """The same error that says which object it is about."""
+    if not name:
+        return error
+    if isinstance(error, VerifierError):
+        return VerifierError(error.errno or 0, error.log, error.insn, error.program, name)
+    error.strerror = f"object '{name}': {error.strerror}"
+    error.args = (error.errno, error.strerror)
+    return error
 
 
 def records(table: InfoTable) -> bytes:
@@ -335,15 +295,7 @@ def records(table: InfoTable) -> bytes:
     return b"".join(struct.pack("=I", row.insn) + row.rest for row in table.rows)
 
 
-def core_records(relos: list[CoreRelo]) -> bytes:
-    """CO-RE records for the kernel, whose offsets count bytes."""
-    return b"".join(struct.pack("=4I", r.insn_off * isa.SLOT, r.type_id, r.access_str_off, r.kind)
-                    for r in relos)
-
-
-def last_insn(log: str) -> int | None:
+def last_insn(text: str) -> int | None:
     """The last instruction that the verifier's log looks at."""
-    found = INSN_LINE.findall(log)
+    found = INSN_LINE.findall(text)
     return int(found[-1]) if found else None
-
-

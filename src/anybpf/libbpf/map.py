@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 from anybpf import uapi
 from anybpf.btf import values
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError
-from anybpf.libbpf import bpf
-from anybpf.libbpf.spec import MapSpec
+from anybpf.errors import BpfError, error_text
+from anybpf.libbpf import bpf, log, resize
+from anybpf.libbpf.map_defs import MAPS_OF_MAPS
+from anybpf.libbpf.map_reuse import fd_of
+from anybpf.libbpf.spec import MapSpec, ObjectSpec
+from anybpf.proto import maps
 
 if TYPE_CHECKING:
     from anybpf.libbpf.ringbuf import Reader
+    from anybpf.libbpf.struct_ops import Fitted
 
 PER_CPU = frozenset({
     uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
@@ -32,8 +36,27 @@ HOLDS_FD = frozenset({
     uapi.BPF_MAP_TYPE_CGROUP_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
     uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
 })
+#: every index is a key of these, whether there is anything at it or not
+SPARSE = frozenset({uapi.BPF_MAP_TYPE_PROG_ARRAY, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+                    uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_CPUMAP})
 KEYLESS = frozenset({uapi.BPF_MAP_TYPE_QUEUE, uapi.BPF_MAP_TYPE_STACK,
                      uapi.BPF_MAP_TYPE_BLOOM_FILTER})
+
+
+class _Attribute:
+    """A number of the definition, which may be changed until the map is loaded."""
+
+    def __init__(self, field: str, doc: str) -> None:
+        self.field = field
+        self.__doc__ = doc
+
+    def __get__(self, owner: Map, kind: object = None) -> int:
+        value: int = getattr(owner.spec, self.field)
+        return value
+
+    def __set__(self, owner: Map, value: int) -> None:
+        owner._change()
+        setattr(owner.spec, self.field, value)
 
 
 class RawMap(MutableMapping[bytes, bytes]):
@@ -52,9 +75,12 @@ class RawMap(MutableMapping[bytes, bytes]):
         self._owner.delete(key)
 
     def __iter__(self) -> Iterator[bytes]:
+        """The keys that have a value: the kernel names each index of a sparse array."""
+        sparse = self._owner.type in SPARSE
         key = self._owner.next_key(None)
         while key is not None:
-            yield key
+            if not sparse or key in self:
+                yield key
             key = self._owner.next_key(key)
 
     def __len__(self) -> int:
@@ -68,16 +94,26 @@ class Map(MutableMapping[Any, Any]):
     (EBADF while the map is not loaded).
     """
 
-    def __init__(self, spec: MapSpec, btf: Btf | None = None) -> None:
+    def __init__(self, spec: MapSpec, btf: Btf | None = None,
+                 owner: ObjectSpec | None = None) -> None:
         self.spec = spec
-        self.btf = btf
+        self.owner = owner
         self.fd: int | None = None
+        #: given before loading: the map to use instead of a new one, and the template of a map
+        #: of maps; each a Map of another object, or a descriptor
+        self.adopted: Map | int | None = None
+        self.inner_map: Map | int | None = None
+        #: after loading: a struct_ops variable as the kernel has it, an arena's memory
+        self.fitted: Fitted | None = None
+        self.memory: bpf.Memory | None = None
+        self._btf = btf
+        self._pin: str | None = None
         self._backend: bpf.Backend | None = None
         self._reader: Reader | None = None
 
     def __repr__(self) -> str:
         state = "not loaded" if self.fd is None else f"fd {self.fd}"
-        return f"<Map {self.name!r} type {self.type}, {state}>"
+        return f"<Map {self.name!r} {type_name(self.type)}, {state}>"
 
     __hash__ = object.__hash__
 
@@ -91,35 +127,168 @@ class Map(MutableMapping[Any, Any]):
         return self.spec.name
 
     @property
-    def type(self) -> int:
-        return self.spec.type
+    def btf(self) -> Btf | None:
+        """The types of keys and values: the object's."""
+        return self.owner.btf if self.owner is not None else self._btf
 
-    @property
-    def key_size(self) -> int:
-        return self.spec.key_size
+    type = _Attribute("type", "The BPF_MAP_TYPE_* number.")
+    key_size = _Attribute("key_size", "Bytes of a key.")
+    max_entries = _Attribute("max_entries", "How many elements there can be; 0 for a perf event "
+                             "array: one for each CPU.")
+    flags = _Attribute("flags", "BPF_F_* of map creation.")
+    numa_node = _Attribute("numa_node", "Where memory comes from, with BPF_F_NUMA_NODE.")
+    map_extra = _Attribute("map_extra", "A number of the map type's own: hash functions of a bloom "
+                           "filter, an arena's address.")
 
     @property
     def value_size(self) -> int:
-        """Bytes of one value (of one copy, in a per-CPU map)."""
+        """Bytes of one value (of one copy, in a per-CPU map).
+
+        Setting it for a section of variables makes its last array longer or shorter.
+        """
         return self.spec.value_size
 
     @value_size.setter
     def value_size(self, size: int) -> None:
         self._change()
-        self.spec.value_size = size
+        if self.spec.data is not None and self.owner is not None:
+            resize.resize(self.owner, self.spec, size)
+        else:
+            self.spec.value_size = size
 
     @property
-    def max_entries(self) -> int:
-        return self.spec.max_entries
+    def autocreate(self) -> bool:
+        """Whether loading creates the map; programs that name it otherwise must not get there."""
+        return self.spec.autocreate
 
-    @max_entries.setter
-    def max_entries(self, count: int) -> None:
+    @autocreate.setter
+    def autocreate(self, wanted: bool) -> None:
         self._change()
-        self.spec.max_entries = count
+        self.spec.autocreate = wanted
+
+    @property
+    def autoattach(self) -> bool:
+        """Whether attaching an object's skeleton attaches this struct_ops map."""
+        return self.spec.autoattach
+
+    @autoattach.setter
+    def autoattach(self, wanted: bool) -> None:
+        self.spec.autoattach = wanted
+
+    @property
+    def is_internal(self) -> bool:
+        """A section of variables."""
+        return self.spec.data is not None
+
+    @property
+    def initial_value(self) -> bytes | None:
+        """What a section of variables, an arena or a struct_ops variable holds when loaded."""
+        content = self._content()
+        return None if content is None else bytes(content)
+
+    @initial_value.setter
+    def initial_value(self, value: bytes) -> None:
+        self._change()
+        content = self._content()
+        if content is None or len(value) != len(content):
+            have = "none" if content is None else f"{len(content)} bytes"
+            raise BpfError(errno.EINVAL, f"map '{self.name}': an initial value of {len(value)} "
+                                         f"bytes, where it has {have}")
+        content[:] = value
+
+    def _content(self) -> bytearray | None:
+        spec = self.spec
+        data = spec.data or spec.arena
+        return data.content if data else spec.struct_ops.content if spec.struct_ops else None
 
     def _change(self) -> None:
         if self.fd is not None:
             raise BpfError(errno.EBUSY, f"map '{self.name}' is loaded")
+
+    def reuse(self, other: Map | int) -> None:
+        """Use a map that exists (another object's, or a descriptor) instead of a new one.
+
+        Loading takes a descriptor of its own and the other map's type and sizes; nothing is
+        compared, and the content of a section of variables is not stored.
+        """
+        self._change()
+        self.adopted = other
+
+    def set_inner_map(self, template: Map | int) -> None:
+        """The map that all maps in this map of maps look like, instead of a declared one.
+
+        Raises BpfError (EINVAL) if this is no map of maps or has a template already.
+        """
+        self._change()
+        if self.type not in MAPS_OF_MAPS:
+            raise BpfError(errno.EINVAL, f"map '{self.name}': error: unsupported map type")
+        if self.inner_map is not None or self.spec.inner is not None:
+            raise BpfError(errno.EINVAL, f"map '{self.name}': error: inner_map_fd already "
+                                         "specified")
+        self.inner_map = template
+
+    # pins
+
+    @property
+    def pin_path(self) -> str | None:
+        """Where the map is pinned, or will be looked for and pinned by loading."""
+        return self._pin or self.spec.pin_path
+
+    @pin_path.setter
+    def pin_path(self, path: str | None) -> None:
+        self.spec.pin_path = path
+
+    def pin_path_in(self, root: str | None) -> str | None:
+        """The path that loading uses; `root` is the directory for maps pinned by name."""
+        if self.spec.pin_path is None and self.spec.pinning and root:
+            return f"{root}/{self.name}"
+        return self.spec.pin_path
+
+    @property
+    def is_pinned(self) -> bool:
+        return self._pin is not None
+
+    def pinned_at(self, path: str | None) -> None:
+        """The map has (or lost) its name in a bpffs; called by the loader."""
+        self._pin = path
+
+    def pin(self, path: str | None = None) -> None:
+        """Give the map a name in a bpffs (default: its `pin_path`).
+
+        Raises BpfError: EINVAL (no path, or another one than before), EEXIST, ENOENT, EPERM.
+        """
+        backend = self.backend
+        wanted = path or self.pin_path
+        if wanted is None:
+            log.fail(errno.EINVAL, f"missing a path to pin map '{self.name}' at")
+        if self._pin is not None:
+            self._pinned_already(wanted)
+            return
+        if self.spec.pin_path not in (None, wanted):
+            log.fail(errno.EINVAL, f"map '{self.name}' already has pin path '{self.spec.pin_path}'"
+                                   f" different from '{wanted}'")
+        bpf.make_parent(backend, wanted)
+        bpf.obj_pin(backend, self._fd, wanted)
+        self._pin = wanted
+        log.debug("pinned map '%s'", wanted)
+
+    def _pinned_already(self, wanted: str) -> None:
+        if wanted != self._pin:
+            log.fail(errno.EINVAL, f"map '{self.name}' already has pin path '{self._pin}' "
+                                   f"different from '{wanted}'")
+        log.debug("map '%s' already pinned at '%s'; not re-pinning", self.name, self._pin)
+
+    def unpin(self, path: str | None = None) -> None:
+        """Take the name away. Raises BpfError: EINVAL (no path, or not that one), ENOENT."""
+        backend = self.backend
+        known = path or self.pin_path
+        if known is None or self._pin not in (None, known):
+            log.fail(errno.EINVAL, f"no path to unpin map '{self.name}' from")
+        bpf.unlink(backend, known)
+        self._pin = None
+        log.debug("unpinned map '%s' from '%s'", self.name, known)
+
+    # state
 
     @property
     def is_per_cpu(self) -> bool:
@@ -151,9 +320,12 @@ class Map(MutableMapping[Any, Any]):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
         if self._backend is not None and self.fd is not None:
             self._backend.close(self.fd)
-        self._backend = self.fd = None
+        self._backend = self.fd = self._pin = self.fitted = None
 
     def info(self) -> dict[str, int | bytes]:
         """The kernel's `struct bpf_map_info` by member."""
@@ -162,6 +334,14 @@ class Map(MutableMapping[Any, Any]):
     @property
     def _fd(self) -> int:
         return -1 if self.fd is None else self.fd
+
+    @property
+    def struct_ops_value(self) -> bytes | None:
+        """What storing in a struct_ops map registers: the kernel's struct with the programs in it.
+
+        None while the map is not loaded, or is of another type.
+        """
+        return None if self.fitted is None else bytes(self.fitted.value)
 
     # bytes
 
@@ -184,7 +364,10 @@ class Map(MutableMapping[Any, Any]):
         backend = self.backend
         self._check(key, self.key_size, "key")
         self._check(value, self.user_value_size, "value")
-        bpf.map_update_elem(backend, self._fd, key, value, flags)
+        try:
+            bpf.map_update_elem(backend, self._fd, key, value, flags)
+        except BpfError as e:
+            raise self._refused(e) from None
 
     def delete(self, key: bytes) -> None:
         """Delete an element. Raises KeyError, BpfError."""
@@ -215,9 +398,14 @@ class Map(MutableMapping[Any, Any]):
         if len(data) != size:
             raise ValueError(f"map '{self.name}': {what} has {len(data)} bytes, not {size}")
 
-    @staticmethod
-    def _missing(error: BpfError, key: object) -> Exception:
-        return KeyError(key) if error.errno == errno.ENOENT else error
+    def _missing(self, error: BpfError, key: object) -> Exception:
+        return KeyError(key) if error.errno == errno.ENOENT else self._refused(error)
+
+    def _refused(self, error: BpfError) -> BpfError:
+        """The kernel gives a number alone; say which map it is about, and how large that is."""
+        number = error.errno or 0
+        return BpfError(number, f"map '{self.name}' ({type_name(self.type)}, max_entries "
+                                f"{self.max_entries}): {error_text(number)}")
 
     # Python objects
 
@@ -349,7 +537,8 @@ class Map(MutableMapping[Any, Any]):
         type_id = next((self.btf.find(name, kind) for name, kind in record_names(type)
                         if self.btf.find(name, kind)), 0) if self.btf else 0
         if not type_id:
-            raise KeyError(type)
+            raise KeyError(f"no type {type!r} in the object's BTF, which has the types that "
+                           "variables, maps and functions name")
         return type_id
 
 
@@ -360,20 +549,18 @@ RECORD_KINDS = {"struct": uapi.BTF_KIND_STRUCT, "union": uapi.BTF_KIND_UNION,
                 "enum": uapi.BTF_KIND_ENUM, "typedef": uapi.BTF_KIND_TYPEDEF}
 
 
+def type_name(number: int) -> str:
+    """What bpftool calls a map type, the number if it has no name."""
+    row = maps.BY_TYPE.get(number)
+    return row.name if row is not None else f"of type {number}"
+
+
 def record_names(text: str) -> list[tuple[str, int]]:
     """The (name, BTF kind) pairs that `"struct event"` or `"event"` may mean."""
     word, _, rest = text.strip().partition(" ")
     if rest and word in RECORD_KINDS:
         return [(rest.strip(), RECORD_KINDS[word])]
     return [(text.strip(), kind) for kind in (*RECORD_KINDS.values(), uapi.BTF_KIND_INT)]
-
-
-def fd_of(value: Any) -> int:
-    """The file descriptor of a program, map or other object, or the number itself."""
-    fd = value if isinstance(value, int) else getattr(value, "fd", None)
-    if not isinstance(fd, int):
-        raise BpfError(errno.EBADF, f"{value!r} has no file descriptor")
-    return fd
 
 
 def plain_bytes(value: Any, size: int) -> bytes:

@@ -15,6 +15,7 @@ from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
+from anybpf.libbpf import log
 from anybpf.libbpf.elf import SHT_NOBITS, STT_FUNC, STT_NOTYPE, STT_OBJECT, ElfFile, Section, Symbol
 from anybpf.libbpf.spec import MapSpec
 
@@ -28,8 +29,11 @@ MAPS_OF_MAPS = frozenset({uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, uapi.BPF_MAP_TYPE_HAS
 
 # BTF-defined
 
-def btf_maps(elf: ElfFile, btf: Btf | None) -> dict[str, MapSpec]:
-    """The maps of section .maps, by name, in file order. Raises LoadError."""
+def btf_maps(elf: ElfFile, btf: Btf | None, *, relaxed: bool = False) -> dict[str, MapSpec]:
+    """The maps of section .maps, by name, in file order. Raises LoadError.
+
+    With `relaxed`, members of a definition that are not known are passed over.
+    """
     section = elf.find(MAPS)
     if section is None or section.type == SHT_NOBITS:
         return {}
@@ -38,7 +42,7 @@ def btf_maps(elf: ElfFile, btf: Btf | None) -> dict[str, MapSpec]:
         raise section.error("maps are defined by BTF, which this file lacks")
     maps: dict[str, MapSpec] = {}
     for row in btf.expect(type_id, t.Datasec).vars:
-        made = _btf_map(btf, section, row)
+        made = _btf_map(btf, section, row, relaxed)
         if made.name in maps:
             raise section.error(f"two maps are called '{made.name}'", row.offset)
         maps[made.name] = made
@@ -46,9 +50,9 @@ def btf_maps(elf: ElfFile, btf: Btf | None) -> dict[str, MapSpec]:
     return maps
 
 
-def _btf_map(btf: Btf, section: Section, row: t.SecVar) -> MapSpec:
+def _btf_map(btf: Btf, section: Section, row: t.SecVar, relaxed: bool) -> MapSpec:
     var = btf.expect(row.type, t.Var)
-    where = _Where(section, row.offset, var.name)
+    where = _Where(section, row.offset, var.name, relaxed)
     if var.linkage == uapi.BTF_VAR_GLOBAL_EXTERN:
         raise where.error("is extern")
     if row.offset + row.size > section.size:
@@ -71,6 +75,7 @@ class _Where:
     section: Section
     offset: int
     name: str
+    relaxed: bool = False
 
     def error(self, message: str) -> LoadError:
         return self.section.error(f"map '{self.name}': {message}", self.offset)
@@ -86,6 +91,8 @@ def _attribute(btf: Btf, where: _Where, made: MapSpec, definition: t.Struct,
         if member is not definition.members[-1]:
             raise where.error("'values' is not the last member")
         _set_values(btf, where, made, member)
+    elif where.relaxed:
+        log.debug("map '%s': ignoring unknown field '%s'.", where.name, member.name)
     else:
         raise where.error(f"unknown field '{member.name}'")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from anybpf.btf.ext import BtfExt
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
+from anybpf.libbpf import arena, data_sections, externs, keymap, map_defs, open_log, struct_ops
 from anybpf.libbpf import code as c
-from anybpf.libbpf import data_sections, externs, keymap, map_defs
 from anybpf.libbpf.btf_fixup import fill_datasecs
 from anybpf.libbpf.elf import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, ElfFile, Section
 from anybpf.libbpf.spec import (
@@ -21,6 +21,7 @@ from anybpf.libbpf.spec import (
     Code,
     DataSection,
     FunctionSpec,
+    MapSpec,
     ObjectSpec,
     ProgramSpec,
 )
@@ -37,13 +38,18 @@ def object_name_of(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2][:NAME_SIZE].partition(".")[0]
 
 
-def read_object(data: bytes, name: str = "") -> ObjectSpec:
+def read_object(data: bytes, name: str = "", *, relaxed_maps: bool = False,
+                path: str = "") -> ObjectSpec:
     """Everything that the object file in `data` says.
 
-    `name` begins the names of the maps for global variables. Raises LoadError, with section and
-    offset, for a file that is no well-formed BPF object.
+    `name` begins the names of the maps for global variables; with `relaxed_maps` unknown members of
+    map definitions are passed over. `path` is what the log calls the file. Raises LoadError, with
+    section and offset, for a file that is no well-formed BPF object.
     """
-    return _Reader(data, name).read()
+    reader = _Reader(data, name, relaxed_maps)
+    spec = reader.read()
+    open_log.tell(reader.elf, spec, path or name)
+    return spec
 
 
 def definition_of(name: str) -> SectionDef | None:
@@ -55,7 +61,8 @@ def definition_of(name: str) -> SectionDef | None:
 
 
 class _Reader:
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, relaxed_maps: bool) -> None:
+        self.relaxed_maps = relaxed_maps
         self.elf = ElfFile(data)
         self.spec = ObjectSpec(name, self.elf.byteorder)
         self.claimed: dict[int, DataSection] = {}
@@ -74,6 +81,7 @@ class _Reader:
         self._maps()
         self._code()
         self._programs()
+        struct_ops.collect(self.elf, spec)
         self._other()
         keymap.make_parameters(spec)
         return spec
@@ -116,10 +124,11 @@ class _Reader:
     def _maps(self) -> None:
         spec, elf = self.spec, self.elf
         spec.maps = map_defs.legacy_maps(elf, spec.btf)
-        for made in map_defs.btf_maps(elf, spec.btf).values():
-            if made.name in spec.maps:
-                raise LoadError(f"two maps are called '{made.name}'", made.section, made.offset)
-            spec.maps[made.name] = made
+        for made in map_defs.btf_maps(elf, spec.btf, relaxed=self.relaxed_maps).values():
+            self._add_spec(made)
+        for made in struct_ops.maps_of(elf, spec.btf):
+            self._add_spec(made)
+        arena.claim(elf, spec)
         for section in elf.sections:
             kind = data_sections.kind_of(section)
             if kind is not None and section.size:
@@ -128,6 +137,11 @@ class _Reader:
         config = externs.kconfig_section(spec.externs, spec.btf)
         if config is not None:
             self._add_map(config)
+
+    def _add_spec(self, made: MapSpec) -> None:
+        if made.name in self.spec.maps:
+            raise LoadError(f"two maps are called '{made.name}'", made.section, made.offset)
+        self.spec.maps[made.name] = made
 
     def _add_data(self, section: Section, data: DataSection) -> str:
         self.claimed[section.index] = data
@@ -160,6 +174,8 @@ class _Reader:
         maps = {(index[m.section], m.offset): m.name for m in spec.maps.values()
                 if m.section in index}
         data = {i: data_sections.map_name(spec.name, d.name) for i, d in self.claimed.items()}
+        data |= {section.index: made.name for section in elf.sections
+                 for made in spec.maps.values() if arena.holds(made, section)}
         kconfig = data_sections.map_name(spec.name, externs.KCONFIG)
         return c.Places(maps, frozenset(index.values()), data, self._claim, spec.externs, kconfig)
 
@@ -229,4 +245,5 @@ class _Reader:
     def _is_other(self, section: Section) -> bool:
         return (section.type in (SHT_PROGBITS, SHT_NOBITS) and bool(section.flags & SHF_ALLOC)
                 and not section.is_code and section.index not in self.claimed
-                and section.name not in INTERNAL and not map_defs.is_legacy(section))
+                and section.name not in INTERNAL and not map_defs.is_legacy(section)
+                and not struct_ops.is_struct_ops(section) and not arena.is_arena(section))

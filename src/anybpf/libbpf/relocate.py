@@ -74,7 +74,8 @@ class _Linker:
             self._infos([(f.code.func_info, s, f) for s, f in self.order], strict=True),
             self._infos([(f.code.line_info, s, f) for s, f in self.order], strict=False),
             [relo._replace(insn_off=start + i - f.start)
-             for start, f in self.order for i, relo in f.code.core_relos if i in f.slots()])
+             for start, f in self.order for i, relo in f.code.core_relos if i in f.slots()],
+            self.order)
 
     def _fix_calls(self, start: int, function: FunctionSpec) -> None:
         for slot in function.slots():

@@ -45,7 +45,7 @@ class Reader(Protocol):
 def open_reader(map: Map) -> Reader:
     """A reader for a loaded map. Raises NotSupported for other map types, BpfError."""
     if map.type not in READERS:
-        raise NotSupported(f"records of map type {map.type}")
+        raise NotSupported(f"records of {map!r}, which is no ring buffer")
     if hasattr(map.backend, "map_of"):
         return MachineReader(map)
     return READERS[map.type](map)

@@ -26,6 +26,8 @@ MAX_DATA_SIZE = 1 << 30
 MAX_LINKED = 16_000_000
 #: the kernel refuses longer programs (BPF_COMPLEXITY_LIMIT_INSNS)
 MAX_INSNS = 1_000_000
+RING_BUFFERS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF})
+PAGE = 4096
 
 
 class RefKind(enum.StrEnum):
@@ -88,6 +90,7 @@ class Code:
     func_info: InfoTable = NO_FUNCS
     line_info: InfoTable = NO_LINES
     core_relos: tuple[tuple[int, CoreRelo], ...] = field(default=(), repr=False)
+    core_rank: int = 0               #: the section's place among those with CO-RE records
 
 
 @dataclass(eq=False)
@@ -121,7 +124,8 @@ class Linked:
     """A program with every function that it calls behind it, as BPF_PROG_LOAD takes it.
 
     Calls and callback addresses are final; `references` are open. All indices count slots from
-    the start of `instructions`. `functions` names what starts at which slot.
+    the start of `instructions`. `functions` names what starts at which slot, `layout` has the
+    functions themselves.
     """
 
     instructions: list[Insn] = field(repr=False)
@@ -130,6 +134,7 @@ class Linked:
     func_info: InfoTable = NO_FUNCS
     line_info: InfoTable = NO_LINES
     core_relos: list[CoreRelo] = field(default_factory=list)
+    layout: list[tuple[int, FunctionSpec]] = field(default_factory=list, repr=False)
 
 
 @dataclass(eq=False)
@@ -203,6 +208,7 @@ class DataKind(enum.StrEnum):
     DATA = "data"
     BSS = "bss"
     KCONFIG = "kconfig"
+    ARENA = "arena"
 
 
 @dataclass
@@ -230,7 +236,19 @@ class DataSection:
     @property
     def attribute(self) -> str:
         """The name as a Python attribute: `rodata`, `data_cold`, ... (as skeletons have it)."""
+        if self.kind is DataKind.ARENA:
+            return "arena"
         return "".join(c if c.isalnum() else "_" for c in self.name.lstrip("."))
+
+
+@dataclass
+class StructOps:
+    """A struct_ops variable: its type in the object's BTF, its bytes, and the names of the programs
+    that its function pointers mean, by the number of the member."""
+
+    type_id: int
+    content: bytearray = field(repr=False)
+    programs: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -238,8 +256,10 @@ class MapSpec:
     """A map: what BPF_MAP_CREATE takes, and what to put in before programs are loaded.
 
     `values` maps an index to the name of a map (maps of maps) or program (prog arrays); `inner`
-    is the template of a map of maps; `data` the section behind a global variable's map; `extra`
-    what a legacy definition holds after its five known fields.
+    is the template of a map of maps; `data` the section behind a global variable's map; `arena`
+    the section of variables at the start of an arena; `struct_ops` what a struct_ops map is made
+    from; `extra` what a legacy definition holds after its five known fields. `pin_path` is where
+    the map is pinned and looked for (None: as `pinning` and the directory for pins say).
     """
 
     name: str
@@ -259,7 +279,23 @@ class MapSpec:
     offset: int = 0
     extra: bytes = b""
     data: DataSection | None = None
+    arena: DataSection | None = None
+    struct_ops: StructOps | None = None
+    pin_path: str | None = None
     autocreate: bool = True
+    autoattach: bool = True
+
+    def settle(self) -> None:
+        """Make `max_entries` of a ring buffer a size that it can have."""
+        if self.type in RING_BUFFERS and self.max_entries:
+            self.max_entries = ring_size(self.max_entries)
+
+
+def ring_size(wanted: int) -> int:
+    """The next size that a ring buffer can have: a power of two of whole pages."""
+    pages = -(-wanted // PAGE)
+    size = PAGE << (pages - 1).bit_length()
+    return size if size <= uapi.U32 else wanted
 
 
 class ExternSpec(NamedTuple):
@@ -304,4 +340,4 @@ class ObjectSpec:
     @property
     def data_sections(self) -> Iterator[DataSection]:
         """The sections of global variables, in file order."""
-        return (m.data for m in self.maps.values() if m.data is not None)
+        return (d for m in self.maps.values() for d in (m.data, m.arena) if d is not None)

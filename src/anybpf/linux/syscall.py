@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from anybpf import uapi
@@ -20,6 +21,7 @@ SYSCALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "arm64": (280, 241), "r
 POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 PERF_FLAG_FD_CLOEXEC = 8
+MAP_FIXED_NOREPLACE = 0x100000
 #: the kernel's bpf_prog_load answers EAGAIN while a signal is pending; libbpf tries so often
 ATTEMPTS = 5
 
@@ -38,6 +40,41 @@ def possible_cpus() -> int:
         return os.cpu_count() or 1
 
 
+class FixedMemory:
+    """`size` bytes of a map at a fixed address, by slices as an `mmap.mmap`; close it."""
+
+    def __init__(self, libc: ctypes.CDLL, fd: int, size: int, address: int) -> None:
+        self._libc, self._size = libc, size
+        libc.mmap.restype, libc.munmap.restype = ctypes.c_void_p, ctypes.c_int
+        ctypes.set_errno(0)
+        flags = mmap.MAP_SHARED | MAP_FIXED_NOREPLACE
+        found = libc.mmap(ctypes.c_void_p(address), ctypes.c_size_t(size),
+                          mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, ctypes.c_long(0))
+        if found != address:
+            raise BpfError(ctypes.get_errno() or errno.EEXIST)
+        self._address = address
+        self._view: memoryview | None = memoryview(
+            (ctypes.c_char * size).from_address(address)).cast("B")
+
+    @property
+    def _bytes(self) -> memoryview:
+        if self._view is None:
+            raise ValueError("the memory is not mapped any more")
+        return self._view
+
+    def __getitem__(self, where: slice) -> bytes:
+        return bytes(self._bytes[where])
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        self._bytes[where] = data
+
+    def close(self) -> None:
+        """Unmap; harmless if that is done."""
+        if self._view is not None:
+            self._view = None
+            self._libc.munmap(ctypes.c_void_p(self._address), ctypes.c_size_t(self._size))
+
+
 class Linux:
     """The running kernel as a backend: the binary attr goes to syscall(2) unchanged.
 
@@ -46,8 +83,6 @@ class Linux:
     """
 
     name = "linux"
-    #: BPF_PROG_LOAD takes CO-RE records (since 5.17) and resolves them against the kernel's BTF
-    resolves_core_relos = True
 
     def __init__(self) -> None:
         reason = self._unsupported()
@@ -109,6 +144,27 @@ class Linux:
         except OSError as e:
             raise BpfError(e.errno or errno.EBADF) from None
 
+    def dup(self, fd: int) -> int:
+        """Another descriptor for the same object. Raises BpfError (EBADF)."""
+        try:
+            return os.dup(fd)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EBADF) from None
+
+    def mkdir(self, path: str) -> None:
+        """A new directory in a bpffs, for pins. Raises BpfError."""
+        try:
+            os.mkdir(path, 0o700)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EINVAL) from None
+
+    def unlink(self, path: str) -> None:
+        """Take a pin away. Raises BpfError (ENOENT, EPERM)."""
+        try:
+            os.unlink(path)
+        except OSError as e:
+            raise BpfError(e.errno or errno.EINVAL) from None
+
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """Map `size` bytes of a map (or perf event) into this process, shared.
 
@@ -119,6 +175,13 @@ class Linux:
             return mmap.mmap(fd, size, mmap.MAP_SHARED, prot, offset=offset)
         except OSError as e:
             raise BpfError(e.errno or errno.EINVAL) from None
+
+    def mmap_at(self, fd: int, size: int, address: int) -> FixedMemory:
+        """Map a map's memory at an address of the caller's choice, shared and writable.
+
+        Raises BpfError: EEXIST if something else is mapped there.
+        """
+        return FixedMemory(self._libc, fd, size, address)
 
     def perf_event_open(self, attr: bytes, pid: int, cpu: int) -> int:
         """perf_event_open(2) with a close-on-exec descriptor. Raises BpfError."""
@@ -152,12 +215,24 @@ class Linux:
 
     def symbol_address(self, name: str) -> int | None:
         """The address of a kernel symbol, None if there is none; 0 where they are hidden."""
-        wanted = name.encode()
+        found = self.symbol_addresses([name]).get(name)
+        return found[0] if found else None
+
+    def symbol_addresses(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """All addresses of each kernel symbol that there is; 0 where they are hidden.
+
+        Linking by LLVM may add a number to the name of data, as in `name.llvm.123`.
+        """
+        wanted = {name.encode(): name for name in names}
+        found: dict[str, list[int]] = {}
         for line in (read_or_none("/proc/kallsyms") or b"").splitlines():
-            address, _, symbol = line.split(None, 2)
-            if symbol == wanted:
-                return int(address, 16)
-        return None
+            address, kind, symbol = line.split(None, 3)[:3]
+            if kind == b"d" and b".llvm." in symbol:
+                symbol = symbol.partition(b".llvm.")[0]
+            name = wanted.get(symbol)
+            if name is not None:
+                found.setdefault(name, []).append(int(address, 16))
+        return found
 
 
 def read_or_none(path: str) -> bytes | None:

@@ -11,8 +11,7 @@ from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_
 from anybpf.maps.rcu cimport retire
 from anybpf.maps.sync cimport load64, store64
 
-from anybpf.maps.alloc_check import check_array, check_fd_array
-from anybpf.maps.bpf_map import fail, require
+from anybpf.maps.refusal import fail, require
 
 
 # -- what programs call
@@ -102,11 +101,9 @@ cdef class ArrayMap(Map):
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef bpf_array *array
         cdef uint64_t size
-        check_array(attr)
         self.setup(attr, ncpus, sizeof(bpf_array))
         array = <bpf_array *> self.native
         array.map.ops = &array_ops
-        array.map.percpu = attr.map_type == uapi.BPF_MAP_TYPE_PERCPU_ARRAY
         array.elem_size = round_up8(user_size(self.native))
         size = array.elem_size * array.map.max_entries
         if attr.map_flags & uapi.BPF_F_MMAPABLE:
@@ -156,7 +153,6 @@ cdef class FdArray(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef bpf_array *array
-        check_fd_array(attr)
         self.setup(attr, ncpus, sizeof(bpf_array))
         array = <bpf_array *> self.native
         array.map.ops = &fd_array_ops

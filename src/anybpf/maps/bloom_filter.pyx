@@ -9,8 +9,7 @@ from anybpf.maps.jhash cimport jhash
 from anybpf.maps.sync cimport fetch_or32, load32
 
 from anybpf import uapi as _uapi
-from anybpf.maps.alloc_check import check_bloom
-from anybpf.maps.bpf_map import require
+from anybpf.maps.refusal import require
 
 DEFAULT_FUNCTIONS = 5
 MIN_BITS = 64
@@ -73,7 +72,6 @@ cdef class BloomFilter(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef bloom_filter *bloom
-        check_bloom(attr)
         self.setup(attr, ncpus, sizeof(bloom_filter))
         bloom = <bloom_filter *> self.native
         bloom.map.ops = &bloom_ops

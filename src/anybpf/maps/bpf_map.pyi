@@ -1,16 +1,12 @@
 from collections.abc import Iterator
 from mmap import mmap
-from typing import Any, NoReturn
+from typing import Any
 
 from anybpf.maps.attr import Batch, MapAttr
 
 PAGE_SIZE: int
-ACCESS_MASK: int
 
-def fail(err: int, what: str) -> NoReturn: ...
-def require(ok: object, number: int, what: str) -> None: ...
 def type_name(map_type: int) -> str: ...
-def access_flags_ok(flags: int) -> bool: ...
 def memory_file(size: int) -> int: ...
 
 class Map:

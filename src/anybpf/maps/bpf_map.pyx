@@ -17,7 +17,10 @@ from anybpf.maps.sync cimport spin_lock_timeout, spin_unlock
 
 from anybpf import uapi as _uapi
 from anybpf.errors import BpfError
+from anybpf.maps.alloc_check import check_type
 from anybpf.maps.attr import Batch
+from anybpf.maps.refusal import fail, require
+from anybpf.proto.maps import BY_TYPE
 
 cdef extern from "sys/mman.h" nogil:
     void *mmap(void *addr, size_t size, int prot, int flags, int fd, int64_t offset)
@@ -31,8 +34,6 @@ cdef enum:
 
 PAGE_SIZE = _mmap.PAGESIZE
 cdef uint64_t page_mask = PAGE_SIZE - 1
-
-ERRORS = {ENOTSUPP: "Operation not supported by this map type"}
 
 
 cdef void copy_map_value(const bpf_map *map, void *dst, const void *src) noexcept nogil:
@@ -58,36 +59,10 @@ cdef int64_t copy_map_value_locked(const bpf_map *map, void *dst, const void *sr
     return 0
 
 
-def fail(int64_t err, str what):
-    """Raise the BpfError of a (negative or positive) error number."""
-    number = -err if err < 0 else err
-    text = ERRORS.get(number) or os.strerror(number)
-    raise BpfError(number, f"{text}: {what}" if what else text)
-
-
-def require(bint ok, int number, str what):
-    """Raise BpfError(number) unless `ok`."""
-    if not ok:
-        fail(number, what)
-
-
-TYPE_NAMES = {value: name.removeprefix("BPF_MAP_TYPE_").lower()
-              for name, value in _uapi.BPF_MAP_TYPE if not name.endswith("_DEPRECATED")}
-
-
 def type_name(map_type):
     """The name of a map type in lower case, such as `"percpu_hash"`."""
-    return TYPE_NAMES.get(map_type, str(map_type))
-
-
-ACCESS_MASK = (_uapi.BPF_F_RDONLY | _uapi.BPF_F_WRONLY | _uapi.BPF_F_RDONLY_PROG
-               | _uapi.BPF_F_WRONLY_PROG)
-
-
-def access_flags_ok(uint32_t flags):
-    """Not both read-only and write-only for programs."""
-    both = _uapi.BPF_F_RDONLY_PROG | _uapi.BPF_F_WRONLY_PROG
-    return (flags & both) != both
+    row = BY_TYPE.get(map_type)
+    return row.name if row else str(map_type)
 
 
 cdef object new_bytes(uint64_t size):
@@ -143,9 +118,10 @@ cdef class Map:
     # -- construction
 
     cdef int setup(self, object attr, uint32_t ncpus, uint64_t struct_size) except -1:
-        """Allocate and fill the native struct (zeros past struct bpf_map)."""
+        """Check `attr`; allocate and fill the native struct (zeros past struct bpf_map)."""
         cdef bpf_map *map
         require(self.native == NULL, EBUSY, "a map is made only once")
+        row = check_type(attr)
         map = <bpf_map *> calloc(1, struct_size)
         if map == NULL:
             fail(ENOMEM, "map")
@@ -157,6 +133,7 @@ cdef class Map:
         map.map_flags = attr.map_flags
         map.map_extra = attr.map_extra
         map.spin_lock_off = attr.spin_lock_off
+        map.percpu = row.percpu
         map.ncpus = ncpus
         map.owner = <void *> self
         self.name = attr.name

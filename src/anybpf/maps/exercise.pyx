@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from anybpf.maps.bpf_map cimport Map, bpf_map
 from anybpf.maps.rcu cimport rcu_read_lock, rcu_read_unlock, release_retired
 
-from anybpf.maps.bpf_map import fail, require
+from anybpf.maps.refusal import fail, require
 
 OPERATIONS = ("lookup", "update", "delete", "push", "pop", "peek")
 

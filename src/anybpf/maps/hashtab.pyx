@@ -21,15 +21,18 @@ from anybpf.maps.jhash cimport jhash
 from anybpf.maps.sync cimport (cas64, fetch_add32, load32, load64, spin_lock, spin_unlock, store32)
 
 from anybpf import uapi as _uapi
-from anybpf.maps.alloc_check import HASH_MAX_BUCKETS, LRU_HASHES, PERCPU_HASHES, check_hash
 from anybpf.maps.attr import Batch
-from anybpf.maps.bpf_map import fail, require
+from anybpf.maps.refusal import fail, require
 
 cdef enum:
     SPARE = 16                  # elements for updates that replace, besides one per CPU
     ELEM_HEADER = 16            # sizeof(struct htab_elem)
     LRU_HEADER = 40             # with the bpf_lru_node
     ALL_CPUS = 0xFFFFFFFF       # in place of a CPU: the value has the copies of all
+
+LRU_HASHES = (_uapi.BPF_MAP_TYPE_LRU_HASH, _uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH)
+#: more buckets than this overflow the size of the kernel's bucket array
+HASH_MAX_BUCKETS = 1 << 27
 
 
 # -- elements
@@ -476,7 +479,6 @@ cdef class HashMap(Map):
     batch_ops = frozenset({"lookup", "lookup_and_delete", "update", "delete"})
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        self.check_attr(attr)
         self.setup(attr, ncpus, sizeof(bpf_htab))
         self.lay_out(attr, seed)
         if attr.map_type in LRU_HASHES:
@@ -486,22 +488,17 @@ cdef class HashMap(Map):
         if self.native != NULL:
             lru_destroy(&(<bpf_htab *> self.native).lru)
 
-    def check_attr(self, attr):
-        """Raise if no map can be made of these attributes."""
-        check_hash(attr)
-
     def lay_out(self, attr, seed):
         """Choose offsets and reserve memory; everything is zero, so nothing is touched."""
         cdef bpf_htab *htab = <bpf_htab *> self.native
         cdef bint lru = attr.map_type in LRU_HASHES
-        cdef bint percpu = attr.map_type in PERCPU_HASHES
+        cdef bint percpu = htab.map.percpu
         entries = attr.max_entries
         if attr.map_flags & uapi.BPF_F_NO_COMMON_LRU:
             entries = lru_entries(entries, htab.map.ncpus)
         require(entries <= HASH_MAX_BUCKETS, E2BIG, "max_entries")
         htab.map.max_entries = entries
         htab.map.ops = ops_of(lru, percpu)
-        htab.map.percpu = percpu
         htab.is_lru = lru
         htab.seed = 0 if attr.map_flags & uapi.BPF_F_ZERO_SEED else seed & _uapi.U32
         htab.n_buckets = 1 << (entries - 1).bit_length()

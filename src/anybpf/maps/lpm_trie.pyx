@@ -15,8 +15,7 @@ from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_
 from anybpf.maps.sync cimport spin_lock, spin_unlock
 
 from anybpf import uapi as _uapi
-from anybpf.maps.alloc_check import check_trie
-from anybpf.maps.bpf_map import require
+from anybpf.maps.refusal import require
 
 #: address space for the nodes of one trie, in bytes
 MAX_AREA = 1 << 44
@@ -339,7 +338,6 @@ cdef class LpmTrie(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef lpm_trie *trie
-        check_trie(attr)
         self.setup(attr, ncpus, sizeof(lpm_trie))
         trie = <lpm_trie *> self.native
         trie.map.ops = &trie_ops

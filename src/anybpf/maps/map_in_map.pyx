@@ -17,9 +17,8 @@ from anybpf.maps.rcu cimport retire
 from anybpf.maps.sync cimport load64
 
 from anybpf import uapi as _uapi
-from anybpf.maps.alloc_check import check_fd_array, check_hash_of_maps
 from anybpf.maps.attr import MapAttr
-from anybpf.maps.bpf_map import fail, require
+from anybpf.maps.refusal import fail, require
 
 #: types that no map can hold: what they hold themselves is only known at run time
 NO_INNER = (_uapi.BPF_MAP_TYPE_PROG_ARRAY,)
@@ -73,10 +72,9 @@ cdef class ArrayOfMaps(FdArray):
     batch_ops = frozenset({"lookup", "update"})
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        check_fd_array(attr)
+        FdArray.__init__(self, attr, ncpus, seed)
         #: what inner maps must be like
         self.inner_meta = meta_of(attr.inner)
-        FdArray.__init__(self, attr, ncpus, seed)
         self.native.ops = &array_of_maps_ops
 
     def check_object(self, obj):
@@ -91,17 +89,12 @@ cdef class HashOfMaps(HashMap):
     cdef dict objects
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        self.check_attr(attr)
+        HashMap.__init__(self, attr, ncpus, seed)
         #: what inner maps must be like
         self.inner_meta = meta_of(attr.inner)
-        HashMap.__init__(self, attr, ncpus, seed)
         (<bpf_htab *> self.native).holds_addresses = 1
         self.native.ops = &htab_of_maps_ops
         self.objects = {}
-
-    def check_attr(self, attr):
-        """Values are 4 bytes: an fd to write, an id to read."""
-        check_hash_of_maps(attr)
 
     def describe_area(self):
         """Programs do not find values in memory."""

@@ -11,7 +11,7 @@ from anybpf.maps.arraymap cimport fd_array_slot
 from anybpf.maps.bpf_map cimport bpf_map, round_up8
 from anybpf.maps.sync cimport spin_lock, spin_unlock
 
-from anybpf.maps.bpf_map import fail, require
+from anybpf.maps.refusal import fail, require
 
 cdef enum:
     LENGTH_SIZE = 4             # before each record's bytes
@@ -117,11 +117,7 @@ cdef class PerfEvent:
 
     def records(self):
         """Take and yield records as bytes, zero-padded to 4 bytes past a multiple of 8 (as perf does)."""
-        while True:
-            record = self.take()
-            if record is None:
-                return
-            yield record
+        return iter(self.take, None)
 
     def take(self):
         """The oldest record, or None."""

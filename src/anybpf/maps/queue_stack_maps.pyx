@@ -8,8 +8,7 @@ from anybpf cimport uapi
 from anybpf.maps.bpf_map cimport ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_ops, mapping, user_size
 from anybpf.maps.sync cimport spin_lock, spin_unlock
 
-from anybpf.maps.alloc_check import check_queue
-from anybpf.maps.bpf_map import require
+from anybpf.maps.refusal import require
 
 cdef struct queue_stack:
     bpf_map map
@@ -87,7 +86,6 @@ cdef class QueueStack(Map):
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
         cdef queue_stack *qs
-        check_queue(attr)
         self.setup(attr, ncpus, sizeof(queue_stack))
         qs = <queue_stack *> self.native
         qs.map.ops = &queue_ops

@@ -16,8 +16,8 @@ from anybpf cimport uapi
 from anybpf.maps.bpf_map cimport (ENOTSUPP, Map, bpf_map, bpf_map_area, bpf_map_ops, mapping, round_up8)
 from anybpf.maps.sync cimport (fetch_add64, load32, load64, spin_lock, spin_unlock, store64, swap32)
 
-from anybpf.maps.alloc_check import check_ringbuf
-from anybpf.maps.bpf_map import PAGE_SIZE, fail, memory_file, require
+from anybpf.maps.bpf_map import PAGE_SIZE, memory_file
+from anybpf.maps.refusal import fail, require
 
 cdef extern from "sys/mman.h" nogil:
     void *mmap(void *addr, size_t size, int prot, int flags, int fd, int64_t offset)
@@ -134,7 +134,6 @@ cdef class RingBuf(Map):
     """BPF_MAP_TYPE_RINGBUF: `for record in ring.records(): ...` takes what programs submitted."""
 
     def __init__(self, attr, uint32_t ncpus, seed=0):
-        check_ringbuf(attr)
         self.setup(attr, ncpus, sizeof(bpf_ringbuf_map))
         self.native.ops = &ringbuf_ops
         self.rb = self.lay_out(attr.max_entries)
@@ -167,11 +166,7 @@ cdef class RingBuf(Map):
 
     def records(self):
         """Take and yield submitted records as bytes, in order, until none is ready."""
-        while True:
-            record = self.take()
-            if record is None:
-                return
-            yield record
+        return iter(self.take, None)
 
     def take(self):
         """The next submitted record as bytes, or None; skips discarded ones."""

@@ -24,14 +24,16 @@ class NetDevice(NamedTuple):
 
 #: what every network namespace has
 LOOPBACK = NetDevice(1, "lo")
+_ALONE = {1: LOOPBACK}
+_ALONE_INDEXES = array("I", _ALONE)
 
 
 def devices_of(kernel: Kernel) -> Mapping[int, NetDevice]:
     """The interfaces of a Kernel by index: its `devices` if it was given any, else `lo`."""
     found = kernel.devices
-    return {1: LOOPBACK} if found is None else cast("Mapping[int, NetDevice]", found)
+    return _ALONE if found is None else cast("Mapping[int, NetDevice]", found)
 
 
 def index_array(devices: Mapping[int, NetDevice]) -> array[int]:
     """The interface indexes as native 32-bit numbers."""
-    return array("I", sorted(devices))
+    return _ALONE_INDEXES if devices is _ALONE else array("I", sorted(devices))

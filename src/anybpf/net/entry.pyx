@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from anybpf.core.interpreter cimport finish, prepare, run_prog
+from anybpf.core.interpreter cimport abandon, finish, prepare, run_prog
 from anybpf.core.memory cimport KIND_CONTEXT, KIND_RINGBUF, KIND_SOCKET
 from anybpf.core.prog cimport Prog
 from anybpf.core.run_ctx cimport (
@@ -66,9 +66,12 @@ def run_repeated(Prog prog, RunCtx run, uint64_t ctx, uint64_t times, bint check
                 r0 = run_some(&run.c, &prog.image.c, ctx, some, budget)
             times -= some
             PyErr_CheckSignals()
-    finally:
+    except:                     # a signal goes before what the program did
         discard_reserved(&run.c)
-        finish(run)
+        abandon(run)
+        raise
+    discard_reserved(&run.c)
+    finish(run)
     return r0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, reading
 
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
@@ -51,16 +51,22 @@ class Interface(NamedTuple):
 
 
 def fail(message: str, offset: int) -> LoadError:
-    return LoadError(message, "pcap", offset)
+    return LoadError(message, offset=offset)
 
 
 def read(path: str | Path) -> Iterator[Packet]:
     """The packets of the capture file `path`, in order. Raises LoadError on a malformed file."""
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise fail("empty file", 0)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            yield from packets(view)
+    with reading(path), open(path, "rb") as file, mapped(file) as view:
+        yield from packets(view)
+
+
+def mapped(file: BinaryIO) -> mmap.mmap:
+    if not file.read(1):
+        raise fail("empty file", 0)
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        raise fail("a pipe or device, not a regular file", 0) from None
 
 
 def packets(view: bytes | mmap.mmap) -> Iterator[Packet]:

@@ -20,27 +20,30 @@ from anybpf.core.interpreter import DEFAULT_BUDGET
 from anybpf.core.kernel import Kernel
 from anybpf.core.prog import Prog
 from anybpf.core.run_ctx import RunCtx
-from anybpf.errors import BpfError, Bug, NotSupported
+from anybpf.errors import ENOTSUPP, BpfError, Bug, NotSupported
 from anybpf.net import xdp
 from anybpf.net.dev import NetDevice, devices_of, index_array
 from anybpf.net.entry import Memory, enter_socket, run_repeated
 from anybpf.net.filter import MAX_LINEAR as SKB_MAX
 from anybpf.net.filter import SkBuff
 from anybpf.net.flow_dissector import FlowDissector
-from anybpf.proto import contexts
+from anybpf.proto import contexts, progs
 
-ENOTSUPP = 524
 ETH_HLEN = 14
 GSO_LEGACY_MAX_SIZE = 65536
 GSO_MAX_SEGS = 65535
 #: live frames: frames handled in one batch, unless the caller says how many
 MAX_BATCH = 256
+#: what the fragments of a frame hold: MAX_SKB_FRAGS pages
+MAX_FRAGS_SIZE = 17 * 4096
 MAX_TRACEPOINT_ARGS = uapi.MAX_BPF_FUNC_ARGS * 8
 MAX_SYSCALL_CTX = 65535
 
 
 class Input:
     """Bytes of the caller: `size` as claimed, `present` if it gave a pointer, read when needed."""
+
+    __slots__ = ("_data", "_reader", "present", "size")
 
     def __init__(self, data: bytes | None = None, *, size: int | None = None,
                  present: bool | None = None,
@@ -58,7 +61,7 @@ class Input:
         return data
 
 
-@dataclass
+@dataclass(slots=True)
 class TestRun:
     """A request: the members of `union bpf_attr` for BPF_PROG_TEST_RUN, with the bytes read.
 
@@ -91,7 +94,7 @@ class TestRun:
     """Called with the RunCtx after the run, also when it ended with a Fault."""
 
 
-@dataclass
+@dataclass(slots=True)
 class TestRunResult:
     """What the kernel would write back; None: it would not write that member.
 
@@ -150,8 +153,9 @@ def test_run(kernel: Kernel, prog: Prog, request: TestRun) -> TestRunResult:
     _require(bool(request.ctx_size_out) == request.ctx_out)
     run = _RUNNERS.get(prog.prog_type)
     if run is None:
-        if prog.prog_type in _NOT_MODELLED:
-            raise NotSupported(f"BPF_PROG_TEST_RUN for {_NOT_MODELLED[prog.prog_type]} programs")
+        row = progs.BY_TYPE.get(prog.prog_type)
+        if row is not None and row.test_run:
+            raise NotSupported(f"BPF_PROG_TEST_RUN for {row.name} programs")
         raise BpfError(ENOTSUPP)
     return run(_Job(kernel, prog, request))
 
@@ -242,6 +246,7 @@ def _run_xdp(job: _Job) -> TestRunResult:
     _require(request.data_in.size - meta >= ETH_HLEN)
     if live:
         raise NotSupported("BPF_F_TEST_XDP_LIVE_FRAMES", "5.18")
+    _require(request.data_in.size - linear <= MAX_FRAGS_SIZE, errno.ENOMEM)
     data = request.data_in.read(request.data_in.size)
     devices = devices_of(job.kernel)
     ingress, queue = _xdp_queue(devices, context)
@@ -463,10 +468,8 @@ _RUNNERS: dict[int, _Runner] = {
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT: _run_raw_tracepoint,
     uapi.BPF_PROG_TYPE_SYSCALL: _run_syscall,
 }
-#: the kernel runs these too; anybpf does not yet
-_NOT_MODELLED = {
-    uapi.BPF_PROG_TYPE_SK_LOOKUP: "sk_lookup",
-    uapi.BPF_PROG_TYPE_TRACING: "tracing",
-    uapi.BPF_PROG_TYPE_STRUCT_OPS: "struct_ops",
-    uapi.BPF_PROG_TYPE_NETFILTER: "netfilter",
-}
+
+
+def is_supported(prog_type: int) -> bool:
+    """Whether `test_run` can run programs of this type."""
+    return prog_type in _RUNNERS

@@ -41,8 +41,9 @@ cdef class XdpBuff:
     def __cinit__(self, data, unsigned int meta=0, linear=None, devices=None, *,
                   unsigned int ingress_ifindex=1, unsigned int rx_queue_index=0,
                   unsigned int egress_ifindex=0):
-        cdef const uint8_t[:] view = memoryview(data).cast("B")
-        cdef uint64_t total = len(view)
+        cdef bytes raw = data if type(data) is bytes else bytes(data)
+        cdef const uint8_t *view = raw
+        cdef uint64_t total = len(raw)
         cdef uint64_t first = min(total, MAX_LINEAR + meta, total if linear is None else linear)
         cdef uint64_t pages = (total - first + XDP_FRAG_SIZE - 1) // XDP_FRAG_SIZE
         if meta > first or meta > XDP_PACKET_HEADROOM - XDP_FRAME_STRUCT:
@@ -61,10 +62,9 @@ cdef class XdpBuff:
         self.c.rx_queue_index = rx_queue_index
         self.c.egress_ifindex = egress_ifindex
         self._set_devices(devices)
-        if first:
-            memcpy(<void *> self.c.data_meta, &view[0], first)
+        memcpy(<void *> self.c.data_meta, view, first)
         if total > first:
-            memcpy(<void *> self.c.frags, &view[first], total - first)
+            memcpy(<void *> self.c.frags, view + first, total - first)
 
     def _set_devices(self, devices):
         cdef const uint32_t[:] view

@@ -10,12 +10,12 @@ import errno
 from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.errors import ENOTSUPP
 
 U16_MAX = 0xFFFF
 U32_MAX = 0xFFFFFFFF
 U64_MAX = 0xFFFFFFFFFFFFFFFF
 PAGE_SIZE = 4096
-ENOTSUPP = 524  # the kernel's own, which has no name in errno
 NR_CPUS = 256
 # the largest piece that kmalloc gives, and the largest per-CPU piece
 KMALLOC_MAX = 1 << 22
@@ -66,20 +66,30 @@ class Map(NamedTuple):
     """What a value's file descriptor must be: `"prog"`, `"map"`, `"perf_event"`, `"cgroup"`, ..."""
     btf: str = "optional"
     """Key and value BTF types: `"optional"`, `"required"` or `"refused"` (ENOTSUPP)."""
+    keyless: bool = False
+    """BTF may leave the key out: the type looks at BTF itself."""
+    spin_lock: bool = False
+    """Values may have a `struct bpf_spin_lock`."""
     unsupported: int = 0
     """The `map_flags` bits that are answered with ENOTSUPP."""
+    excludes: tuple[int, ...] = ()
+    """Further combinations of `map_flags` that are refused, such as per-CPU values on a node."""
     total: int = 0
     """The most that key and value may be together (E2BIG above); 0: no such limit."""
     extra_max: int = 0
     """The largest `map_extra`; it must be 0 where it has no meaning."""
     extra_step: int = 1
+    value_first: bool = False
+    """A value that is too big is refused before anything else is looked at."""
 
     def check(self, key_size: int, value_size: int, max_entries: int, flags: int = 0,
               map_extra: int = 0) -> int:
         """0, or the error number that MAP_CREATE gives for these attributes."""
-        if flags & self.unsupported:
-            return ENOTSUPP
-        if not self._flags_fit(flags) or map_extra > self.extra_max or map_extra % self.extra_step:
+        if self.value_first and value_size > self.value.most:
+            return self.value.too_big
+        if number := self._check_flags(flags):
+            return number
+        if map_extra > self.extra_max or map_extra % self.extra_step:
             return errno.EINVAL
         value = BUILD_IDS if flags & uapi.BPF_F_STACK_BUILD_ID else self.value
         found = {self.key.check(key_size), value.check(value_size), self.entries.check(max_entries)}
@@ -88,10 +98,19 @@ class Map(NamedTuple):
         too_big = 0 < self.total < key_size + value_size
         return errno.E2BIG if too_big else max(found)
 
-    def _flags_fit(self, flags: int) -> bool:
-        """True if `flags` are allowed, complete and do not exclude each other."""
-        return (not flags & ~self.flags and flags & self.required == self.required
-                and not any(flags & both == both for both in CONFLICTS))
+    def _check_flags(self, flags: int) -> int:
+        """EINVAL unless `flags` are known, complete and go together; ENOTSUPP as the row says."""
+        known = self.flags | self.unsupported
+        if flags & ~known or flags & self.required != self.required or _any(CONFLICTS, flags):
+            return errno.EINVAL
+        if flags & self.unsupported:
+            return ENOTSUPP
+        return errno.EINVAL if _any(self.excludes, flags) else 0
+
+
+def _any(combinations: tuple[int, ...], flags: int) -> bool:
+    """Whether all bits of one of the combinations are set."""
+    return any(flags & both == both for both in combinations)
 
 
 CONFLICTS = (uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY,
@@ -122,31 +141,36 @@ _STORED = Size(1, U16_MAX - 128, too_big=errno.E2BIG)
 
 def _row(name: str, since: str, key: Size, value: Size, flags: int, entries: Size = _ANY, *,
          required: int = 0, percpu: bool = False, holds: str = "", btf: str = "optional",
-         unsupported: int = 0, total: int = 0, extra_max: int = 0, extra_step: int = 1) -> Map:
+         keyless: bool = False, spin_lock: bool = False, unsupported: int = 0,
+         excludes: tuple[int, ...] = (), total: int = 0, extra_max: int = 0, extra_step: int = 1,
+         value_first: bool = False) -> Map:
     """The row of map type `name`; the number follows from the name."""
     number: int = getattr(uapi, f"BPF_MAP_TYPE_{name.upper()}")
     return Map(number, name, since, key, value, entries, flags, required, percpu, holds, btf,
-               unsupported, total, extra_max, extra_step)
+               keyless, spin_lock, unsupported, excludes, total, extra_max, extra_step,
+               value_first)
 
 
 MAPS: tuple[Map, ...] = (
-    _row("hash", "3.19", _HASHED, _HASHED, _HASH | _NUMA, total=_ELEMENT),
+    _row("hash", "3.19", _HASHED, _HASHED, _HASH | _NUMA, spin_lock=True, total=_ELEMENT),
     _row("array", "3.19", _U32, Size(1, INT_MAX, too_big=errno.E2BIG),
-         _NUMA | _ACCESS | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP),
+         _NUMA | _ACCESS | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP,
+         keyless=True, spin_lock=True),
     _row("prog_array", "4.2", _U32, _U32, _NUMA | _ACCESS_USER, holds="prog"),
     _row("perf_event_array", "4.3", _U32, _U32,
          _NUMA | _ACCESS_USER | uapi.BPF_F_PRESERVE_ELEMS, holds="perf_event", btf="refused"),
     _row("percpu_hash", "4.6", _HASHED, _PERCPU, _HASH, percpu=True, total=_ELEMENT),
-    _row("percpu_array", "4.6", _U32, _PERCPU, _ACCESS, percpu=True),
+    _row("percpu_array", "4.6", _U32, _PERCPU, _ACCESS, percpu=True, keyless=True),
     _row("stack_trace", "4.6", _U32, Size(8, 127 * 8, step=8),
-         _NUMA | _ACCESS_USER | uapi.BPF_F_STACK_BUILD_ID),
+         _NUMA | _ACCESS_USER | uapi.BPF_F_STACK_BUILD_ID, btf="refused"),
     _row("cgroup_array", "4.8", _U32, _U32, _NUMA | _ACCESS_USER, holds="cgroup", btf="refused"),
     _row("lru_hash", "4.10", _HASHED, _HASHED, _LRU | _NUMA,
-         unsupported=uapi.BPF_F_NO_PREALLOC, total=_ELEMENT),
-    _row("lru_percpu_hash", "4.10", _HASHED, _PERCPU, _LRU, percpu=True,
-         unsupported=uapi.BPF_F_NO_PREALLOC, total=_ELEMENT),
+         unsupported=uapi.BPF_F_NO_PREALLOC, excludes=(uapi.BPF_F_NO_COMMON_LRU | _NUMA,),
+         total=_ELEMENT),
+    _row("lru_percpu_hash", "4.10", _HASHED, _PERCPU, _LRU | _NUMA, percpu=True,
+         unsupported=uapi.BPF_F_NO_PREALLOC, excludes=(_NUMA,), total=_ELEMENT),
     _row("lpm_trie", "4.11", Size(5, 260), Size(1, 4194024),
-         uapi.BPF_F_NO_PREALLOC | _NUMA | _ACCESS, required=uapi.BPF_F_NO_PREALLOC),
+         uapi.BPF_F_NO_PREALLOC | _NUMA | _ACCESS, required=uapi.BPF_F_NO_PREALLOC, keyless=True),
     _row("array_of_maps", "4.12", _U32, _U32, _NUMA | _ACCESS_USER, holds="map", btf="refused"),
     _row("hash_of_maps", "4.12", _HASHED, _U32, _HASH | _NUMA, holds="map",
          btf="refused", total=_ELEMENT),
@@ -161,32 +185,32 @@ MAPS: tuple[Map, ...] = (
     _row("sockhash", "4.18", Size(1, 512, too_big=errno.E2BIG), _U32_OR_U64,
          _NUMA | _ACCESS_USER, holds="socket", btf="refused"),
     _row("cgroup_storage", "4.19", _CGROUP_KEY, Size(1, U16_MAX - 128, too_big=errno.E2BIG),
-         _NUMA | _ACCESS, _NONE),
+         _NUMA | _ACCESS, _NONE, keyless=True, spin_lock=True),
     _row("reuseport_sockarray", "4.19", _U32, _U32_OR_U64, _NUMA | _ACCESS, holds="socket"),
     _row("percpu_cgroup_storage", "4.20", _CGROUP_KEY, _PERCPU, _NUMA | _ACCESS, _NONE,
-         percpu=True),
+         percpu=True, keyless=True),
     _row("queue", "4.20", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG), _NUMA | _ACCESS),
     _row("stack", "4.20", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG), _NUMA | _ACCESS),
     _row("sk_storage", "5.2", _U32, _STORED, _STORAGE, _NONE, required=uapi.BPF_F_NO_PREALLOC,
-         btf="required"),
+         btf="required", spin_lock=True),
     _row("devmap_hash", "5.4", _U32, _U32_OR_U64, _NUMA | _ACCESS_USER, holds="ifindex",
          btf="refused"),
     _row("struct_ops", "5.6", _U32, Size(), uapi.BPF_F_LINK | uapi.BPF_F_VTYPE_BTF_OBJ_FD,
          Size(only=(1,)), btf="required"),
     _row("ringbuf", "5.8", _NONE, _NONE, _NUMA, _PAGES),
     _row("inode_storage", "5.10", _U32, _STORED, _STORAGE, _NONE,
-         required=uapi.BPF_F_NO_PREALLOC, btf="required"),
+         required=uapi.BPF_F_NO_PREALLOC, btf="required", spin_lock=True),
     _row("task_storage", "5.11", _U32, _STORED, _STORAGE, _NONE,
-         required=uapi.BPF_F_NO_PREALLOC, btf="required"),
+         required=uapi.BPF_F_NO_PREALLOC, btf="required", spin_lock=True),
     _row("bloom_filter", "5.16", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG),
-         _NUMA | uapi.BPF_F_ZERO_SEED | _ACCESS, extra_max=15),
+         _NUMA | uapi.BPF_F_ZERO_SEED | _ACCESS, keyless=True, extra_max=15, value_first=True),
     _row("user_ringbuf", "6.1", _NONE, _NONE, _NUMA, _PAGES),
     _row("cgrp_storage", "6.2", _U32, _STORED, _STORAGE, _NONE, required=uapi.BPF_F_NO_PREALLOC,
-         btf="required"),
+         btf="required", spin_lock=True),
     _row("arena", "6.9", _NONE, _NONE,
          uapi.BPF_F_MMAPABLE | uapi.BPF_F_SEGV_ON_FAULT | uapi.BPF_F_NO_USER_CONV,
          Size(1, 1 << 20, too_big=errno.E2BIG), required=uapi.BPF_F_MMAPABLE,
-         extra_max=U64_MAX, extra_step=PAGE_SIZE),
+         keyless=True, extra_max=U64_MAX, extra_step=PAGE_SIZE),
 )
 
 BY_TYPE: dict[int, Map] = {m.type: m for m in MAPS}

@@ -48,6 +48,10 @@ class Prog(NamedTuple):
     """Must be under a GPL-compatible licence."""
     config: str = ""
     """The kernel option without which the type is absent, if that is unusual."""
+    btf_target: bool = False
+    """`attach_btf_id` says what it is attached to."""
+    prog_target: bool = False
+    """`attach_prog_fd` may say that it is attached to another program."""
     default_attach: int = 0
     """What an expected attach type of 0 counts as (bpf_prog_load_fixup_attach_type())."""
 
@@ -80,12 +84,13 @@ _UNSPEC = (0,)
 
 def _row(name: str, since: str, needs: int = CAP_BPF, returns: tuple[Returns, ...] = (),
          attach: tuple[int, ...] = ANY_ATTACH, *, test_run: bool = False, sleepable: bool = False,
-         gpl: bool = False, config: str = "", default_attach: int = 0) -> Prog:
+         gpl: bool = False, config: str = "", btf_target: bool = False, prog_target: bool = False,
+         default_attach: int = 0) -> Prog:
     """The row of program type `name`; number and context follow from the name."""
     number: int = getattr(uapi, f"BPF_PROG_TYPE_{name.upper()}")
     view = contexts.VIEWS.get(number)
     return Prog(number, name, since, view.context if view else "", needs, returns, attach,
-                test_run, sleepable, gpl, config, default_attach)
+                test_run, sleepable, gpl, config, btf_target, prog_target, default_attach)
 
 
 PROGS: tuple[Prog, ...] = (
@@ -126,10 +131,11 @@ PROGS: tuple[Prog, ...] = (
          (uapi.BPF_CGROUP_GETSOCKOPT, uapi.BPF_CGROUP_SETSOCKOPT)),
     _row("tracing", "5.5", _PERF,
          (Returns(0, 0, (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT)),
-          Returns(0, 1, (uapi.BPF_TRACE_ITER,))), test_run=True, sleepable=True),
-    _row("struct_ops", "5.6", _PERF, test_run=True, sleepable=True, gpl=True),
-    _row("ext", "5.6", _PERF | CAP_NET_ADMIN, (), _UNSPEC),
-    _row("lsm", "5.7", _PERF, sleepable=True, gpl=True),
+          Returns(0, 1, (uapi.BPF_TRACE_ITER,))), test_run=True, sleepable=True,
+         btf_target=True, prog_target=True),
+    _row("struct_ops", "5.6", _PERF, test_run=True, sleepable=True, gpl=True, btf_target=True),
+    _row("ext", "5.6", _PERF | CAP_NET_ADMIN, (), _UNSPEC, btf_target=True, prog_target=True),
+    _row("lsm", "5.7", _PERF, sleepable=True, gpl=True, btf_target=True),
     _row("sk_lookup", "5.9", CAP_BPF, _ZERO_ONE, (uapi.BPF_SK_LOOKUP,), test_run=True),
     _row("syscall", "5.14", CAP_BPF, (), _UNSPEC, test_run=True, sleepable=True),
     _row("netfilter", "6.4", _NET, _ZERO_ONE, (uapi.BPF_NETFILTER,), test_run=True),

@@ -12,7 +12,7 @@ from anybpf.syscall.attr import Attr
 from anybpf.syscall.inode import BpfFs
 from anybpf.syscall.state import State
 
-__all__ = ["COMMANDS", "BpfFs", "bpf"]
+__all__ = ["COMMANDS", "BpfFs", "bpf", "is_supported"]
 
 COMMANDS: dict[int, Callable[[State, Attr], int]] = {
     uapi.BPF_MAP_CREATE: map.map_create,
@@ -44,6 +44,11 @@ COMMANDS: dict[int, Callable[[State, Attr], int]] = {
     uapi.BPF_ENABLE_STATS: obj.enable_stats,
 }
 _NAMES = {number: name for name, number in uapi.BPF_CMD if number != uapi.__MAX_BPF_CMD}
+
+
+def is_supported(name: str) -> bool:
+    """Whether the command with this name, such as `"BPF_MAP_CREATE"`, is modelled."""
+    return getattr(uapi, name) in COMMANDS
 
 
 def bpf(state: State, cmd: int, buffer: bytes | bytearray | memoryview) -> int:

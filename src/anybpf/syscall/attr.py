@@ -6,6 +6,7 @@ answers by writing single fields back into the caller's own buffer.
 
 from __future__ import annotations
 
+import struct
 from errno import E2BIG, EINVAL
 
 from anybpf import uapi
@@ -51,6 +52,8 @@ LAST_FIELD: dict[int, str] = {
     uapi.BPF_ENABLE_STATS: "enable_stats.type",
     uapi.BPF_PROG_BIND_MAP: "prog_bind_map.flags",
 }
+#: the zeros behind that field
+UNKNOWN = {cmd: bytes(SIZE - FIELDS[name].end) for cmd, name in LAST_FIELD.items()}
 
 
 class Attr:
@@ -60,18 +63,17 @@ class Attr:
 
     def __init__(self, buffer: Buffer) -> None:
         """`buffer` is the caller's union of any length. Raises BpfError E2BIG on unknown bits."""
-        view = memoryview(buffer).cast("B")
-        self._buffer = view
-        self.size = len(view)
-        self._copy = bytearray(SIZE)
-        if self.size > MAX_SIZE or any(view[SIZE:]):
+        data = bytes(buffer)
+        self.size = len(data)
+        if self.size > MAX_SIZE or any(data[SIZE:]):
             raise BpfError(E2BIG, "bpf_attr has unknown fields set")
-        known = min(self.size, SIZE)
-        self._copy[:known] = view[:known]
+        self._copy = data[:SIZE].ljust(SIZE, b"\0")
+        read_only = memoryview(buffer).readonly
+        self._buffer = None if read_only else buffer
 
     def check(self, cmd: int) -> None:
         """Raise EINVAL if a byte behind the command's last field is set."""
-        if any(self._copy[FIELDS[LAST_FIELD[cmd]].end:]):
+        if not self._copy.endswith(UNKNOWN[cmd]):
             raise BpfError(EINVAL, "bpf_attr has fields set that the command does not know")
 
     def __getitem__(self, name: str) -> int:
@@ -80,10 +82,14 @@ class Attr:
         value: int = field.codec.unpack_from(self._copy, field.start)[0]
         return value
 
+    def unpack(self, codec: struct.Struct) -> tuple[int, ...]:
+        """Many fields at once, from the beginning of the union."""
+        return codec.unpack_from(self._copy)
+
     def raw(self, name: str) -> bytes:
         """The field's bytes, such as a name's 16."""
         field = FIELDS[name]
-        return bytes(self._copy[field.start:field.end])
+        return self._copy[field.start:field.end]
 
     def has_room(self, name: str) -> bool:
         """Whether the caller's union is long enough to hold the field."""
@@ -93,6 +99,5 @@ class Attr:
         """Answer the caller; what does not fit into the caller's union is dropped."""
         field = FIELDS[name]
         assert field.codec is not None, name
-        if self._buffer.readonly or not self.has_room(name):
-            return
-        field.codec.pack_into(self._buffer, field.start, value)
+        if self._buffer is not None and self.has_room(name):
+            field.codec.pack_into(self._buffer, field.start, value)

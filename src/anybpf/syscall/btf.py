@@ -14,10 +14,10 @@ from anybpf.syscall.objects import BtfObject
 from anybpf.syscall.state import State, refuse_token
 
 
-def _parse(data: bytes, log: Log) -> Btf:
+def _parse(data: bytes, log: Log, kernel: Btf | None) -> Btf:
     """The checked and parsed BTF; the log has the kernel's words."""
     try:
-        log.write(check(data, verbose=bool(log.level)))
+        log.write(check(data, verbose=bool(log.level), kernel=kernel))
     except BadBtf as error:
         log.write(error.log)
         raise
@@ -42,7 +42,8 @@ def _logged(state: State, attr: Attr, log: Log, data: bytes) -> Btf:
     """Parse, then deliver the log, whose failures win."""
     failure: BpfError | None = None
     try:
-        btf = _parse(data, log)
+        kernel = next((one.btf for one in state.btfs if one.name == "vmlinux"), None)
+        btf = _parse(data, log, kernel)
     except BpfError as error:
         failure = error
     size, errno = log.finish(state.memory)

@@ -8,6 +8,7 @@ from errno import E2BIG, EACCES, EINVAL
 from typing import NamedTuple
 
 from anybpf.btf import types as t
+from anybpf.btf.ext import FuncInfo, LineInfo
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.insn import Insn
@@ -15,7 +16,7 @@ from anybpf.syscall.attr import Attr
 from anybpf.syscall.info import check_tail
 from anybpf.syscall.log import Refused
 from anybpf.syscall.memory import UserMemory
-from anybpf.syscall.objects import BtfObject, FuncInfo, LineInfo, ProgBtf
+from anybpf.syscall.objects import BtfObject, ProgBtf
 from anybpf.syscall.state import State
 
 MAX_RECORD = 252

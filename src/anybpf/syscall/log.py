@@ -56,7 +56,7 @@ class Log:
         """Deliver. Returns the size that the whole text needs (with NUL) and 0 or an errno."""
         if not self._parts:
             return 0, 0
-        data = self.text.encode() + b"\0"
+        data = self.text.encode(errors="surrogateescape") + b"\0"
         if not self.address:
             return len(data), 0
         try:

@@ -6,10 +6,9 @@ from errno import EACCES, EBADF, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
-from anybpf.errors import BpfError, NotSupported
+from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.maps import MapAttr, create
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.errnos import ENOTSUPP
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
 from anybpf.syscall.map_btf import check_map_btf, spin_lock_offset
 from anybpf.syscall.names import object_name

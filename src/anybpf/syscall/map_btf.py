@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EEXIST, EINVAL, EOPNOTSUPP
+from errno import EINVAL, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.btf import types as t
+from anybpf.btf.fields import BadFields, Finder
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError, LoadError
-from anybpf.syscall.errnos import ENOTSUPP
+from anybpf.errors import ENOTSUPP, BpfError, LoadError
+from anybpf.proto import maps as rows
 from anybpf.syscall.objects import MapBtf
 
 if TYPE_CHECKING:
     from anybpf.maps import Map
-
-#: maps that have no use for BTF and say so
-_WITHOUT = frozenset((
-    uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY, uapi.BPF_MAP_TYPE_CGROUP_ARRAY,
-    uapi.BPF_MAP_TYPE_STACK_TRACE,
-    uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, uapi.BPF_MAP_TYPE_HASH_OF_MAPS, uapi.BPF_MAP_TYPE_DEVMAP,
-    uapi.BPF_MAP_TYPE_DEVMAP_HASH, uapi.BPF_MAP_TYPE_CPUMAP, uapi.BPF_MAP_TYPE_XSKMAP,
-))
-_WITH_SPIN_LOCK = frozenset((
-    uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
-    uapi.BPF_MAP_TYPE_SK_STORAGE, uapi.BPF_MAP_TYPE_INODE_STORAGE, uapi.BPF_MAP_TYPE_TASK_STORAGE,
-    uapi.BPF_MAP_TYPE_CGRP_STORAGE,
-))
 
 
 def _size(btf: Btf, type_id: int) -> int:
@@ -73,21 +61,19 @@ _CHECKS: dict[int, Callable[[MapBtf, Map], None]] = {
     uapi.BPF_MAP_TYPE_PERCPU_ARRAY: _check_array,
     uapi.BPF_MAP_TYPE_LPM_TRIE: _check_trie,
 }
-#: maps whose BTF may leave the key out
-_KEYLESS = (uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY, uapi.BPF_MAP_TYPE_BLOOM_FILTER,
-            uapi.BPF_MAP_TYPE_ARENA, uapi.BPF_MAP_TYPE_LPM_TRIE)
 
 
 def check_map_btf(btf: MapBtf, map: Map) -> None:
     """Raise the kernel's error where types and map do not fit."""
     if not btf.value:
         return
-    if not btf.key and map.type not in _KEYLESS and map.type not in _WITHOUT:
+    row = rows.BY_TYPE[map.type]
+    if not btf.key and not row.keyless and row.btf != "refused":
         raise BpfError(EINVAL, "this map's BTF needs a key")
     _check_sizes(btf, map)
-    if spin_lock_offset(btf) >= 0 and map.type not in _WITH_SPIN_LOCK:
+    if spin_lock_offset(btf) >= 0 and not row.spin_lock:
         raise BpfError(EOPNOTSUPP, "no spin locks in values of this map type")
-    if map.type in _WITHOUT:
+    if row.btf == "refused":
         raise BpfError(ENOTSUPP, "this map type has no BTF")
     if check := _CHECKS.get(map.type):
         check(btf, map)
@@ -98,12 +84,9 @@ def spin_lock_offset(btf: MapBtf) -> int:
     value = _plain(btf, btf.value) if btf.value else None
     if not isinstance(value, t.Struct):
         return -1
-    found = [m.offset for m in value.members if _is_spin_lock(btf, m.type)]
-    if len(found) > 1:
-        raise BpfError(EEXIST, "a value has one spin lock")
-    return found[0] if found else -1
-
-
-def _is_spin_lock(btf: MapBtf, type_id: int) -> bool:
-    member = _plain(btf, type_id)
-    return isinstance(member, t.Struct) and member.name == "bpf_spin_lock"
+    try:
+        parsed = btf.object.btf
+        found = Finder(parsed).struct(parsed.resolve(btf.value), value)
+    except BadFields as error:
+        raise BpfError(error.errno, "special fields of the value") from None
+    return next((f.offset for f in found if f.special.name == "bpf_spin_lock"), -1)

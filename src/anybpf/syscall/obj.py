@@ -9,7 +9,6 @@ from typing import Any
 from anybpf import uapi
 from anybpf.errors import BpfError, NotSupported
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.errnos import EBADFD
 from anybpf.syscall.ids import INT_MAX, Ids, KernelObject
 from anybpf.syscall.info import btf_info, map_info, prog_info
 from anybpf.syscall.inode import PATH_MAX
@@ -19,6 +18,8 @@ from anybpf.syscall.objects import BtfObject, MapObject, ProgObject, StatsObject
 from anybpf.syscall.state import State, refuse_token
 
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
+#: "file descriptor in bad state"; not every platform's errno module has it
+EBADFD = 77
 
 # -- ids
 

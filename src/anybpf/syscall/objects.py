@@ -6,6 +6,8 @@ BTF; a slot of a prog array or map of maps what was put there, through `Held`.
 
 from __future__ import annotations
 
+import posixpath
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anybpf import uapi
@@ -15,6 +17,7 @@ from anybpf.syscall.tags import tag
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from anybpf.btf.ext import FuncInfo, LineInfo
     from anybpf.btf.parse import Btf
     from anybpf.core.prog import Prog
     from anybpf.maps import Map
@@ -91,28 +94,21 @@ class MapRef(NamedTuple):
     offset: int | None
 
 
-class FuncInfo(NamedTuple):
-    """Where a function starts, in instructions, and its BTF type."""
-
-    insn_off: int
-    type_id: int
-
-
-class LineInfo(NamedTuple):
-    """An instruction's source line: string offsets, and column with line number packed."""
-
-    insn_off: int
-    file_name_off: int
-    line_off: int
-    line_col: int
-
-
 class ProgBtf(NamedTuple):
-    """A program's BTF with the records that were loaded beside it."""
+    """A program's BTF with the records that were loaded beside it, by instruction."""
 
     object: BtfObject
     funcs: tuple[FuncInfo, ...]
     lines: tuple[LineInfo, ...]
+
+    def source(self, insn: int) -> str:
+        """`file.bpf.c:31: text of the line` for an instruction, "" if no record is about it."""
+        at = bisect_right(self.lines, insn, key=lambda line: line.insn_off) - 1
+        if at < 0:
+            return ""
+        line, btf = self.lines[at], self.object.btf
+        file = posixpath.basename(btf.string(line.file_name_off))
+        return f"{file}:{line.line_col >> 10}: {btf.string(line.line_off).strip()}"
 
 
 class ProgFacts(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.core.prog import Prog
-from anybpf.errors import BpfError, NotSupported
+from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.isa.check import (
     BadInsn,
     check_insn,
@@ -22,9 +22,9 @@ from anybpf.isa.insn import Insn, decode, is_helper_call, slots
 from anybpf.net.context import context_table
 from anybpf.proto import access
 from anybpf.proto.helpers import BY_ID
+from anybpf.proto.progs import BY_TYPE as PROGS
 from anybpf.syscall import attach_type, check_btf
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.errnos import ENOTSUPP
 from anybpf.syscall.log import Log, Refused
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
@@ -39,8 +39,6 @@ _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TE
 _LICENCE_SIZE = 128
 #: what libbpf writes as helper number where code is dead by CO-RE
 _POISON = 195_896_080
-_TARGETED = frozenset((uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT,
-                       uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_STRUCT_OPS))
 _ON_DEVICES = (uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_XDP)
 #: the last line of every log: no instruction is walked yet
 _STATISTICS = ("processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 "
@@ -113,7 +111,7 @@ def read_source(state: State, attr: Attr) -> Source:
     if attr["signature"]:
         raise NotSupported("signed programs", "6.18")
     _check_device(kind, attr)
-    if kind not in attach_type.PROG_TYPES:
+    if kind not in PROGS:
         raise BpfError(EINVAL, f"no program type {kind}")
     name = object_name(attr.raw("prog_name"))
     facts = ProgFacts(
@@ -153,15 +151,15 @@ def _check_helper(facts: ProgFacts, number: int) -> None:
 
 def _check_sleepable(facts: ProgFacts) -> None:
     """Who may sleep, and who must."""
-    sleepable = bool(facts.flags & uapi.BPF_F_SLEEPABLE)
+    sleepable, row = bool(facts.flags & uapi.BPF_F_SLEEPABLE), PROGS[facts.type]
     if facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
         if not sleepable:
             raise Refused(EINVAL, "Syscall programs can only be sleepable\n")
-    elif sleepable and facts.type not in (*_TARGETED, uapi.BPF_PROG_TYPE_KPROBE):
+    elif sleepable and not row.sleepable:
         raise Refused(EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
                               "programs can be sleepable\n")
-    if facts.type in _TARGETED:
-        raise NotSupported(f"programs of type {attach_type.PROG_TYPES[facts.type]}")
+    if row.btf_target:
+        raise NotSupported(f"programs of type {row.name}")
 
 
 def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 from errno import EFAULT, EINVAL
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, Fault
 from anybpf.net.test_run import Input, TestRun, TestRunResult, test_run
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.objects import ProgObject
@@ -21,22 +22,44 @@ if TYPE_CHECKING:
 _TRACE_HEAD = struct.Struct("<II")
 
 
-def _input(state: State, attr: Attr, name: str) -> Input:
+class Call(NamedTuple):
+    """The union's `test` as the caller gave it."""
+
+    prog_fd: int
+    retval: int
+    data_size_in: int
+    data_size_out: int
+    data_in: int
+    data_out: int
+    repeat: int
+    duration: int
+    ctx_size_in: int
+    ctx_size_out: int
+    ctx_in: int
+    ctx_out: int
+    flags: int
+    cpu: int
+    batch_size: int
+
+
+CALL = struct.Struct("<4I2Q4I2Q3I")
+
+
+def _input(state: State, address: int, size: int) -> Input:
     """`data_in` or `ctx_in`, read when the kernel would read it."""
-    address = attr[f"test.{name}_in"]
-    return Input(size=attr[f"test.{name}_size_in"], present=bool(address),
-                 reader=lambda size: state.memory.read(address, size))
+    return Input(size=size, present=bool(address), reader=partial(state.memory.read, address))
 
 
-def _request(state: State, attr: Attr, prog: ProgObject) -> TestRun:
+def _request(state: State, call: Call, prog: ProgObject) -> TestRun:
     return TestRun(
-        data_in=_input(state, attr, "data"), ctx_in=_input(state, attr, "ctx"),
-        data_out=bool(attr["test.data_out"]), data_size_out=attr["test.data_size_out"],
-        ctx_out=bool(attr["test.ctx_out"]), ctx_size_out=attr["test.ctx_size_out"],
-        repeat=attr["test.repeat"], duration=attr["test.duration"], flags=attr["test.flags"],
-        cpu=attr["test.cpu"], batch_size=attr["test.batch_size"],
+        data_in=_input(state, call.data_in, call.data_size_in),
+        ctx_in=_input(state, call.ctx_in, call.ctx_size_in),
+        data_out=bool(call.data_out), data_size_out=call.data_size_out,
+        ctx_out=bool(call.ctx_out), ctx_size_out=call.ctx_size_out,
+        repeat=call.repeat, duration=call.duration, flags=call.flags,
+        cpu=call.cpu, batch_size=call.batch_size,
         attach_type=prog.facts.expected_attach_type, checked=state.checked,
-        budget=state.budget, observer=lambda run: observe(state, run))
+        budget=state.budget, observer=partial(observe, state))
 
 
 def observe(state: State, run: RunCtx) -> None:
@@ -61,6 +84,15 @@ def _name(state: State, number: int) -> str:
         return ""
 
 
+def _name_source(state: State, fault: Fault) -> None:
+    """Say which source line stopped the run, if the program is the only one of its name."""
+    with state.lock:
+        found = [p for p in state.progs if p.facts.name == fault.program]
+        source = found[0].btf.source(fault.insn) if len(found) == 1 and found[0].btf else ""
+    if source:
+        fault.name_source(source)
+
+
 def _write(state: State, address: int, data: bytes, error: int) -> None:
     """Write output; a bad pointer is EFAULT, unless the room is too small anyway."""
     try:
@@ -69,37 +101,43 @@ def _write(state: State, address: int, data: bytes, error: int) -> None:
         raise BpfError(error or fault.errno or EFAULT) from None
 
 
-def _answer(state: State, attr: Attr, result: TestRunResult) -> None:
+def _answer(state: State, attr: Attr, call: Call, result: TestRunResult) -> None:
     """Write everything back, in the kernel's order."""
     if result.data_out is not None:
-        _write(state, attr["test.data_out"], result.data_out, result.error)
-    for name in ("data_size_out", "retval", "duration"):
-        value = getattr(result, name)
-        if value is not None:
-            attr[f"test.{name}"] = value
+        _write(state, call.data_out, result.data_out, result.error)
+    if result.data_size_out is not None:
+        attr["test.data_size_out"] = result.data_size_out
+    if result.retval is not None:
+        attr["test.retval"] = result.retval
+    if result.duration is not None:
+        attr["test.duration"] = result.duration
     if result.ctx_in is not None:
-        state.memory.write(attr["test.ctx_in"], result.ctx_in)
+        state.memory.write(call.ctx_in, result.ctx_in)
     if result.ctx_out is not None:
-        _write(state, attr["test.ctx_out"], result.ctx_out, result.error)
+        _write(state, call.ctx_out, result.ctx_out, result.error)
     if result.ctx_size_out is not None:
         attr["test.ctx_size_out"] = result.ctx_size_out
 
 
 def prog_test_run(state: State, attr: Attr) -> int:
     """BPF_PROG_TEST_RUN. The run itself does not hold the Machine's lock."""
-    if bool(attr["test.ctx_size_in"]) != bool(attr["test.ctx_in"]):
+    call = Call._make(attr.unpack(CALL))
+    if bool(call.ctx_size_in) != bool(call.ctx_in):
         raise BpfError(EINVAL, "ctx_in and ctx_size_in must be given together")
-    if bool(attr["test.ctx_size_out"]) != bool(attr["test.ctx_out"]):
+    if bool(call.ctx_size_out) != bool(call.ctx_out):
         raise BpfError(EINVAL, "ctx_out and ctx_size_out must be given together")
     with state.lock:
-        prog = state.object(attr["test.prog_fd"], ProgObject)
+        prog = state.object(call.prog_fd, ProgObject)
         prog.get()
     try:
-        result = test_run(state.kernel, prog.native, _request(state, attr, prog))
+        result = test_run(state.kernel, prog.native, _request(state, call, prog))
+    except Fault as fault:
+        _name_source(state, fault)
+        raise
     finally:
         with state.lock:
             prog.put()
-    _answer(state, attr, result)
+    _answer(state, attr, call, result)
     if result.error:
         raise BpfError(result.error)
     return 0

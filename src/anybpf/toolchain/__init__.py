@@ -1,7 +1,15 @@
-"""A C compiler that makes BPF objects (tools/testing/selftests/bpf/Makefile)."""
+"""C sources to BPF objects: compiler, headers, vmlinux.h (tools/testing/selftests/bpf/Makefile)."""
 
 from __future__ import annotations
 
-from anybpf.toolchain.compile import CompileError, Compiler, compile_file, find_compiler
+from anybpf.toolchain.compile import (
+    CompileError,
+    Compiler,
+    compile_file,
+    find_compiler,
+    is_source,
+    object_bytes,
+)
 
-__all__ = ["CompileError", "Compiler", "compile_file", "find_compiler"]
+__all__ = ["CompileError", "Compiler", "compile_file", "find_compiler", "is_source",
+           "object_bytes"]

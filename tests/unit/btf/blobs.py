@@ -62,6 +62,22 @@ def overlapping(count: int, length: int) -> bytes:
     return bytes(data)
 
 
+def elf(sections: dict[str, bytes]) -> bytes:
+    """A 64-bit little-endian ELF file of nothing but these sections."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in (*sections, ".shstrtab"))
+    body, headers = bytearray(64), bytearray(64)
+    for name, data in (*sections.items(), (".shstrtab", names)):
+        kind = 3 if name == ".shstrtab" else 1
+        at = names.index(b"\0" + name.encode() + b"\0") + 1
+        headers += struct.pack("<IIQQQQIIQQ", at, kind, 0, 0, len(body), len(data), 0, 0, 1, 0)
+        body += data
+    ident = b"\x7fELF\2\1\1" + bytes(9)
+    count = len(headers) // 64
+    struct.pack_into("<16sHHIQQQIHHHHHH", body, 0, ident, 1, 62, 1, 0, 0, len(body), 0,
+                     64, 0, 0, 64, count, count - 1)  # fmt: skip
+    return bytes(body + headers)
+
+
 @cache
 def vmlinux() -> Btf:
     """The host's kernel BTF; the test is skipped where there is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 import platform
 import struct
@@ -14,29 +13,25 @@ from functools import cache
 import pytest
 
 from anybpf import uapi
+from anybpf.errors import BpfError
+from anybpf.linux import Linux
 
-NUMBERS = {"x86_64": 321, "aarch64": 280}
+LINUX = Linux()
 
 
 def bpf(cmd: int, attr: bytes) -> tuple[int, bytes]:
     """(result or negative errno, attr after the call)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attr, len(attr))
-    number = NUMBERS[platform.machine()]
-    got = libc.syscall(number, cmd, buffer, len(attr))
-    return (got if got >= 0 else -ctypes.get_errno()), buffer.raw
+    buffer = bytearray(attr)
+    try:
+        return LINUX.bpf(cmd, buffer), bytes(buffer)
+    except BpfError as error:
+        return -(error.errno or 0), bytes(buffer)
 
 
 @cache
 def refusal() -> str:
     """Why bpf(2) cannot be used here, "" if it can."""
-    if platform.machine() not in NUMBERS or platform.system() != "Linux":
-        return "no bpf(2) on this platform"
-    got, _ = bpf(uapi.BPF_MAP_CREATE, struct.pack("<5I", 2, 4, 4, 1, 0))
-    if got < 0:
-        return f"bpf(2) is refused: {errno.errorcode[-got]}"
-    os.close(got)
-    return ""
+    return Linux.probe() or ""
 
 
 def need() -> None:
@@ -84,6 +79,15 @@ def _update(fd: int, value: bytes) -> None:
     addresses = ctypes.addressof(key), ctypes.addressof(room)
     got, _ = bpf(uapi.BPF_MAP_UPDATE_ELEM, struct.pack("<I4xQQQ", fd, *addresses, 0))
     assert got == 0, os.strerror(-got)
+
+
+def lookup(fd: int, size: int) -> bytes:
+    """The value of an array map's element 0."""
+    key, room = ctypes.create_string_buffer(4), ctypes.create_string_buffer(size)
+    addresses = ctypes.addressof(key), ctypes.addressof(room)
+    got, _ = bpf(uapi.BPF_MAP_LOOKUP_ELEM, struct.pack("<I4xQQQ", fd, *addresses, 0))
+    assert got == 0, os.strerror(-got)
+    return room.raw
 
 
 def _map_id(fd: int) -> int:

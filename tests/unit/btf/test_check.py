@@ -11,7 +11,8 @@ import pytest
 from anybpf import uapi
 from anybpf.btf import check
 from anybpf.btf import types as t
-from anybpf.btf.check_env import ENOTSUPP
+from anybpf.btf.parse import Btf
+from anybpf.errors import ENOTSUPP
 from unit.btf import blobs, hostkernel
 
 INT = t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED)
@@ -107,10 +108,10 @@ REFUSED = [
 ]  # fmt: skip
 
 
-def verdict(data: bytes) -> tuple[int, str]:
+def verdict(data: bytes, **options: Btf) -> tuple[int, str]:
     """(0 or errno, log) of our check."""
     try:
-        return 0, check.check(data)
+        return 0, check.check(data, **options)
     except check.BadBtf as e:
         return e.errno or 0, e.log
 

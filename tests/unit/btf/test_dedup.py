@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from anybpf.btf import dedup, raw
@@ -9,7 +11,7 @@ from anybpf.btf import types as t
 from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
-from unit.btf import blobs
+from unit.btf import blobs, libbpf
 
 INT = t.Int("int", 4)
 
@@ -162,3 +164,94 @@ def test_what_pahole_merged_stays_as_it_is():
     twice = dedup.concatenate([small, small])
     functions = sum(isinstance(one, t.Var | t.Datasec) for _, one in small.types())
     assert len(dedup.dedup(twice.btf).btf) == len(small) + functions
+
+
+# -- libbpf's own answer --------------------------------------------------------------------------
+
+
+class Unit:
+    """One compilation unit of a made-up program: some structs are defined, others only declared."""
+
+    def __init__(self, rnd: random.Random, program: list[list[tuple[int, int]]]) -> None:
+        self.rnd = rnd
+        self.program = program
+        self.builder = BtfBuilder()
+        self.known: dict[object, int] = {}
+        self.builder.add(INT)
+        self.wanted: list[t.Type] = []
+
+    def make(self) -> Btf:
+        """Structs first, then what they need, as a compiler does that meets them in turn."""
+        count = len(self.program)
+        defined = [i for i in range(count) if self.rnd.random() < 0.7]
+        self.rnd.shuffle(defined)
+        places = {i: 2 + at for at, i in enumerate(defined)}
+        rows: list[t.Type] = []
+        first = 2 + len(defined)
+        for i in defined:
+            members = (self._reference(places, rows, first, one) for one in self.program[i])
+            made = tuple(t.Member(f"m{n}", one, 64 * n) for n, one in enumerate(members))
+            self.builder.add(t.Struct(f"s{i}", 8 * len(made), made))
+        self.builder.add_all(rows)
+        return self.builder.build()
+
+    def _reference(
+        self, places: dict[int, int], rows: list[t.Type], first: int, member: tuple[int, int]
+    ) -> int:
+        """A pointer, perhaps to const, a typedef of one, or an int."""
+        target, how = member
+
+        def add(made: t.Type) -> int:
+            if made not in rows or self.rnd.random() < 0.1:
+                rows.append(made)
+            return first + rows.index(made)
+
+        if how == 0:
+            return 1
+        struct = places.get(target) or add(t.Fwd(f"s{target}"))
+        if how == 1:
+            return add(t.Ptr(add(t.Const(struct))))
+        pointer = add(t.Ptr(struct))
+        return add(t.Typedef(f"p{target}", pointer)) if how == 3 else pointer
+
+
+def made_up(seed: int) -> Btf:
+    """Several units of one program whose structs refer to each other, and now and then differ."""
+    rnd = random.Random(seed)
+    count = rnd.randint(1, 6)
+
+    def members() -> list[tuple[int, int]]:
+        return [(rnd.randrange(count), rnd.randrange(4)) for _ in range(rnd.randint(1, 4))]
+
+    program = [members() for _ in range(count)]
+    units = []
+    for _ in range(rnd.randint(2, 4)):
+        if rnd.random() < 0.3:
+            program = list(program)
+            program[rnd.randrange(count)] = members()
+        units.append(Unit(rnd, program).make())
+    return dedup.concatenate(units).btf
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_libbpf_merges_made_up_programs_the_same(part):
+    libbpf.library()
+    for seed in range(150 * part, 150 * (part + 1)):
+        btf = made_up(seed)
+        got, want = dedup.dedup(btf).btf, libbpf.dedup(btf)
+        assert raw.dump_raw(got) == raw.dump_raw(want), seed
+        assert got.strings == want.strings, seed
+
+
+def test_libbpf_merges_the_kernels_types_the_same():
+    btf = blobs.vmlinux()
+    small = BtfBuilder()
+    some = 6000
+    for type_id in range(1, some):
+        made = btf.type(type_id)
+        small.add(dedup.relink(made, lambda i: i if i < some else 0))
+    part = small.build()
+    twice = dedup.concatenate([part, part]).btf
+    got, want = dedup.dedup(twice).btf, libbpf.dedup(twice)
+    assert got.words == want.words
+    assert got.strings == want.strings

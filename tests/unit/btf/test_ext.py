@@ -6,8 +6,10 @@ import struct
 
 import pytest
 
-from anybpf.btf import ext
+from anybpf.btf import dedup, ext
 from anybpf.btf import types as t
+from anybpf.btf.encode import BtfBuilder
+from anybpf.btf.graph import relink
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from unit.btf import blobs
@@ -64,6 +66,65 @@ def test_real_objects_name_their_functions():
                 assert btf.expect(one.type_id, t.Func).name
                 seen += 1
     assert seen > 10
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_renumbering(order):
+    data = blob(
+        order,
+        table(order, 12, (1, [(0, 5), (8, 6)]), (3, [(0, 7)])),
+        table(order, 16, (1, [(0, 2, 3, 10 << 10 | 7)])),
+        table(order, 20, (3, [(16, 4, 9, 2)])),
+    )
+    got = ext.BtfExt.parse(data).renumbered(lambda i: i + 100, lambda at: at * 10)
+    assert [one.name_off for one in got.func_infos] == [10, 30]
+    assert got.func_infos[0].records == (ext.FuncInfo(0, 105), ext.FuncInfo(8, 106))
+    assert got.func_infos[0].raw.count(b"\xee" * 4) == 2
+    assert got.line_infos[0].records == (ext.LineInfo(0, 20, 30, 10 << 10 | 7),)
+    assert got.core_relos[0].records == (ext.CoreRelo(16, 104, 90, 2),)
+    assert got.byteorder == {"<": "little", ">": "big"}[order]
+    same = ext.BtfExt.parse(data).renumbered(lambda i: i, lambda at: at)
+    assert same.data == data
+
+
+def in_words(btf: Btf, found: ext.BtfExt) -> list[tuple[object, ...]]:
+    """All that .BTF.ext says, with names instead of numbers."""
+    rows: list[tuple[object, ...]] = []
+    for func in found.func_infos:
+        section = btf.string(func.name_off)
+        rows += [(section, r.insn_off, btf.type(r.type_id).name) for r in func.records]
+    for line in found.line_infos:
+        rows += [(r.insn_off, btf.string(r.file_name_off), btf.string(r.line_off), r.line)
+                 for r in line.records]  # fmt: skip
+    for relo in found.core_relos:
+        rows += [(r.insn_off, btf.type(r.type_id).name, btf.string(r.access_str_off), r.kind)
+                 for r in relo.records]  # fmt: skip
+    return rows
+
+
+def test_it_follows_the_types_that_dedup_merges():
+    for path in blobs.xdp_objects()[:3]:
+        data, raw = blobs.elf_section(path, ".BTF"), blobs.elf_section(path, ".BTF.ext")
+        assert data
+        assert raw
+        once = Btf(data)
+        twice, shift = BtfBuilder.extend(once), len(once) - 1
+        for _, made in once.types():
+            twice.add(relink(made, lambda i, by=shift: i + by if i else 0))
+        second = ext.BtfExt.parse(raw).renumbered(lambda i, by=shift: i + by, lambda at: at)
+        merged = dedup.dedup(twice.build(), second)
+        assert merged.ext is not None
+        assert in_words(merged.btf, merged.ext) == in_words(once, ext.BtfExt.parse(raw))
+
+
+def test_an_id_that_does_not_exist():
+    btf = blobs.build(t.Int("a", 4))
+    found = ext.BtfExt.parse(blob("<", table("<", 8, (1, [(0, 2)]))))
+    with pytest.raises(LoadError, match="type id 2 does not exist") as caught:
+        dedup.dedup(btf, found)
+    assert caught.value.section == ".BTF.ext"
+    with pytest.raises(LoadError, match="string offset 9"):
+        dedup.dedup(btf, ext.BtfExt.parse(blob("<", table("<", 8, (9, [(0, 1)])))))
 
 
 FUNCS = table("<", 8, (1, [(0, 5)]))

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from anybpf.btf import fields
+from anybpf.btf import check, fields
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from unit.btf import blobs, hostkernel
@@ -78,6 +78,90 @@ CASES = {
     "a list of itself": ([HEAD, LOCK, NODE, s(48, (5, 0), (3, 24), (4, 40), name="foo"),
                           t.DeclTag("contains:foo:m0", 6, 1)], errno.ELOOP),
 }  # fmt: skip
+
+
+
+
+def target(name: str) -> t.Struct:
+    return t.Struct(name, 4, (t.Member("a", 1, 0),))
+
+
+OWN, TASK, SKB = target("only_the_program_has_this"), target("task_struct"), target("sk_buff")
+KPTR = [t.TypeTag("kptr", 3), t.Ptr(4)]
+
+
+def pointer(held: t.Type, tag: str, locked: bool = False) -> list[t.Type]:
+    """A tagged pointer (5) to `held` (3) in a struct, on request beside a lock."""
+    more = [LOCK, s(16, (5, 0), (6, 8))] if locked else [s(8, (5, 0))]
+    return [held, t.TypeTag(tag, 3), t.Ptr(4), *more]
+
+
+#: name -> (types behind the two integers, error or 0) for a kernel that has TASK and SKB
+POINTERS = {
+    "own": (pointer(OWN, "kptr"), 0),
+    "a task": (pointer(TASK, "kptr"), 0),
+    "a packet": (pointer(SKB, "kptr"), errno.ENOENT),
+    "an unowned packet": (pointer(SKB, "kptr_untrusted"), 0),
+    "a packet for each CPU": (pointer(SKB, "percpu_kptr"), 0),
+    "a user's packet": (pointer(SKB, "uptr", True), 0),
+    "a strange tag": (pointer(SKB, "weird"), 0),
+    "a strange tag beside a lock": (pointer(SKB, "weird", True), errno.EINVAL),
+    "an integer": (pointer(t.Typedef("i", 1), "kptr"), 0),
+    "an integer beside a lock": (pointer(t.Typedef("i", 1), "kptr", True), errno.EINVAL),
+    "a user's integer": (pointer(t.Typedef("i", 1), "uptr", True), 0),
+    "two tags": ([SKB, *KPTR[:1], t.TypeTag("kptr", 4), t.Ptr(5), LOCK, s(16, (6, 0), (7, 8))],
+                 errno.EINVAL),
+    "volatile": ([SKB, *KPTR, t.Volatile(5), s(8, (6, 0))], errno.ENOENT),
+    "const": ([SKB, *KPTR, t.Const(5), s(8, (6, 0))], 0),
+    "to const": ([SKB, t.Const(3), t.TypeTag("kptr", 4), t.Ptr(5), s(8, (6, 0))], errno.ENOENT),
+    "a typedef": ([SKB, *KPTR, t.Typedef("p", 5), s(8, (6, 0))], 0),
+    "an array alone": ([SKB, *KPTR, t.Array(5, 1, 3), s(24, (6, 0))], 0),
+    "eleven": ([OWN, *KPTR, t.Array(5, 1, 10), s(88, (6, 0), (5, 80))], 0),
+    "twelve": ([OWN, *KPTR, t.Array(5, 1, 11), s(96, (6, 0), (5, 88))], errno.E2BIG),
+    "unaligned": ([SKB, *KPTR, s(16, (5, 4))], errno.EFAULT),
+    "to a declaration": ([t.Fwd("sk_buff"), *KPTR, s(8, (5, 0))], 0),
+    "an attribute": ([SKB, t.TypeTag("kptr", 3, True), t.Ptr(4), s(8, (5, 0))], 0),
+    "to void": ([OWN, t.TypeTag("kptr", 0), t.Ptr(4), LOCK, s(16, (5, 0), (6, 8))], errno.EINVAL),
+    "to itself": ([t.Struct("selfish", 8, (t.Member("n", 5, 0),)), *KPTR], 0),
+}  # fmt: skip
+KERNEL = blobs.build(t.Int("int", 4), TASK, SKB)
+
+
+@pytest.mark.parametrize("name", POINTERS)
+def test_the_error_of_pointers(name):
+    types, number = POINTERS[name]
+    try:
+        check.check(blobs.build(U32, U64, *types).data, kernel=KERNEL)
+        got = 0
+    except check.BadBtf as e:
+        got = e.errno
+    assert got == number
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("name", POINTERS)
+def test_the_kernels_error_of_pointers(name):
+    hostkernel.need_reference()
+    data = blobs.build(U32, U64, *POINTERS[name][0]).data
+    assert verdict(data, kernel=blobs.vmlinux()) == kernel_verdict(data)
+
+
+def test_where_pointers_point():
+    btf = blobs.build(U32, U64, *pointer(TASK, "kptr"))
+    finder = fields.Finder(btf, fields.MAP_VALUE, KERNEL)
+    (found,) = fields.parse_fields(btf, 6, finder)
+    assert (found.special.name, found.value_type, found.kernel_type) == ("kptr", 3, 2)
+
+
+def test_what_only_maps_hold():
+    btf = blobs.build(U32, U64, TIMER, s(24, (3, 0), (2, 16)), t.Var("v", 3), t.Var("n", 1),
+                      t.Datasec(".data", 32, (t.SecVar(6, 0, 4), t.SecVar(5, 8, 16))))  # fmt: skip
+    finder = fields.Finder(btf, fields.MAP_VALUE)
+    assert fields.parse_fields(btf, 4) == []
+    assert [(f.special.name, f.offset) for f in fields.parse_fields(btf, 4, finder)] == [
+        ("bpf_timer", 0)]  # fmt: skip
+    assert [f.offset for f in fields.parse_fields(btf, 7, finder)] == [8]
+    assert fields.parse_fields(btf, 1, finder) == []
 
 
 @pytest.mark.parametrize("name", CASES)

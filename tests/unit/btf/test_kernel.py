@@ -42,10 +42,64 @@ def test_the_running_kernel():
 
 
 def test_the_search_order_ends_with_an_explanation(monkeypatch):
-    monkeypatch.setattr(kernel, "VMLINUX", ("/nowhere/vmlinux-{}",))
-    with pytest.raises(LoadError, match="/nowhere/vmlinux-"):
+    monkeypatch.setattr(kernel, "VMLINUX", ("/nowhere/vmlinux-{}", "/nowhere/{}/vmlinux-{}"))
+    monkeypatch.setattr(kernel, "VMLINUZ", ())
+    with pytest.raises(LoadError, match="BTF of the running kernel in /nowhere/vmlinux-"):
         kernel.load_vmlinux()
-    assert [str(p) for p in kernel.candidates("6.1")] == []
+    with pytest.raises(LoadError, match=r"BTF of kernel 6\.1 in /nowhere/6\.1/vmlinux-6\.1$"):
+        kernel.load_vmlinux(release="6.1")
+
+
+def test_libbpfs_search_order():
+    order = [str(one) for one in kernel.candidates("6.1")]
+    assert order[:7] == [
+        "/boot/vmlinux-6.1",
+        "/lib/modules/6.1/vmlinux-6.1",
+        "/lib/modules/6.1/build/vmlinux",
+        "/usr/lib/modules/6.1/kernel/vmlinux",
+        "/usr/lib/debug/boot/vmlinux-6.1",
+        "/usr/lib/debug/boot/vmlinux-6.1.debug",
+        "/usr/lib/debug/lib/modules/6.1/vmlinux",
+    ]
+    assert str(kernel.candidates()[0]) == "/sys/kernel/btf/vmlinux"
+
+
+def test_what_is_broken_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "a-6.1").write_bytes(b"no kernel")
+    (tmp_path / "c-6.1").write_bytes(blobs.build(t.Int("c", 4)).data)
+    places = ["", *(str(tmp_path / name) for name in ("a-{}", "b-{}", "c-{}"))]
+    monkeypatch.setattr(kernel, "VMLINUX", places)
+    assert kernel.load_vmlinux(release="6.1").find("c") == 1
+    (tmp_path / "c-6.1").unlink()
+    monkeypatch.setattr(kernel, "VMLINUZ", ())
+    with pytest.raises(LoadError, match=r"a-6\.1 \(neither BTF nor .*\), .*b-6\.1, .*c-6\.1$"):
+        kernel.load_vmlinux(release="6.1")
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """A /sys/kernel/btf with two modules, one of them broken."""
+    base = blobs.build(t.Int("int", 4))
+    monkeypatch.setattr(kernel, "SYSFS", tmp_path)
+    (tmp_path / "vmlinux").write_bytes(base.data)
+    (tmp_path / "good_one").write_bytes(blobs.build(t.Typedef("good_t", 1), base=base).data)
+    (tmp_path / "torn").write_bytes(blobs.build(t.Int("x", 4), base=base).data[:-3])
+    return base
+
+
+def test_modules(modules, tmp_path):
+    assert kernel.modules() == ["good_one", "torn"]
+    assert kernel.load_module("good-one", modules).find("good_t") == 2
+    assert kernel.load(tmp_path / "good_one").base.data == modules.data
+
+
+def test_a_broken_module_is_warned_of(modules):
+    said = []
+    assert list(kernel.load_modules(modules, said.append)) == ["good_one"]
+    assert len(said) == 1
+    assert said[0].startswith("failed to load module [torn]'s BTF: ")
+    with pytest.warns(UserWarning, match="torn"):
+        kernel.load_modules(modules)
 
 
 def test_a_given_file_wins(tmp_path):

@@ -154,7 +154,7 @@ def test_python_becomes_bytes(type_id, given, raw):
         (6, 1 << 64, "", "does not fit 64 unsigned bits"),
         (7, "x", "", "takes a number for 'double', not str"),
         (8, 1.5, "", "takes 16 raw bytes for 'long double', not float"),
-        (9, [1], "", "takes a mapping, not list"),
+        (9, [1], "", "'s' takes a mapping of its members (n, list), not list"),
         (9, {"m": 1}, "", "'s' has no member 'm'"),
         (9, {"list": [1, 256]}, "list[1]", "256 does not fit 8 unsigned bits"),
         (9, {"ok": None}, "ok", "takes a number for INT 'bool', not NoneType"),
@@ -221,3 +221,9 @@ def test_huge_arrays_of_nothing_are_stopped():
     big = blobs.build(t.Int("int", 4), t.Array(1, 1, 0xFFFFFFFF))
     with pytest.raises(LoadError, match="too many for a value"):
         values.encode(big, 2, [])
+
+
+def test_an_integer_of_no_bits_is_zero():
+    data = bytearray(blobs.build(t.Int("none", 4, encoding=SIGNED)).data)
+    struct.pack_into("<I", data, 24 + 12, SIGNED << 24)
+    assert values.decode(Btf(bytes(data)), 1, b"\xff" * 4) == 0

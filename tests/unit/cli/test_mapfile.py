@@ -47,3 +47,11 @@ def test_other_json(tmp_path: Path, document: str, message: str) -> None:
 
 def test_printable() -> None:
     assert mapfile.printable({"a": [b"\x01\xff", (1, None)]}) == {"a": ["01ff", [1, None]]}
+    assert mapfile.printable([1.5, float("nan"), float("-inf")]) == [1.5, "nan", "-inf"]
+
+
+def test_endless_nesting(tmp_path: Path) -> None:
+    path = tmp_path / "map.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(LoadError, match=r"map\.json: not JSON"):
+        mapfile.read(str(path))

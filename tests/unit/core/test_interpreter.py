@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import weakref
 from typing import Any
 
 import pytest
@@ -340,6 +341,23 @@ def test_what_a_python_helper_raises_comes_out(rig: Rig) -> None:
             rig.run("call 5; exit", checked=checked)
     rig.kernel.set_python_helper(5, lambda *args: None)
     assert rig.run("call 5; exit") == 0
+
+
+def test_what_a_run_took_out_of_a_slot_goes_when_it_ends(rig: Rig) -> None:
+    progs = rig.map(uapi.BPF_MAP_TYPE_PROG_ARRAY, value=4)
+    progs.update_object(bytes(4), rig.prog("r0 = 1; exit"))
+    old = weakref.ref(progs.get_object(bytes(4)))
+    alive: list[bool] = []
+
+    def replace(*args: Any) -> int:
+        progs.update_object(bytes(4), rig.prog("r0 = 2; exit"))
+        alive.append(old() is not None)
+        return 0
+
+    rig.kernel.set_python_helper(5, replace)
+    assert rig.run("call 5; exit") == 0
+    assert alive == [True]
+    assert old() is None
 
 
 def test_a_helper_that_is_not_modelled_is_named(rig: Rig) -> None:

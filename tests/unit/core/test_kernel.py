@@ -131,3 +131,24 @@ def test_programs_outlive_nothing_they_point_to(rig: Rig) -> None:
     del table
     gc.collect()
     assert rig.run(prog) == 0
+
+
+def test_a_run_finds_memory_that_came_after_it_began(rig: Rig) -> None:
+    rig.kernel.set_python_helper(5, lambda *args: rig.memory(b"\x2a" + bytes(7)))
+    assert rig.run("call 5; r0 = *(u64 *)(r0 + 0); exit") == 42
+
+
+def test_what_changes_while_the_table_is_made_is_in_it(rig: Rig) -> None:
+    class Slow(int):
+        """An address that lets another thread in when it is compared."""
+
+        def __lt__(self, other: int) -> bool:
+            if len(rig.kept) == 1:
+                rig.memory(bytes(8), name="late")
+            return int(self) < int(other)
+
+    address = rig.memory(bytes(8))
+    rig.kernel.add_region(Slow(address), 4)
+    names = [row.name for row in rig.kernel.snapshot().rows]
+    assert "late" in names
+    assert rig.kernel.snapshot() is rig.kernel.snapshot()

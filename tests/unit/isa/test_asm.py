@@ -232,6 +232,7 @@ def test_sections_of_data_are_passed_over():
         ("call nothing", "undefined symbol nothing"),
         ("x: exit\nx: exit", "label x is defined twice"),
         (".quad 5", "not an instruction"),
+        ("lock *(u64 *)(r1 + 0) -= r2", "not an instruction"),
         (".insn 256, 0, 0, 0, 0", "field out of range"),
     ],
 )

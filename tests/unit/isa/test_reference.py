@@ -86,6 +86,12 @@ def test_packet_loads(text, value):
     assert run(assemble(text + "; exit"), packet=PACKET) == value
 
 
+def test_a_packet_load_outside_leaves_only_its_own_function():
+    text = "r6 = 5; call f; r0 += r6; exit; f: r6 = 1; r0 = *(u8 *)skb[{}]; r0 = 8; exit"
+    assert run(assemble(text.format(500)), packet=PACKET) == 5
+    assert run(assemble(text.format(2)), packet=PACKET) == 13
+
+
 @pytest.mark.parametrize(
     ("insns", "message"),
     [

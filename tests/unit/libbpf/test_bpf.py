@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 from typing import Any
 
 import pytest
 
-from anybpf import uapi
+from anybpf import uapi, uapi_structs
 from anybpf.errors import BpfError
 from anybpf.isa.insn import Insn, encode
 from anybpf.libbpf import bpf
@@ -111,3 +112,15 @@ def test_attr() -> None:
     assert attr.get("map_type") == 2
     assert attr.get("map_flags") == 0xFFFFFFFF
     assert bytes(attr.bytes[28:32]) == b"abc\0"
+
+
+def test_the_layout_of_a_test_run() -> None:
+    """Its members one after the other, without gaps."""
+    members = [bpf.ATTR[m.name] for m in uapi_structs.STRUCTS["bpf_attr"].members
+               if m.name.startswith("test.")]
+    ends = [offset + size for offset, size in members]
+    assert [offset for offset, _ in members] == [0, *ends[:-1]]
+    assert ends[-1] == bpf.TEST.size
+    numbers = range(1, len(members) + 1)
+    raw = bpf.TEST.pack(*numbers)
+    assert [int.from_bytes(raw[at:at + size], sys.byteorder) for at, size in members] == [*numbers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
+from anybpf.errors import BpfError
 from anybpf.libbpf import Object
 from anybpf.linux import Linux
 from conftest import LIBXDP
@@ -134,15 +135,16 @@ def test_embedded_objects_open(embedded_objects: dict[str, bytes]) -> None:
 
 
 @pytest.mark.kernel
-def test_embedded_objects_load_with_the_kernels_own_relocation(
-        embedded_objects: dict[str, bytes], linux: Linux) -> None:
+def test_embedded_objects_load(embedded_objects: dict[str, bytes], linux: Linux) -> None:
     for name in ("opensnoop", "execsnoop", "filetop", "runqlat"):
         with Object.open(embedded_objects[name], name=name).load(linux) as obj:
             assert all(p.fd is not None for p in obj.programs.values() if p.autoload)
 
 
-def test_unsettled_core_relocations_are_not_applied(embedded_objects: dict[str, bytes]) -> None:
+def test_core_relocations_need_types(embedded_objects: dict[str, bytes]) -> None:
     machine = pytest.importorskip("anybpf.machine")
     obj = Object.open(embedded_objects["runqlat"])
-    with pytest.raises(NotSupported):
+    with pytest.raises(BpfError) as refused:
         obj.load(machine.Machine())
+    assert refused.value.errno == errno.ESRCH
+    assert "relo #0: backend machine has no kernel BTF" in str(refused.value)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from anybpf.errors import BpfError, LoadError
+from anybpf.isa.insn import Insn
 from anybpf.libbpf import Object
 from anybpf.libbpf import elf as e
 from anybpf.libbpf.keytable import Protocol, RawKey, load_decoder, read_keymap, set_parameters
 from anybpf.machine import Machine
-from objects.elfbuild import ALLOC_WRITE, ElfBuilder
-from unit.libbpf.test_keymap import EXIT, HI, LD64, MOV
+from objects.elfbuild import ALLOC_WRITE, EXIT, MOV, ElfBuilder
+
+LD64, HI = Insn(0x18, 1), Insn(0)
 
 KEYMAP = b"""
 [[protocols]]

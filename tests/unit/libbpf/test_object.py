@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from anybpf import uapi
-from anybpf.errors import BpfError, NotSupported, VerifierError
+from anybpf.btf import types as t
+from anybpf.btf.encode import BtfBuilder
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError, LoadError, NotSupported, VerifierError
 from anybpf.isa.insn import Insn
 from anybpf.libbpf import Object
 from anybpf.libbpf import elf as e
-from anybpf.libbpf.ksyms import attach_program
-from anybpf.libbpf.load import last_insn, ring_size
+from anybpf.libbpf.attach_target import in_program
+from anybpf.libbpf.load import last_insn
+from anybpf.libbpf.spec import ring_size
 from conftest import Build
 from objects.elfbuild import EXIT, MOV, ElfBuilder, smallest
 
@@ -62,6 +66,18 @@ def test_unknown_names(build: Build) -> None:
         obj.rodata.nothing = 3
     with pytest.raises(AttributeError, match="no attribute or section 'elsewhere'"):
         _ = obj.elsewhere
+    with pytest.raises(KeyError, match="no variable 'nothing'"):
+        _ = obj.rodata["nothing"]
+    with pytest.raises(ValueError, match="limit: 'many' is not a number of"):
+        obj.rodata.limit = "many"
+    with pytest.raises(ValueError, match=r"defaults\.count: .* does not fit"):
+        obj.rodata.defaults = {"count": 1 << 70, "name": ""}
+    with pytest.raises(KeyError, match="no map 'nothing'; the object has: "):
+        _ = obj.maps["nothing"]
+    with pytest.raises(KeyError, match=r"no program 'nothing'; the object has: .*first"):
+        _ = obj.programs["nothing"]
+    assert (obj.maps.get("nothing"), "nothing" in obj.maps) == (None, False)
+    assert repr(obj.maps["programs"]) == "<Map 'programs' prog_array, not loaded>"
     assert "limit" in dir(obj.rodata)
     assert obj.rodata.as_dict()["limit"] == 7
 
@@ -97,6 +113,9 @@ def test_array_without_btf(features: Object) -> None:
     with pytest.raises(BpfError) as caught:
         del plain[0]
     assert caught.value.errno == errno.EINVAL
+    assert str(caught.value).endswith("map 'plain' (array, max_entries 4): Invalid argument")
+    with pytest.raises(BpfError, match=r"'plain' \(array, max_entries 4\): Argument list too long"):
+        plain[4] = 0
 
 
 def test_per_cpu_values_are_lists(features: Object) -> None:
@@ -133,7 +152,10 @@ def test_maps_of_maps(features: Object) -> None:
 def test_tail_call_through_initial_values(features: Object) -> None:
     assert features.programs["jump"].test_run(PACKET).retval == 77
     assert features.maps["programs"][1] == features.programs["tail"].info()["id"]
+    assert 1 in list(features.maps["programs"])
     del features.maps["programs"][1]
+    assert 1 not in list(features.maps["programs"])
+    assert dict(features.maps["programs"]).keys() == set(features.maps["programs"].keys())
     assert features.programs["jump"].test_run(PACKET).retval == 1
     features.maps["programs"][1] = features.programs["tail"]
     assert features.programs["jump"].test_run(PACKET).retval == 77
@@ -153,8 +175,10 @@ def test_ring_buffer(features: Object) -> None:
         assert [r["sum"] for r in both] == [2**64 - 1, 4]
         assert both[0]["number"] == 7
         assert str(both[0]["verdict"]) == "DROP"
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="no type 'struct nothing' in the object's BTF"):
         list(events.records("struct nothing"))
+    with pytest.raises(NotSupported, match="records of <Map 'programs' prog_array"):
+        list(features.maps["programs"].records())
 
 
 def test_perf_event_array(features: Object) -> None:
@@ -187,6 +211,11 @@ def test_sizes_of_test_run(features: Object) -> None:
         with pytest.raises(BpfError) as caught:
             tail.test_run(**wrong)
         assert caught.value.errno == number
+        size = len(wrong["data"])                # type: ignore[arg-type]
+        assert f"test run of 'tail' (xdp) on {size} bytes of data: " in str(caught.value)
+    for repeat in (-1, 1 << 32):
+        with pytest.raises(ValueError, match="repeat is "):
+            tail.test_run(PACKET, repeat=repeat)
     with pytest.raises(ValueError, match="no member 'color'"):
         tail.test_run(PACKET, {"color": 1})
 
@@ -209,7 +238,8 @@ def test_close_gives_everything_back(build: Build, backend: Any) -> None:
     obj.load(backend)
     with pytest.raises(BpfError) as caught:
         obj.load(backend)
-    assert caught.value.errno == errno.EBUSY
+    assert caught.value.errno == errno.EINVAL
+    assert "load can't be attempted twice" in str(caught.value)
     with pytest.raises(BpfError) as caught:
         table.max_entries = 5
     assert caught.value.errno == errno.EBUSY
@@ -284,7 +314,8 @@ def test_kernel_config_and_symbols(build: Build, linux: Any) -> None:
         assert obj.kconfig.CONFIG_TEXT == "hi"
         found = linux.symbol_address("bpf_prog_put") is not None
         assert obj.programs["symbols"].test_run(PACKET).retval == (2 if found else 3)
-    with (pytest.raises(BpfError, match="extern \\(kcfg\\) 'CONFIG_THREE' not found") as caught,
+    missing = "extern 'CONFIG_THREE' \\(strong\\): not resolved"
+    with (pytest.raises(BpfError, match=missing) as caught,
           Object.open(build("externs.bpf.c"), kconfig="CONFIG_ON=n\n") as obj):
         obj.load(linux)
     assert caught.value.errno == errno.ESRCH
@@ -302,12 +333,11 @@ def test_program_for_another_program(build: Build, backend: Any) -> None:
     assert extension.spec.attach_target == "replaceable"
     with Object.open(path).load(backend) as target:
         extension.attach_prog_fd = target.programs["first"].fd or 0
-        with pytest.raises(BpfError, match="its target has no function 'replaceable'") as caught:
-            attach_program(backend, extension)
-        assert caught.value.errno == errno.ESRCH
-        extension.spec.attach_target = "twice"
+        with pytest.raises(BpfError, match="'replaceable': -2") as caught:
+            in_program(extension, backend, extension.attach_target)
+        assert caught.value.errno == errno.ENOENT
         assert target.btf is not None
-        assert attach_program(backend, extension) == (
+        assert in_program(extension, backend, "twice") == (
             target.programs["first"].fd, target.btf.find("twice", uapi.BTF_KIND_FUNC))
 
 
@@ -317,6 +347,65 @@ def test_kernel_parts_that_a_machine_does_not_offer(build: Build) -> None:
     with pytest.raises(NotSupported, match="offers no kernel BTF"):
         obj.load(machine)
     assert machine.open_fds == ()
+
+
+def test_what_is_not_loaded_needs_no_types(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine()
+    obj = Object.open(build("kernel.bpf.c"))
+    obj.programs["guarded"].autoload = False
+    with obj.load(machine):
+        assert obj.programs["caller"].test_run(PACKET).retval == PASS
+
+
+def test_a_machine_with_types_resolves_them(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine(btf=kernel_like())
+    with Object.open(build("kernel.bpf.c")).load(machine) as obj:
+        info = obj.programs["guarded"].info()
+        assert info["type"] == uapi.BPF_PROG_TYPE_XDP
+        calls = [i for i in obj.programs["guarded"].spec.references if i.kind == "kfunc"]
+        assert len(calls) == 2
+
+
+def kernel_like() -> Btf:
+    """The types that kernel.bpf.c asks a kernel for."""
+    builder = BtfBuilder()
+    struct = builder.add(t.Struct("rq", 8, ()))
+    builder.add(t.Var("runqueues", struct))
+    proto = builder.add(t.FuncProto(0))
+    for name in ("bpf_rcu_read_lock", "bpf_rcu_read_unlock"):
+        builder.add(t.Func(name, proto))
+    return builder.build()
+
+
+def relaxed_object() -> bytes:
+    """A map definition with a member that nobody knows."""
+    builder = BtfBuilder()
+    number = builder.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
+    members = []
+    for i, (name, value) in enumerate((("type", 2), ("key_size", 4), ("value_size", 8),
+                                       ("max_entries", 1), ("colour", 5))):
+        pointer = builder.add(t.Ptr(builder.add(t.Array(number, number, value))))
+        members.append(t.Member(name, pointer, 64 * i))
+    var = builder.add(t.Var("m", builder.add(t.Struct("", 40, tuple(members)))))
+    builder.add(t.Datasec(".maps", 40, (t.SecVar(var, 0, 40),)))
+    made = smallest()
+    section = made.section(".maps", bytes(40), flags=e.SHF_ALLOC | e.SHF_WRITE)
+    made.symbol("m", section, 0, 40)
+    made.section(".BTF", builder.to_bytes(), flags=0)
+    return made.to_bytes()
+
+
+def test_relaxed_maps(backend: Any) -> None:
+    with pytest.raises(LoadError, match="unknown field 'colour'"):
+        Object.open(relaxed_object())
+    with Object.open(relaxed_object(), relaxed_maps=True).load(backend) as obj:
+        assert obj.maps["m"].info()["value_size"] == 8
+
+
+@pytest.mark.kernel
+def test_the_log_level_is_an_open_option(linux: Any) -> None:
+    with Object.open(smallest().to_bytes(), kernel_log_level=2).load(linux) as obj:
+        assert "exit" in obj.programs["prog"].log
 
 
 def test_pinned_maps_are_reused(build: Build) -> None:
@@ -330,7 +419,7 @@ def test_pinned_maps_are_reused(build: Build) -> None:
         assert second.maps["pinned"].info()["id"] == number
     other = Object.open(path)
     other.maps["pinned"].max_entries = 3
-    with pytest.raises(BpfError, match="the pinned map's max_entries is 1, not 3") as caught:
+    with pytest.raises(BpfError, match="mismatch \\(max_entries is 1, not 3\\)") as caught:
         other.load(machine, pin_root="/sys/fs/bpf")
     assert caught.value.errno == errno.EINVAL
     with Object.open(path).load(machine) as third:

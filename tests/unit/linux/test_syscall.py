@@ -70,3 +70,41 @@ def test_facts(linux: Linux) -> None:
     assert linux.symbol_address("no_such_symbol_here") is None
     types = linux.kernel_btf()
     assert types is None or types[:2] in (b"\x9f\xeb", b"\xeb\x9f")
+
+
+@pytest.mark.kernel
+def test_mapping_at_an_address(linux: Linux) -> None:
+    fd = bpf.map_create(linux, uapi.BPF_MAP_TYPE_ARRAY, 4, mmap.PAGESIZE, 1,
+                        map_flags=uapi.BPF_F_MMAPABLE)
+    address = 1 << 44
+    memory = linux.mmap_at(fd, mmap.PAGESIZE, address)
+    memory[0:4] = b"abcd"
+    assert memory[0:8] == b"abcd\0\0\0\0"
+    assert bpf.map_lookup_elem(linux, fd, bytes(4), mmap.PAGESIZE)[:4] == b"abcd"
+    with pytest.raises(BpfError) as caught:
+        linux.mmap_at(fd, mmap.PAGESIZE, address)
+    assert caught.value.errno == errno.EEXIST
+    memory.close()
+    memory.close()
+    with pytest.raises(ValueError, match="not mapped any more"):
+        memory[0:4]
+    linux.close(fd)
+
+
+@pytest.mark.kernel
+def test_names_in_the_file_system_that_cannot_be(linux: Linux) -> None:
+    for act in (lambda: linux.mkdir("/no/such/place"), lambda: linux.unlink("/no/such/place")):
+        with pytest.raises(BpfError) as caught:
+            act()
+        assert caught.value.errno == errno.ENOENT
+    with pytest.raises(BpfError) as caught:
+        linux.dup(99999)
+    assert caught.value.errno == errno.EBADF
+
+
+@pytest.mark.kernel
+def test_many_symbols_at_once(linux: Linux) -> None:
+    names = ["bpf_prog_put", "no_such_symbol_here"]
+    found = linux.symbol_addresses(names)
+    assert "no_such_symbol_here" not in found
+    assert linux.symbol_address("bpf_prog_put") == (found.get("bpf_prog_put") or [None])[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from anybpf.errors import BpfError
+import answers
 
 NCPUS = 2
 
@@ -14,12 +14,4 @@ NCPUS = 2
 @pytest.fixture
 def errno_of() -> Callable[[Callable[[], object]], int]:
     """The error number that a call gives, 0 if none."""
-
-    def run(call: Callable[[], object]) -> int:
-        try:
-            call()
-        except BpfError as error:
-            return error.errno or 0
-        return 0
-
-    return run
+    return answers.errno_of

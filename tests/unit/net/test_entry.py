@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from anybpf import uapi
@@ -47,3 +49,23 @@ def test_the_budget_is_that_of_one_run() -> None:
     assert run_repeated(prog, RunCtx(kernel), 0, 50, True, 10) == 0
     with pytest.raises(Fault):
         run_repeated(prog, RunCtx(kernel), 0, 50, True, 2)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_a_signal_goes_before_the_fault_of_an_endless_program() -> None:
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupt
+
+    kernel = Kernel()
+    prog = Prog(encode(assemble("again: goto again; exit")), kernel=kernel)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(Interrupt):
+            run_repeated(prog, RunCtx(kernel), 0, 1, True, 1 << 26)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from anybpf import uapi
+from anybpf.errors import ENOTSUPP
 from anybpf.proto import maps
 
 
@@ -25,7 +26,7 @@ from anybpf.proto import maps
     ("ringbuf", (0, 0, 100), errno.EINVAL),
     ("lpm_trie", (8, 8, 1), errno.EINVAL),
     ("lpm_trie", (8, 8, 1, uapi.BPF_F_NO_PREALLOC), 0),
-    ("lru_hash", (4, 8, 1, uapi.BPF_F_NO_PREALLOC), maps.ENOTSUPP),
+    ("lru_hash", (4, 8, 1, uapi.BPF_F_NO_PREALLOC), ENOTSUPP),
     ("stack_trace", (4, 8, 1), 0),
     ("stack_trace", (4, 8, 1, uapi.BPF_F_STACK_BUILD_ID), errno.EINVAL),
     ("array", (4, 8, 1, uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY), errno.EINVAL),

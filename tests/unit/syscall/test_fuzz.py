@@ -64,7 +64,7 @@ def test_fields(rows: list[tuple[int, dict[str, Any]]]) -> None:
     for cmd, values in rows:
         with contextlib.suppress(BpfError, NotSupported):
             calls.backend.bpf(cmd, calls.packed(values))
-    calls.backend.close()    # type: ignore[call-arg]
+    calls.backend.shutdown()    # type: ignore[attr-defined]
 
 
 @settings(max_examples=150, deadline=None)

@@ -49,3 +49,11 @@ def test_nothing_is_kept_at_level_0_and_bad_buffers_are_said() -> None:
     bad = Log(1, 8, 100)
     bad.write(TEXT)
     assert bad.finish(OwnMemory()) == (len(TEXT) + 1, 14)
+
+
+def test_names_that_are_no_utf8_come_out_as_they_were() -> None:
+    buffer = ctypes.create_string_buffer(16)
+    log = Log(1, ctypes.addressof(buffer), 16)
+    log.write(b"type \xff\n".decode(errors="surrogateescape"))
+    assert log.finish(OwnMemory()) == (8, 0)
+    assert buffer.raw[:8] == b"type \xff\n\0"

@@ -10,6 +10,7 @@ from anybpf import uapi as u
 from anybpf.errors import NotSupported
 from anybpf.isa import build as b
 from anybpf.machine import Machine
+from anybpf.proto import progs
 from kernel.calls import RETURN_1, Calls, u32
 
 
@@ -50,7 +51,7 @@ def test_types_that_attach_to_btf_are_not_modelled(calls: Calls, kind: int) -> N
     expected = {u.BPF_PROG_TYPE_TRACING: u.BPF_TRACE_RAW_TP}.get(kind, 0)
     with pytest.raises(NotSupported) as caught:
         load_log(calls, RETURN_1, prog_type=kind, expected_attach_type=expected)
-    assert "BPF_PROG_TYPE" in caught.value.feature
+    assert caught.value.feature == f"programs of type {progs.BY_TYPE[kind].name}"
 
 
 def test_signatures_and_core_records_are_named(calls: Calls) -> None:

@@ -11,6 +11,8 @@ from anybpf import uapi as u
 from anybpf.errors import BpfError
 from anybpf.isa import build as b
 from anybpf.machine import Machine
+from anybpf.syscall.attr import FIELDS, SIZE
+from anybpf.syscall.test_run import CALL, Call
 from kernel.calls import BAD, RETURN_1, Calls
 
 PACKET = bytes(range(64))
@@ -75,3 +77,14 @@ def test_a_program_closed_during_its_run_is_freed_after_it(machine: Machine, cal
         pytest.fail(str(error))
     thread.join()
     assert calls.call(u.BPF_PROG_GET_NEXT_ID) == "ENOENT"
+
+
+def test_the_layout_of_a_call() -> None:
+    """Field by field as the table of the union has it."""
+    assert len(Call._fields) == sum(name.startswith("test.") for name in FIELDS)
+    raw = bytearray(SIZE)
+    for number, name in enumerate(Call._fields, 1):
+        field = FIELDS[f"test.{name}"]
+        assert field.codec is not None
+        field.codec.pack_into(raw, field.start, number)
+    assert Call._make(CALL.unpack_from(raw)) == tuple(range(1, len(Call._fields) + 1))
