@@ -18,6 +18,7 @@ from anybpf.isa.insn import Insn, decode
 from anybpf.linux import Linux
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
+from anybpf.verifier.prototypes import arguments
 
 LOG_SIZE = 1 << 24
 STATIC = 0
@@ -152,7 +153,8 @@ class Both:
             assert btf is not None
             func = btf.type(type_id)
             assert isinstance(func, t.Func)
-            yield FuncInfo(insn, func.name, func.linkage == GLOBAL)
+            args = arguments(btf, type_id, fields["prog_type"])
+            yield FuncInfo(insn, func.name, func.linkage == GLOBAL, args)
 
     def _lines(self, fields: Fields) -> Iterator[LineInfo]:
         btf = self.types.get(fields["prog_btf_fd"])

@@ -12,16 +12,17 @@ from anybpf import uapi
 from anybpf.isa.insn import Insn
 from anybpf.verifier import cfg, explore, liveness, resolve, stack_depth, subprogs
 from anybpf.verifier.env import Env
-from anybpf.verifier.facts import Facts, FuncInfo, LineInfo, MapFacts, Options, Verdict
+from anybpf.verifier.facts import Facts, FuncArg, FuncInfo, LineInfo, MapFacts, Options, Verdict
 from anybpf.verifier.reject import Reject
 
-__all__ = ["Facts", "FuncInfo", "LineInfo", "MapFacts", "Options", "Verdict", "verify"]
+__all__ = ["Facts", "FuncArg", "FuncInfo", "LineInfo", "MapFacts", "Options", "Verdict", "verify"]
 
 #: the passes, in the order of bpf_check()
 PASSES = (
     subprogs.find,          # functions, and no jump between them
     resolve.maps,           # which map a 64-bit load means
     cfg.check,              # everything is reachable
+    cfg.effects,            # which functions change the packet
     cfg.postorder,          # the order for analyses that go backwards
     cfg.loops,              # what belongs to which loop
     liveness.registers,     # which registers matter where

@@ -80,7 +80,7 @@ class _Walk:
                     f"mark_precise: frame{self.wanted.frame}: last_idx {last} first_idx "
                     f"{state.first_insn_idx} subseq_idx {subsequent} \n")
             if last < 0:
-                raise Bug("backtracking went past the program's start")
+                return self._at_entry(state)
             try:
                 subsequent = self._through(state, last, subsequent, skip)
             except _Unknown:
@@ -97,6 +97,16 @@ class _Walk:
             subsequent, last = first, state.last_insn_idx
         mark_everything(self.env, self.start)
         return True
+
+    def _at_entry(self, state: State) -> bool:
+        """A global function's arguments are all that may still be asked for."""
+        asked = self.wanted.regs[0]
+        if not state.frames[0].subprog or self.wanted.frame or asked & ~_ARGUMENTS \
+                or self.wanted.slots[0]:
+            raise Bug("backtracking went past the program's start")
+        for i in _bits(asked):
+            self._precise(state.frames[0].regs[i])
+        return self.changed
 
     def _through(self, state: State, idx: int, subsequent: int, skip: bool) -> int:
         """All instructions of one state, last to first; returns the index of the first."""
@@ -207,7 +217,10 @@ class _Walk:
 
     def jump(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
-        if is_pseudo_call(insn):
+        if is_pseudo_call(insn) and self.env.subprogs[
+                self.env.subprog_at(idx + insn.imm + 1)].is_global:
+            wanted.clear(0)
+        elif is_pseudo_call(insn):
             self._into_caller(pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
             if self.env.aux[idx].calls_callback and idx != subsequent - 1:

@@ -118,6 +118,25 @@ def _check_reached(env: Env, state: bytearray) -> None:
         idx += 1
 
 
+def effects(env: Env) -> None:
+    """Which functions may change the packet, by themselves or by what they call."""
+    changed = True
+    while changed:
+        changed = False
+        for subprog in env.subprogs:
+            if not subprog.changes_packet and any(
+                    _changes_packet(env, i) for i in range(subprog.start, subprog.end)):
+                subprog.changes_packet = changed = True
+
+
+def _changes_packet(env: Env, idx: int) -> bool:
+    insn = env.insns[idx]
+    if is_pseudo_call(insn):
+        return env.subprogs[env.subprog_at(idx + insn.imm + 1)].changes_packet
+    row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
+    return row is not None and bool(row.does & Does.CHANGES_PACKET)
+
+
 def postorder(env: Env) -> None:
     """Each function's instructions, successors before predecessors where no loop forbids it."""
     for subprog in env.subprogs:

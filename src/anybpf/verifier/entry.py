@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from anybpf.proto import kinds
 from anybpf.verifier.env import Env
-from anybpf.verifier.state import FP, MAIN, Frame, State, mark_known, mark_pointer
+from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.state import (
+    FP,
+    MAIN,
+    Frame,
+    Reg,
+    State,
+    mark_known,
+    mark_pointer,
+    mark_unknown,
+)
 
 
 def main_state(env: Env) -> State:
@@ -16,6 +26,29 @@ def main_state(env: Env) -> State:
     mark_pointer(frame.regs[1], kinds.PTR_TO_CTX)
     state.frames.append(frame)
     return state
+
+
+def function_state(env: Env, number: int) -> State:
+    """The state in which a global function starts: any arguments that fit its prototype."""
+    state = State()
+    state.branches = 1
+    state.sleepable = env.facts.sleepable
+    frame = new_frame(MAIN, 0, number)
+    for i, arg in enumerate(env.subprogs[number].args, 1):
+        _argument(env, frame.regs[i], arg)
+    state.frames.append(frame)
+    return state
+
+
+def _argument(env: Env, reg: Reg, arg: FuncArg) -> None:
+    if arg.kind == "ctx":
+        mark_pointer(reg, kinds.PTR_TO_CTX)
+    elif arg.kind == "mem":
+        mark_pointer(reg, kinds.PTR_TO_MEM | (kinds.PTR_MAYBE_NULL if arg.nullable else 0))
+        reg.mem_size = arg.size
+        reg.id = env.new_id() if arg.nullable else 0
+    else:
+        mark_unknown(reg)
 
 
 def new_frame(callsite: int, frameno: int, subprog: int) -> Frame:

@@ -11,7 +11,7 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Facts, LineInfo, MapFacts, Options
+from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
 from anybpf.verifier.log import Log
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -25,6 +25,10 @@ class Subprog:
     end: int = 0
     name: str = ""
     is_global: bool = False
+    args: tuple[FuncArg, ...] = ()
+    #: a global function that something calls, so that it must be walked
+    called: bool = False
+    verified: bool = False
     stack_depth: int = 0
     changes_packet: bool = False
     might_sleep: bool = False
@@ -139,6 +143,10 @@ class Env:
         name = line.file.rsplit("/", 1)[-1]
         self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
         self._line = line
+
+    def forget_line(self) -> None:
+        """The next source line is written whatever it is."""
+        self._line = None
 
     def text_of(self, idx: int) -> str:
         """The instruction's text."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from errno import E2BIG, EFAULT
 from typing import Final, NamedTuple
 
-from anybpf import uapi
 from anybpf.verifier import backtrack
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import LiveStack
@@ -36,9 +35,9 @@ class Pending(NamedTuple):
 class Walk:
     """The walk through one function and all it calls."""
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, live: LiveStack) -> None:
         self.env = env
-        self.live = LiveStack(env)
+        self.live = live
         self.explored = Explored(env, self.live)
         self.pending: list[Pending] = []
 
@@ -141,12 +140,34 @@ class Walk:
 
 
 def start(env: Env) -> None:
-    """Set up the state at the program's first instruction and walk (do_check_main)."""
-    from anybpf.verifier.entry import main_state
+    """Walk the main function, then the global functions that are called (do_check_subprogs)."""
+    from anybpf.verifier.entry import function_state, main_state
 
-    env.state = main_state(env)
+    live = LiveStack(env)
+    _walk(env, main_state(env), live)
+    while (number := _next_function(env)) is not None:
+        subprog = env.subprogs[number]
+        if env.log.on:
+            env.log.write(f"Validating {subprog.name}() func#{number}...\n")
+        env.idx = subprog.start
+        _walk(env, function_state(env, number), live)
+        subprog.verified = True
+        if env.log.on:
+            env.log.write(f"Func#{number} ('{subprog.name}') is safe for any args that match its "
+                          "prototype\n")
+
+
+def _walk(env: Env, state: State, live: LiveStack) -> None:
+    env.state = state
+    env.forget_line()
     env.log.scratch_all()
-    walk = Walk(env)
-    walk.run()
-    if not env.log.level & uapi.BPF_LOG_LEVEL2:
+    live.forget_current()
+    Walk(env, live).run()
+    if not env.log.detailed:
         env.log.cut(0)
+
+
+def _next_function(env: Env) -> int | None:
+    """A global function that was called and not walked yet."""
+    return next((i for i, s in enumerate(env.subprogs)
+                 if s.is_global and s.called and not s.verified), None)

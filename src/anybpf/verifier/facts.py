@@ -29,12 +29,25 @@ class MapFacts:
     fields: Mapping[str, int] = field(default_factory=dict)
 
 
+class FuncArg(NamedTuple):
+    """An argument of a global function: `"scalar"`, `"ctx"`, or `"mem"` of `size` bytes."""
+
+    kind: str
+    size: int = 0
+    nullable: bool = True
+
+
 class FuncInfo(NamedTuple):
-    """A function's first slot, its name, and whether it is global."""
+    """A function's first slot, its name, and whether it is global; then what it takes.
+
+    `args` is None where the prototype is not one that a global function may have, or needs
+    what is not modelled (`verifier.prototypes` makes it from BTF).
+    """
 
     insn: int
     name: str
     is_global: bool = False
+    args: tuple[FuncArg, ...] | None = None
 
 
 class LineInfo(NamedTuple):

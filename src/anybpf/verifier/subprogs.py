@@ -9,6 +9,7 @@ from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
 from anybpf.verifier.env import Env, Subprog
+from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
 
 
@@ -23,13 +24,19 @@ def find(env: Env) -> None:
                                     bool(info and info.is_global and number)))
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
-    if any(s.is_global for s in env.subprogs):
-        raise NotSupported("global functions in the verifier")
+        if env.subprogs[-1].is_global and info is not None:
+            env.subprogs[-1].args = _arguments(info)
     try:
         check_subprogs(env.insns)
     except BadInsn as bad:
         raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
     _tail_calls(env)
+
+
+def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
+    if info.args is None:
+        raise NotSupported(f"the prototype of global function '{info.name}' in the verifier")
+    return info.args
 
 
 def _starts(env: Env) -> list[int]:

@@ -102,5 +102,5 @@ def test_the_limit() -> None:
 def test_stack_depths() -> None:
     verdict = ask("*(u64 *)(r10 - 24) = 0\ncall f\nexit\nf: *(u8 *)(r10 - 1) = 0\nr0 = 0\nexit",
                   level=uapi.BPF_LOG_STATS)
-    assert verdict.stack == (24, 1)
-    assert "stack depth 24+" in verdict.log
+    assert verdict.stack == (24, 8)
+    assert "stack depth 24+8" in verdict.log

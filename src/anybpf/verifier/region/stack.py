@@ -76,7 +76,8 @@ def check_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, write: boo
     frame = frame_of(env, reg)
     frame.grow(-low)
     subprog = env.subprogs[frame.subprog]
-    subprog.stack_depth = max(subprog.stack_depth, -low)
+    subprog.stack_depth = max(
+        subprog.stack_depth, (-low + SLOT_BYTES - 1) // SLOT_BYTES * SLOT_BYTES)
 
 
 # -- writing

@@ -63,7 +63,7 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
     kinds.ARG_PTR_TO_CONST_STR: (kinds.PTR_TO_MAP_VALUE,),
 }
 #: registers that may be passed at an offset
-_AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
+AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
                         kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
                         kinds.PTR_TO_BUF, kinds.SCALAR_VALUE})
 _ELIDE_NULL = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
@@ -130,7 +130,7 @@ def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     if arg.kind & OBJ_RELEASE and (reg.off or reg.vm or reg.vv):
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
-    if reg.kind & KIND_MASK not in _AT_OFFSET:
+    if reg.kind & KIND_MASK not in AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
 
 

@@ -15,7 +15,7 @@ from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.explore import JUMPED, NEXT, Walk
 from anybpf.verifier.region.map_value import map_of
-from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer
+from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
 
 #: fills the registers of a callee from those of its caller
@@ -41,6 +41,9 @@ def _function(walk: Walk, insn: Insn) -> int:
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
     caller = state.frames[-1]
+    if env.subprogs[subprog].is_global:
+        _global_function(walk, subprog)
+        return NEXT
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -51,6 +54,23 @@ def _function(walk: Walk, insn: Insn) -> int:
         env.log.write("callee:\n")
         env.log.print_state(state, len(state.frames) - 1, everything=True)
     return JUMPED
+
+
+def _global_function(walk: Walk, number: int) -> None:
+    """A global function is walked by itself: here only its arguments are checked."""
+    from anybpf.verifier.step import globals_, helper
+
+    env = walk.env
+    subprog = env.subprogs[number]
+    globals_.check(walk, number)
+    if env.log.on:
+        env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
+    if subprog.changes_packet:
+        helper.forget_packets(env)
+    subprog.called = True
+    ends.forget_callers_registers(env.regs)
+    mark_unknown(env.regs[0])
+    env.log.scratched_regs |= 1
 
 
 def enter(env: Env, state: State, subprog: int, callsite: int, fill: Entry) -> None:

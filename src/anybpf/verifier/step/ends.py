@@ -43,6 +43,11 @@ def check_resources(env: Env, leaks_count: bool, where: str) -> None:
 def _check_return(env: Env) -> None:
     """r0 is a number in the range of the program type (check_return_code)."""
     reg = regs.read(env, 0)
+    if env.state.frames[0].subprog:
+        if reg.kind != kinds.SCALAR_VALUE:
+            raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
+                                     f"({reg_name(reg)})")
+        return
     wanted = env.prog.returned(env.facts.attach_type)
     if env.facts.type in (uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_TRACING,
                           uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_EXT):
