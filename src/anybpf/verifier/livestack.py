@@ -112,8 +112,10 @@ class LiveStack:
     @staticmethod
     def _read(instance: Instance, frame: int, idx: int, mask: int) -> None:
         marks = instance.marks(frame, idx)
-        if marks.reads | mask != marks.reads:
-            marks.reads |= mask
+        reads = marks.reads | mask
+        # what is live here anyway changes nothing
+        if reads != marks.reads and reads & ~marks.before:
+            marks.reads = reads
             instance.updated = True
 
     def write(self, frame: int, mask: int) -> None:

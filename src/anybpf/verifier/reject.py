@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+#: the kernel's own, which has no name in errno
+ENOTSUPP: Final = 524
+
 
 class Reject(Exception):
     """The program is refused: errno, instruction, and the kernel's text with all its lines."""

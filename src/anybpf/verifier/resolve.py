@@ -7,10 +7,9 @@ from errno import EBADF, EINVAL
 from anybpf import uapi
 from anybpf.isa.check import BadInsn, check_opcodes
 from anybpf.isa.insn import Insn, is_ld_imm64, slots, split_imm64
-from anybpf.proto.maps import ENOTSUPP
 from anybpf.verifier.env import REFERS_TO_MAP, Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.reject import Reject
+from anybpf.verifier.reject import ENOTSUPP, Reject
 
 _VALUES = frozenset({uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE})
 

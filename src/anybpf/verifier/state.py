@@ -161,7 +161,7 @@ class Slot:
 
     def copy(self) -> Slot:
         made = Slot()
-        made.types[:] = self.types
+        made.types = bytearray(self.types)
         copy_reg(made.reg, self.reg)
         return made
 
@@ -262,11 +262,11 @@ class State:
     @property
     def frame(self) -> Frame:
         """The innermost frame."""
-        return self.frames[-1]
+        return self.frames[len(self.frames) - 1]
 
     @property
     def regs(self) -> list[Reg]:
-        return self.frames[-1].regs
+        return self.frames[len(self.frames) - 1].regs
 
     def insn_of(self, frameno: int) -> int:
         """Where frame `frameno` is: at the state's instruction, or at its call."""
