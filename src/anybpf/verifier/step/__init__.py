@@ -25,7 +25,7 @@ def step(walk: Walk, insn: Insn) -> int:
 
 
 def _alu(walk: Walk, insn: Insn) -> int:
-    alu.step(walk.env, insn)
+    alu.step(walk, insn)
     return NEXT
 
 

@@ -13,6 +13,7 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import arith, backtrack, ranges, regtype, tnum
 from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
 from anybpf.verifier.state import (
     ADD_CONST,
@@ -38,14 +39,15 @@ MOVABLE = frozenset({
 })
 
 
-def step(env: Env, insn: Insn) -> None:
+def step(walk: Walk, insn: Insn) -> None:
     """One arithmetic instruction."""
+    env = walk.env
     if insn.op == uapi.BPF_MOV:
         _move(env, insn)
     elif insn.op == uapi.BPF_END or insn.op == uapi.BPF_NEG:
         _unary(env, insn)
     else:
-        _binary(env, insn)
+        _binary(walk, insn)
     regs.check_sane(env, env.regs[insn.dst], "alu")
 
 
@@ -116,7 +118,8 @@ def _move32(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 # -- two operands
 
 
-def _binary(env: Env, insn: Insn) -> None:
+def _binary(walk: Walk, insn: Insn) -> None:
+    env = walk.env
     if insn.uses_reg:
         src = regs.read(env, insn.src)
     else:
@@ -135,7 +138,27 @@ def _binary(env: Env, insn: Insn) -> None:
     else:
         if insn.uses_reg and dst.precise:
             backtrack.mark(env, insn.src)
+        if insn.op in (uapi.BPF_AND, uapi.BPF_OR) and ranges.is_const(src):
+            _split(walk, insn, dst)
         _scalars(insn, dst, src)
+
+
+def _split(walk: Walk, insn: Insn, dst: Reg) -> None:
+    """A number that is 0 or -1 is a condition: walk each of the two (maybe_fork_scalars)."""
+    env = walk.env
+    if dst.smin == -1 and dst.smax == 0:
+        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        ranges.known(other, 0)
+        ranges.known(dst, uapi.U64)
+    elif dst.s32min == -1 and dst.s32max == 0:
+        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        _know32(other, 0)
+        _know32(dst, uapi.U32)
+
+
+def _know32(reg: Reg, value: int) -> None:
+    ranges.set_subreg(reg, value, 0)
+    ranges.known32(reg, value)
 
 
 def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
