@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anybpf import bits, uapi
 from anybpf.verifier import arith, branch, ranges, tnum
 from anybpf.verifier.ranges import Range
 
+few = settings(max_examples=50, deadline=None)
 #: every tnum of four bits
 SMALL = [(v, m) for m in range(16) for v in range(16) if not v & m]
 TNUM_OPS: dict[str, tuple[Callable[..., tuple[int, int]], Callable[[int, int], int]]] = {
@@ -52,6 +53,14 @@ def test_sets_of_tnums() -> None:
             assert set(members(*tnum.union(*a, *b))) >= set(members(*a)) | set(members(*b))
 
 
+def test_the_next_member() -> None:
+    for a in SMALL:
+        for x in range(20):
+            above = [m for m in sorted(members(*a)) if m > x]
+            assert tnum.above(*a, x) == (above[0] if above else max(members(*a)))
+
+
+@few
 @given(st.integers(0, uapi.U64), st.integers(0, uapi.U64), st.integers(0, uapi.U64))
 def test_range_to_tnum(a: int, b: int, c: int) -> None:
     low, x, high = sorted((a, b, c))
@@ -92,6 +101,7 @@ def pairs(draw: st.DrawFn) -> tuple[Range, int]:
     return r, x
 
 
+@few
 @given(pairs())
 def test_sync_keeps_the_number(pair: tuple[Range, int]) -> None:
     r, x = pair
@@ -123,6 +133,7 @@ def meaning(op: int, is32: bool, a: int, b: int) -> int:
 
 @pytest.mark.parametrize("is32", [False, True])
 @pytest.mark.parametrize("op", [*BINARY, uapi.BPF_ARSH])
+@few
 @given(pairs(), pairs(), st.data())
 def test_arithmetic_holds_the_result(op: int, is32: bool, first: tuple[Range, int],
                                      second: tuple[Range, int], data: st.DataObject) -> None:
@@ -161,6 +172,7 @@ def holds(op: int, is32: bool, a: int, b: int) -> bool:
 
 @pytest.mark.parametrize("is32", [False, True])
 @pytest.mark.parametrize("op", [*CONDITIONS, *SIGNED])
+@few
 @given(pairs(), pairs())
 def test_branches_agree_with_the_numbers(op: int, is32: bool, first: tuple[Range, int],
                                          second: tuple[Range, int]) -> None:
@@ -178,6 +190,7 @@ def test_branches_agree_with_the_numbers(op: int, is32: bool, first: tuple[Range
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
+@few
 @given(pairs())
 def test_narrowing_holds_the_number(size: int, pair: tuple[Range, int]) -> None:
     r, x = pair
@@ -189,3 +202,18 @@ def test_narrowing_holds_the_number(size: int, pair: tuple[Range, int]) -> None:
     ranges.sign_extend(other, size)
     extended = {1: bits.s8, 2: bits.s16, 4: bits.s32}[size](x)
     assert contains(other, extended & uapi.U64)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+@few
+@given(pairs())
+def test_byte_swaps_hold_the_number(size: int, pair: tuple[Range, int]) -> None:
+    r, x = pair
+    ranges.sync(r)
+    other = Range()
+    ranges.copy(other, r)
+    arith.byte_swap(r, size, True)
+    low = x & ((1 << 8 * size) - 1)
+    assert contains(r, int.from_bytes(low.to_bytes(size, "little"), "big"))
+    arith.byte_swap(other, size, False)
+    assert contains(other, low)

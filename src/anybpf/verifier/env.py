@@ -75,6 +75,8 @@ class Env:
         self.used_maps: list[MapFacts] = []
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
+        if self.view is None:
+            raise NotSupported(f"{self.prog.name} programs in the verifier")
         # the walk
         self.state = State()
         self.idx = 0

@@ -5,12 +5,25 @@ from __future__ import annotations
 from errno import EBADF, EINVAL
 
 from anybpf import uapi
+from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_opcodes
 from anybpf.isa.insn import Insn, is_ld_imm64, slots, split_imm64
 from anybpf.verifier.env import REFERS_TO_MAP, Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.reject import ENOTSUPP, Reject
 
+#: maps that sleepable programs may use
+_SLEEPABLE = frozenset({
+    uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_LRU_HASH, uapi.BPF_MAP_TYPE_ARRAY,
+    uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
+    uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH, uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    uapi.BPF_MAP_TYPE_HASH_OF_MAPS, uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF,
+    uapi.BPF_MAP_TYPE_INODE_STORAGE, uapi.BPF_MAP_TYPE_SK_STORAGE,
+    uapi.BPF_MAP_TYPE_TASK_STORAGE, uapi.BPF_MAP_TYPE_CGRP_STORAGE, uapi.BPF_MAP_TYPE_QUEUE,
+    uapi.BPF_MAP_TYPE_STACK, uapi.BPF_MAP_TYPE_ARENA})
+_TRACING = frozenset({
+    uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_PERF_EVENT,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE})
 _VALUES = frozenset({uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE})
 
 
@@ -31,6 +44,7 @@ def _resolve(env: Env, index: int, insn: Insn) -> None:
         raise Reject(EBADF, f"fd {insn.imm} is not pointing to valid bpf_map", index)
     aux = env.aux[index]
     aux.map = found
+    _check_map(env, found, index)
     address = found.address
     if insn.src in _VALUES:
         aux.map_offset = env.insns[index + 1].imm & uapi.U32
@@ -41,6 +55,15 @@ def _resolve(env: Env, index: int, insn: Insn) -> None:
     low, high = split_imm64(address)
     env.insns[index] = insn._replace(imm=low)
     env.insns[index + 1] = env.insns[index + 1]._replace(imm=high)
+
+
+def _check_map(env: Env, found: MapFacts, index: int) -> None:
+    """The map goes with the program (check_map_prog_compatibility)."""
+    if found.fields and env.facts.type in _TRACING:
+        raise NotSupported(f"maps with {', '.join(found.fields)} in {env.prog.name} programs")
+    if env.facts.sleepable and found.type not in _SLEEPABLE:
+        raise Reject(EINVAL, "Sleepable programs can only use array, hash, ringbuf and local "
+                             "storage maps", index)
 
 
 def _check_value(found: MapFacts, offset: int, index: int) -> None:

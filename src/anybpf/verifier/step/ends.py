@@ -10,10 +10,10 @@ from errno import EACCES, EINVAL
 from anybpf import bits, uapi
 from anybpf.errors import NotSupported
 from anybpf.proto import kinds
-from anybpf.verifier import backtrack, log
+from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.explore import DONE, JUMPED, Walk
-from anybpf.verifier.state import FP, Reg, copy_reg, mark_unknown
+from anybpf.verifier.state import Reg, copy_reg, mark_unknown
 from anybpf.verifier.step import regs
 
 
@@ -46,29 +46,19 @@ def _check_return(env: Env) -> None:
     if env.state.frames[0].subprog:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
-                                     f"({reg_name(reg)})")
+                                     f"({regtype.text(reg.kind)})")
         return
     wanted = env.prog.returned(env.facts.attach_type)
-    if env.facts.type in (uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_TRACING,
-                          uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_EXT):
-        raise NotSupported(f"{env.prog.name} programs in the verifier")
     if wanted is None:
         return
     if reg.kind != kinds.SCALAR_VALUE:
         raise env.reject(EINVAL, "At program exit the register R0 is not a known value "
-                                 f"({reg_name(reg)})")
+                                 f"({regtype.text(reg.kind)})")
     backtrack.mark(env, 0)
     low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
     if low <= reg.s32min and reg.s32max <= high:
         return
     raise env.reject(EINVAL, _bad_return("program exit", "R0", reg, low, high))
-
-
-def reg_name(reg: Reg) -> str:
-    """The kind's name."""
-    from anybpf.verifier import regtype
-
-    return regtype.text(reg.kind)
 
 
 def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
@@ -141,6 +131,3 @@ def forget_callers_registers(regs_: list[Reg]) -> None:
     for i in range(6):
         mark_unknown(regs_[i])
         regs_[i].kind = kinds.NOT_INIT
-
-
-__all__ = ["FP", "check_resources", "forget_callers_registers", "log", "step"]
