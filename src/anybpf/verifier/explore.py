@@ -126,7 +126,7 @@ class Walk:
         """What changed, where we are, the source line, the instruction."""
         env, log = self.env, self.env.log
         frameno = len(env.state.frames) - 1
-        if env.print_state:
+        if env.print_state and log.detailed:
             log.write(self._where())
             log.print_state(env.state, frameno, everything=True)
             env.print_state = False

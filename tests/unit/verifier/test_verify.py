@@ -48,7 +48,7 @@ def test_refuses_with_message_and_instruction() -> None:
 def test_level_1_keeps_only_the_path_that_fails() -> None:
     text = "r0 = *(u32 *)(r1 + 0)\nif r0 > 5 goto bad\nr0 = 0\nexit\nbad: r0 = r3\nexit"
     verdict = ask(text, level=1)
-    assert "from 1 to 4" in verdict.log
+    assert "goto pc+2 4: R0=" in verdict.log
     assert "2: (b7) r0 = 0" not in verdict.log
     assert ask("r0 = 0\nexit", level=1).log.startswith("processed 2 insns")
 

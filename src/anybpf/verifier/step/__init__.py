@@ -8,8 +8,10 @@ from errno import EINVAL
 from anybpf import uapi
 from anybpf.isa.check import BadInsn, check_insn
 from anybpf.isa.insn import Insn
+from anybpf.isa.opcodes import OPCODES
+from anybpf.verifier.env import Env
 from anybpf.verifier.explore import JUMPED, NEXT, Walk
-from anybpf.verifier.step import alu, call, ends, jump, mem
+from anybpf.verifier.step import alu, call, ends, jump, mem, regs
 
 Step = Callable[[Walk, Insn], int]
 
@@ -20,8 +22,17 @@ def step(walk: Walk, insn: Insn) -> int:
     try:
         check_insn(insn, env.idx)
     except BadInsn as bad:
+        _read_operands(env, insn)
         raise env.reject(bad.errno or EINVAL, bad.message) from None
     return STEPS[insn.cls](walk, insn)
+
+
+def _read_operands(env: Env, insn: Insn) -> None:
+    """What is wrong with the operands of arithmetic comes before what is wrong with constants."""
+    is_alu = insn.code in OPCODES and insn.cls in (uapi.BPF_ALU, uapi.BPF_ALU64)
+    if is_alu and insn.op != uapi.BPF_MOV and not insn.uses_reg and insn.src == 0 \
+            and insn.dst < uapi.MAX_BPF_REG:
+        regs.read(env, insn.dst)
 
 
 def _alu(walk: Walk, insn: Insn) -> int:
