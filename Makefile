@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel demo lint bench fuzz debian clean
+.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -14,7 +14,7 @@ $(VENV)/.deps: pyproject.toml tools/install_deps.py
 
 build: $(VENV)/.deps
 	$(BIN)/python setup.py -q build_ext --inplace
-	@test -x $(BIN)/anybpf || ANYBPF_BUILT=1 $(BIN)/python -m pip install -q --disable-pip-version-check \
+	@test -x $(BIN)/anybpf || $(BIN)/python -m pip install -q --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
 
 lint: $(VENV)/.deps
@@ -36,7 +36,7 @@ bench: build
 
 # the property tests with many more examples than `make test` takes time for
 fuzz: build
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 -q tests/property
+	ANYBPF_FUZZ=20 $(BIN)/python -m pytest -n 2 -q tests/property
 
 debian:
 	apt-get update -q

@@ -1,8 +1,6 @@
 """Native build: every .pyx, and every .py that has a .pxd beside it, becomes an extension module.
 
 `ANYBPF_NO_EXT=1` leaves the .py modules interpreted; only the .pyx runtime is compiled then.
-`ANYBPF_BUILT=1` says that the modules are built in place: an editable install, which would compile
-them all again in a folder of its own, only links to them.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 SRC = Path("src")
 #: modules whose header is all of their C side: they are cimported, never compiled
-HEADER_ONLY = {"uapi", "bits"}
+HEADER_ONLY = {"uapi", "bits", "numbers"}
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,
@@ -70,5 +68,4 @@ class ParallelBuildExt(build_ext):
 
 
 if __name__ == "__main__":
-    built = os.environ.get("ANYBPF_BUILT") == "1"
-    setup(ext_modules=[] if built else extensions(), cmdclass={"build_ext": ParallelBuildExt})
+    setup(ext_modules=extensions(), cmdclass={"build_ext": ParallelBuildExt})

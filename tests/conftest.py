@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from anybpf import toolchain
 from anybpf.linux import Linux
@@ -18,6 +20,11 @@ LIBXDP = Path("/usr/lib/x86_64-linux-gnu/bpf")
 LIRC = Path("/lib/udev/rc_keymaps/protocols")
 
 Build = Callable[..., Path]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update` rewrites the expectations of case files."""
+    parser.addoption("--update", action="store_true", help="rewrite what case files expect")
 
 
 def linux_backend() -> Linux:
@@ -121,3 +128,15 @@ def object_size(data: bytes, at: int) -> int:
     """The object's end is that of its section headers, which come last."""
     headers = int.from_bytes(data[at + 40:at + 48], "little")
     return headers + 64 * int.from_bytes(data[at + 60:at + 62], "little")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """ANYBPF_FUZZ=N: every property test tries N times as many examples (`make fuzz`)."""
+    factor = int(os.environ.get("ANYBPF_FUZZ", "1"))
+    for item in items if factor > 1 else ():
+        function = getattr(item, "obj", None)
+        known = getattr(function, "_hypothesis_internal_use_settings", None)
+        if known is not None:
+            function = getattr(function, "__func__", function)
+            function._hypothesis_internal_use_settings = settings(
+                known, max_examples=known.max_examples * factor, deadline=None)

@@ -85,9 +85,9 @@ class VerifierError(BpfError):
     def _summary(log: str, program: str, keep: int = 3) -> str:
         """The last useful lines of the log, and how many were kept back."""
         lines = [x for x in log.splitlines() if x.strip() and not x.startswith("processed ")]
-        kept, hidden = lines[-keep:], len(lines) - keep
-        more = f" ({hidden} more lines in .log)" if hidden > 0 else ""
-        return f"{program or 'program'} rejected: " + ": ".join(kept) + more
+        kept, hidden = [" ".join(x.split()) for x in lines[-keep:]], len(lines) - keep
+        more = [f"({hidden} more lines in .log)"] if hidden > 0 else []
+        return "\n  ".join([f"{program or 'program'} rejected:", *kept, *more])
 
 
 class LoadError(ValueError):

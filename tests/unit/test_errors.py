@@ -53,7 +53,8 @@ def test_a_message_of_ones_own_is_kept() -> None:
 def test_a_rejection_is_short_and_counts_the_rest() -> None:
     log = "\n".join(f"line {i}" for i in range(10)) + "\nprocessed 5 insns\n"
     error = VerifierError(errno.EACCES, log, 3, "filter")
-    assert str(error).endswith("filter rejected: line 7: line 8: line 9 (7 more lines in .log)")
+    assert str(error).endswith("filter rejected:\n  line 7\n  line 8\n  line 9\n"
+                               "  (7 more lines in .log)")
     assert (error.log, error.insn, error.program) == (log, 3, "filter")
 
 

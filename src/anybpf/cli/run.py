@@ -15,6 +15,7 @@ from anybpf.errors import LoadError, reading
 from anybpf.proto import progs, retvals
 
 if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
     from anybpf.libbpf.map import Map
     from anybpf.libbpf.object import Object
     from anybpf.libbpf.program import Program
@@ -50,10 +51,12 @@ UNREADABLE = frozenset({uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_CGROUP
               help="Fill map NAME from a JSON file before the run.")
 @click.option("--record", "records", metavar="NAME=TYPE", multiple=True,
               help="Decode the records of ring buffer NAME as the struct TYPE.")
+@click.option("--btf", metavar="FILE|vmlinux",
+              help="The kernel's types (default: the running kernel's, where they are needed).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | None,
         pcap: str | None, pcap_out: str | None, repeat: int, maps: tuple[str, ...],
-        records: tuple[str, ...], as_json: bool) -> None:
+        records: tuple[str, ...], btf: str | None, as_json: bool) -> None:
     """Load OBJ, an object file or a C source, into a kernel in memory and run a program of it.
 
     Prints the return value with its name, the packet if it changed, the program's trace lines,
@@ -64,7 +67,7 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     if pcap_out and not pcap:
         raise click.UsageError("--pcap-out needs --pcap")
     types = dict(name_and_rest("--record NAME=TYPE", option) for option in records)
-    machine, loaded = load(obj)
+    machine, loaded = load(obj, btf)
     with loaded:
         program = choose(loaded, prog)
         for name in types:
@@ -79,16 +82,30 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     echo(report, as_json)
 
 
-def load(path: str) -> tuple[Machine, Object]:
+def load(path: str, btf: str | None) -> tuple[Machine, Object]:
     from anybpf.libbpf.object import Object
     from anybpf.libbpf.read import object_name_of
     from anybpf.machine import Machine
 
-    machine = Machine()
     data = files.object_bytes(path)
     with reading(path):
         opened = Object.open(data, name=object_name_of(path))
+    machine = Machine(btf=types_for(opened, btf))
     return machine, opened.load(machine)
+
+
+def types_for(opened: Object, choice: str | None) -> Btf | None:
+    """The kernel's types: those asked for, else the running kernel's if the object needs any."""
+    from anybpf.btf import kernel
+    from anybpf.cli.btf import load as load_types
+
+    if choice is not None:
+        return load_types(choice)
+    if not any(p.core_relos or p.attach_target for p in opened.spec.programs.values()):
+        return None
+    with contextlib.suppress(OSError, LoadError):
+        return kernel.load_vmlinux()
+    return None
 
 
 def choose(loaded: Object, name: str | None) -> Program:

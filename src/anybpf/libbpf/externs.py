@@ -11,7 +11,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
 from anybpf.libbpf.elf import ElfFile, Symbol
-from anybpf.libbpf.spec import DataKind, DataSection, ExternSpec, Variable
+from anybpf.libbpf.spec import MAX_DATA_SIZE, DataKind, DataSection, ExternSpec, Variable
 
 KCONFIG, KSYMS = ".kconfig", ".ksyms"
 ALIGNMENTS = (8, 4, 2)
@@ -83,6 +83,8 @@ def kconfig_section(externs: dict[str, ExternSpec], btf: Btf | None) -> DataSect
     if not config or btf is None:
         return None
     size = max(e.offset + e.size for e in config)
+    if size >= MAX_DATA_SIZE:
+        raise LoadError(f"{size} bytes of variables are too many", KCONFIG)
     variables = {e.name: Variable(e.name, e.offset, e.size, e.type_id)
                  for e in sorted(config, key=lambda e: e.offset)}
     return DataSection(KCONFIG, DataKind.KCONFIG, size, variables,

@@ -36,7 +36,8 @@ def test_an_elf_file_without_btf():
 
 
 def test_the_running_kernel():
-    assert kernel.load_vmlinux().data == blobs.vmlinux().data
+    host = blobs.vmlinux()                # skips where there is none
+    assert kernel.load_vmlinux().data == host.data
     with pytest.raises(LoadError, match="module 'no-such-thing'"):
         kernel.load_module("no-such-thing", blobs.vmlinux())
 

@@ -1,0 +1,60 @@
+"""The state that a program starts in (do_check_common, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from anybpf.proto import kinds
+from anybpf.verifier.env import Env
+from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.state import (
+    FP,
+    MAIN,
+    Frame,
+    Reg,
+    State,
+    mark_known,
+    mark_pointer,
+    mark_unknown,
+)
+
+
+def main_state(env: Env) -> State:
+    """r1 is the context, r10 the frame pointer."""
+    state = State()
+    state.branches = 1
+    state.sleepable = env.facts.sleepable
+    frame = new_frame(MAIN, 0, 0)
+    mark_pointer(frame.regs[1], kinds.PTR_TO_CTX)
+    state.frames.append(frame)
+    return state
+
+
+def function_state(env: Env, number: int) -> State:
+    """The state in which a global function starts: any arguments that fit its prototype."""
+    state = State()
+    state.branches = 1
+    state.sleepable = env.facts.sleepable
+    frame = new_frame(MAIN, 0, number)
+    for i, arg in enumerate(env.subprogs[number].args, 1):
+        _argument(env, frame.regs[i], arg)
+    state.frames.append(frame)
+    return state
+
+
+def _argument(env: Env, reg: Reg, arg: FuncArg) -> None:
+    if arg.kind == "ctx":
+        mark_pointer(reg, kinds.PTR_TO_CTX)
+    elif arg.kind == "mem":
+        mark_pointer(reg, kinds.PTR_TO_MEM | (kinds.PTR_MAYBE_NULL if arg.nullable else 0))
+        reg.mem_size = arg.size
+        reg.id = env.new_id() if arg.nullable else 0
+    else:
+        mark_unknown(reg)
+
+
+def new_frame(callsite: int, frameno: int, subprog: int) -> Frame:
+    """A frame whose registers hold nothing but the frame pointer."""
+    frame = Frame(callsite, frameno, subprog)
+    fp = frame.regs[FP]
+    mark_known(fp, 0)
+    fp.kind, fp.frameno = kinds.PTR_TO_STACK, frameno
+    return frame

@@ -1,0 +1,169 @@
+"""What the passes share: the program, its facts, and what they learn (struct bpf_verifier_env)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.isa.disasm import Callbacks, insn_text
+from anybpf.isa.insn import LD_IMM64, Insn, imm64
+from anybpf.proto import contexts, progs
+from anybpf.proto.access import CAP_BPF, CAP_PERFMON
+from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
+from anybpf.verifier.log import Log
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import Frame, Hop, Reg, State
+
+
+@dataclass
+class Subprog:
+    """A function of the program: slots `start` up to `end`."""
+
+    start: int
+    end: int = 0
+    name: str = ""
+    is_global: bool = False
+    args: tuple[FuncArg, ...] = ()
+    #: a global function that something calls, so that it must be walked
+    called: bool = False
+    verified: bool = False
+    stack_depth: int = 0
+    changes_packet: bool = False
+    might_sleep: bool = False
+    has_tail_call: bool = False
+    tail_call_reachable: bool = False
+    postorder: list[int] = field(default_factory=list)
+
+
+class Aux:
+    """What is known of one instruction; each pass writes its own fields."""
+
+    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
+                 "live_before", "map", "map_offset", "prune_point", "scc", "seen")
+
+    def __init__(self) -> None:
+        self.prune_point = False
+        self.jump_point = False
+        self.force_checkpoint = False
+        self.calls_callback = False
+        self.live_before = 0
+        self.scc = 0
+        self.seen = False
+        #: kind of the pointer that a load or store goes through (the rewrites need one)
+        self.kind = 0
+        self.map: MapFacts | None = None
+        self.map_offset = 0
+        self.alu_state = 0
+
+
+class Env:
+    """One verification. Passes add to it in the order of `verifier.verify`."""
+
+    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+        self.insns = list(insns)
+        self.facts = facts
+        self.options = options
+        self.log = Log(options.log_level)
+        self.prog = progs.BY_TYPE[facts.type]
+        self.view = contexts.VIEWS.get(facts.type)
+        self.aux = [Aux() for _ in self.insns]
+        self.subprogs: list[Subprog] = []
+        self.bpf_capable = bool(facts.caps & CAP_BPF)
+        self.perfmon = bool(facts.caps & CAP_PERFMON)
+        self.used_maps: list[MapFacts] = []
+        if not self.bpf_capable or not self.perfmon:
+            raise NotSupported("the verifier's rules for unprivileged programs")
+        if self.view is None:
+            raise NotSupported(f"{self.prog.name} programs in the verifier")
+        # the walk
+        self.state = State()
+        self.idx = 0
+        self.prev_idx = -1
+        self.hop: Hop | None = None
+        self.processed = 0
+        self.jumps = 0
+        self.ids = 0
+        self.print_state = False
+        self._line: LineInfo | None = None
+        self._lines = {line.insn: line for line in facts.lines}
+        # the limits' counters
+        self.max_states_per_insn = 0
+        self.total_states = 0
+        self.peak_states = 0
+        self.explored_states = 0
+        self.free_states = 0
+        self.backedges = 0
+
+    # -- shorthands of the walk
+
+    @property
+    def frame(self) -> Frame:
+        return self.state.frames[-1]
+
+    @property
+    def regs(self) -> list[Reg]:
+        return self.state.frames[-1].regs
+
+    def new_id(self) -> int:
+        """A number that no register has yet."""
+        self.ids += 1
+        return self.ids
+
+    def subprog_at(self, start: int) -> int:
+        """The number of the function that begins at slot `start`."""
+        return next(i for i, s in enumerate(self.subprogs) if s.start == start)
+
+    def update_peak(self) -> None:
+        self.peak_states = max(self.peak_states,
+                               self.explored_states + self.free_states + self.backedges)
+
+    # -- speech
+
+    def reject(self, errno: int, text: str) -> Reject:
+        """The refusal of the current instruction; raise it."""
+        return Reject(errno, text, self.idx)
+
+    def line_of(self, idx: int) -> LineInfo | None:
+        """The source line that slot `idx` belongs to."""
+        found = None
+        for line in self.facts.lines:
+            if line.insn > idx:
+                break
+            found = line
+        return found
+
+    def write_line(self, idx: int, prefix: str) -> None:
+        """The source line of `idx`, where it is another than the last one written."""
+        if not self.log.level or not self.facts.lines:
+            return
+        line = self.line_of(idx)
+        if line is None or (self._line is not None and line.line == self._line.line
+                            and line.file == self._line.file and line.text == self._line.text):
+            return
+        name = line.file.rsplit("/", 1)[-1]
+        self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
+        self._line = line
+
+    def forget_line(self) -> None:
+        """The next source line is written whatever it is."""
+        self._line = None
+
+    def text_of(self, idx: int) -> str:
+        """The instruction's text."""
+        insn = self.insns[idx]
+        hi = self.insns[idx + 1] if insn.code == LD_IMM64 else None
+        return insn_text(insn, hi, Callbacks(imm=self._imm_text))
+
+    def _imm_text(self, insn: Insn, number: int) -> str | None:
+        """The address that a map's load gets, as the log prints it."""
+        return None
+
+    def address_of(self, idx: int) -> int:
+        """What a 64-bit load at `idx` puts into its register, as printed."""
+        return imm64(self.insns[idx], self.insns[idx + 1])
+
+
+REFERS_TO_MAP = frozenset({uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX,
+                           uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE})

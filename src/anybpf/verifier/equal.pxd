@@ -1,0 +1,22 @@
+# The C side of equal.py.
+import cython
+
+from anybpf.verifier cimport ranges, tnum
+from anybpf.verifier.state cimport Frame, Reg, Slot
+
+cdef class Ids:
+    cdef public dict pairs
+    cdef public set taken
+    cdef public long long fresh
+    cpdef bint match(self, long long old, long long cur) except -1
+    cpdef bint match_scalar(self, long long old, long long cur) except -1
+    cpdef long long _new(self) noexcept
+
+@cython.locals(live=cython.uint, i=cython.int, reg=Reg)
+cdef bint _frames_equal(object env, Frame old, Frame cur, int idx, Ids ids, int exact) except -1
+cpdef bint regs_exact(Reg old, Reg cur, Ids ids) except -1
+@cython.locals(base=cython.int)
+cpdef bint reg_safe(Reg old, Reg cur, Ids ids, int exact) except -1
+cdef bint _reaches(int old, int cur) noexcept
+cdef bint _inside(Reg old, Reg cur) noexcept
+cdef bint _scalar_safe(Reg old, Reg cur, Ids ids, int exact) except -1

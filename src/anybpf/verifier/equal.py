@@ -1,0 +1,200 @@
+"""Whether what was proved for one state holds for another (states_equal, kernel/bpf/states.c).
+
+An old state that was found safe makes a current one safe if the current one allows nothing that
+the old one did not: ranges lie inside, pointers are the same, and ids are linked the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import ranges, tnum
+from anybpf.verifier.env import Env
+from anybpf.verifier.state import (
+    ADD_CONST,
+    INVALID,
+    MISC,
+    SPILL,
+    ZERO,
+    Frame,
+    Reg,
+    Slot,
+    State,
+    mark_unknown,
+    same_pointer,
+    same_value,
+)
+
+# how strict to compare
+NOT_EXACT: Final = 0
+EXACT: Final = 1
+RANGE_WITHIN: Final = 2
+
+_IN_RANGE = frozenset({kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
+                       kinds.PTR_TO_BUF, kinds.PTR_TO_TP_BUFFER})
+_PACKETS = frozenset({kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META})
+
+_UNBOUND = Reg()
+mark_unknown(_UNBOUND)
+
+
+class Ids:
+    """Which old id stands for which current one."""
+
+    def __init__(self, first_free: int) -> None:
+        self.pairs: dict[int, int] = {}
+        self.taken: set[int] = set()
+        self.fresh = first_free
+
+    def match(self, old: int, cur: int) -> bool:
+        """Both have no id, or the two belong together from here on."""
+        if not old or not cur:
+            return old == cur
+        if old in self.pairs:
+            return self.pairs[old] == cur
+        if cur in self.taken:
+            return False
+        self.pairs[old] = cur
+        self.taken.add(cur)
+        return True
+
+    def match_scalar(self, old: int, cur: int) -> bool:
+        """The same for numbers: an old one without id was safe alone, whatever `cur` is tied to."""
+        return not old or self.match(old, cur or self._new())
+
+    def _new(self) -> int:
+        self.fresh += 1
+        return self.fresh
+
+
+def states_equal(env: Env, old: State, cur: State, exact: int) -> bool:
+    """Whether `cur` needs no walk because `old` had one."""
+    if len(old.frames) != len(cur.frames) or old.sleepable != cur.sleepable:
+        return False
+    if old.speculative and not cur.speculative:
+        return False
+    ids = Ids(env.ids)
+    if not _resources_equal(old, cur, ids):
+        return False
+    return all(a.callsite == b.callsite
+               and _frames_equal(env, a, b, old.insn_of(i), ids, exact)
+               for i, (a, b) in enumerate(zip(old.frames, cur.frames, strict=True)))
+
+
+def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
+    if (len(old.refs) != len(cur.refs) or old.locks != cur.locks
+            or old.preempt_locks != cur.preempt_locks or old.rcu_locks != cur.rcu_locks
+            or old.lock_owner is not cur.lock_owner):
+        return False
+    if not ids.match(old.lock_id, cur.lock_id):
+        return False
+    return all(ids.match(a.id, b.id) for a, b in zip(old.refs, cur.refs, strict=True))
+
+
+def _frames_equal(env: Env, old: Frame, cur: Frame, idx: int, ids: Ids, exact: int) -> bool:
+    if old.callback_depth > cur.callback_depth:
+        return False
+    live = env.aux[idx].live_before
+    for i, reg in enumerate(old.regs):
+        if live >> i & 1 and not reg_safe(reg, cur.regs[i], ids, exact):
+            return False
+    return _stacks_equal(old.stack, cur.stack, ids, exact)
+
+
+def regs_exact(old: Reg, cur: Reg, ids: Ids) -> bool:
+    """The same value, linked the same way."""
+    return same_value(old, cur) and ids.match(old.id, cur.id) and ids.match(old.ref, cur.ref)
+
+
+def reg_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
+    """Whether what was safe with `old` is safe with `cur`."""
+    if exact == EXACT:
+        return regs_exact(old, cur, ids)
+    if old.kind == kinds.NOT_INIT and (exact == NOT_EXACT or cur.kind == kinds.NOT_INIT):
+        return True
+    if old.kind != cur.kind:
+        return False
+    base = old.kind & KIND_MASK
+    if base == kinds.SCALAR_VALUE:
+        return _scalar_safe(old, cur, ids, exact)
+    if base in _IN_RANGE:
+        return (same_pointer(old, cur) and _inside(old, cur) and ids.match(old.id, cur.id)
+                and ids.match(old.ref, cur.ref))
+    if base in _PACKETS:
+        return (_reaches(old.packet_range, cur.packet_range) and old.off == cur.off
+                and ids.match(old.id, cur.id) and _inside(old, cur))
+    if base == kinds.PTR_TO_STACK:
+        return regs_exact(old, cur, ids) and old.frameno == cur.frameno
+    return base == kinds.PTR_TO_ARENA or regs_exact(old, cur, ids)
+
+
+def _reaches(old: int, cur: int) -> bool:
+    """As much of the packet was checked; comparisons with its end must be the same."""
+    return old == cur if old < 0 or cur < 0 else old <= cur
+
+
+def _inside(old: Reg, cur: Reg) -> bool:
+    return ranges.within(old, cur) and tnum.within(old.vv, old.vm, cur.vv, cur.vm)
+
+
+def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
+    if not old.precise and exact == NOT_EXACT:
+        return True
+    if old.id & ADD_CONST != cur.id & ADD_CONST:
+        return False
+    if old.id & ADD_CONST and old.off != cur.off:
+        return False
+    return _inside(old, cur) and ids.match_scalar(old.id, cur.id)
+
+
+def _as_scalar(slot: Slot) -> Reg | None:
+    """The number that a load of all eight bytes gives, if it is one."""
+    if slot.is_whole_scalar:
+        return slot.reg
+    return _UNBOUND if all(t in (MISC, INVALID) for t in slot.types) else None
+
+
+def _stacks_equal(old: list[Slot], cur: list[Slot], ids: Ids, exact: int) -> bool:
+    for i, slot in enumerate(old):
+        if not _slot_safe(slot, cur[i] if i < len(cur) else None, ids, exact):
+            return False
+    return True
+
+
+def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
+    if exact != NOT_EXACT and (cur is None or old.types[0] != cur.types[0]):
+        return False
+    if cur is None:
+        return all(t in (INVALID, MISC) for t in old.types)
+    compared = _first_compared(old, cur, exact)
+    if compared < 0:
+        return compared == ALL_FREE
+    old_reg, cur_reg = _as_scalar(old), _as_scalar(cur)
+    if old_reg is not None and cur_reg is not None:
+        return reg_safe(old_reg, cur_reg, ids, exact)
+    for a, b in zip(old.types, cur.types, strict=True):
+        if exact != NOT_EXACT and a != b:
+            return False
+        if a in (INVALID, MISC):
+            continue
+        if a != b:
+            return False
+    if old.types[7] != SPILL:
+        return old.types[7] != ZERO or cur.types[7] == ZERO
+    return reg_safe(old.reg, cur.reg, ids, exact)
+
+
+ALL_FREE: Final = -1
+_DIFFERENT: Final = -2
+
+
+def _first_compared(old: Slot, cur: Slot, exact: int) -> int:
+    """The first byte that matters; ALL_FREE if none does."""
+    for i, (a, b) in enumerate(zip(old.types, cur.types, strict=True)):
+        if exact != NOT_EXACT and a != b:
+            return _DIFFERENT
+        if a not in (INVALID, MISC):
+            return i
+    return ALL_FREE

@@ -1,0 +1,1 @@
+"""What may be read and written through a pointer, one module a kind of memory."""

@@ -1,0 +1,87 @@
+"""One access, and the bounds of flat memory (check_mem_region_access, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EACCES
+from typing import TYPE_CHECKING, NamedTuple
+
+from anybpf.isa.insn import Insn
+from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier.env import Env
+from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MIN
+from anybpf.verifier.state import Reg
+
+if TYPE_CHECKING:
+    from anybpf.verifier.explore import Walk
+
+MAX_OFFSET = 1 << 29
+
+
+class Access(NamedTuple):
+    """`size` bytes at `off` from what `reg` points to (its own offset is in `off`)."""
+
+    walk: Walk
+    insn: Insn
+    reg: Reg
+    regno: int
+    off: int
+    size: int
+    write: bool
+    #: the register that is loaded or stored; -1: a constant is stored
+    value: int
+    signed: bool = False
+
+    @property
+    def env(self) -> Env:
+        return self.walk.env
+
+    @property
+    def loads(self) -> Reg | None:
+        """The register that the access loads, if it loads one."""
+        return self.env.regs[self.value] if self.value >= 0 and not self.write else None
+
+
+def _check_inside(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,
+                  zero_ok: bool) -> str:
+    """Empty, or why `size` bytes at `off` are not inside `limit` bytes."""
+    if off >= 0 and (size > 0 or (size == 0 and zero_ok)) and off + size <= limit:
+        return ""
+    base = reg.kind & KIND_MASK
+    if base == kinds.PTR_TO_MAP_KEY:
+        return f"invalid access to map key, key_size={limit} off={off} size={size}"
+    if base == kinds.PTR_TO_MAP_VALUE:
+        return f"invalid access to map value, value_size={limit} off={off} size={size}"
+    if base in (kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_PACKET_END):
+        return (f"invalid access to packet, off={off} size={size}, "
+                f"R{regno}(id={reg.id},off={off},r={limit})")
+    return f"invalid access to memory, mem_size={limit} off={off} size={size}"
+
+
+def check_fixed(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int, zero_ok: bool,
+                more: str) -> None:
+    """Refuse what is not inside, with a second line `more`."""
+    why = _check_inside(env, reg, regno, off, size, limit, zero_ok)
+    if why:
+        raise env.reject(EACCES, f"{why}\n{more}")
+
+
+def check_region(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,
+                 zero_ok: bool = False) -> None:
+    """Inside at the smallest and at the largest offset that the register may have."""
+    low = off + reg.smin
+    if reg.smin < 0 and (reg.smin == S64_MIN or not S32_MIN <= low <= S32_MAX or low < 0):
+        raise env.reject(EACCES, negative(regno))
+    check_fixed(env, reg, regno, low, size, limit, zero_ok,
+                f"R{regno} min value is outside of the allowed memory range")
+    if reg.umax >= MAX_OFFSET:
+        raise env.reject(EACCES, f"R{regno} unbounded memory access, make sure to bounds check "
+                                 "any such access")
+    check_fixed(env, reg, regno, off + reg.umax, size, limit, zero_ok,
+                f"R{regno} max value is outside of the allowed memory range")
+
+
+def negative(regno: int) -> str:
+    """What is said of an offset that may be below 0."""
+    return (f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) "
+            "check.")

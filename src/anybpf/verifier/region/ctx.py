@@ -1,0 +1,66 @@
+"""Context fields (check_ctx_access, kernel/bpf/verifier.c; rows in `proto.contexts`)."""
+
+from __future__ import annotations
+
+from errno import EACCES
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.proto import contexts, kinds
+from anybpf.proto.contexts import Field
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import log, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.region.access import Access
+from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
+
+#: contexts whose fields are not told by rows alone
+_TYPED = frozenset({uapi.BPF_PROG_TYPE_SYSCALL, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
+                    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, uapi.BPF_PROG_TYPE_NETFILTER})
+
+
+def check_unmoved(env: Env, reg: Reg, regno: int) -> None:
+    """The pointer is what it was when it was made (check_ptr_off_reg)."""
+    name = regtype.text(reg.kind)
+    if reg.off < 0:
+        raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
+    if reg.off:
+        raise env.reject(
+            EACCES, f"dereference of modified {name} ptr R{regno} off={reg.off} disallowed")
+    if reg.vm or reg.vv:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, f"variable {name} access var_off={bits} disallowed")
+
+
+def access(what: Access) -> None:
+    """A load or store of a field."""
+    env = what.env
+    if env.facts.type in _TYPED:
+        raise NotSupported(f"the context of {env.prog.name} programs in the verifier")
+    check_unmoved(env, what.reg, what.regno)
+    field = _field(what)
+    if field is None:
+        env.write_line(env.idx, "; ")
+        raise env.reject(EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
+    if what.loads is not None:
+        _load(env, what.loads, field)
+
+
+def _field(what: Access) -> Field | None:
+    env = what.env
+    if env.view is None:
+        return None
+    find = contexts.store if what.write else contexts.load
+    return find(env.view, what.off, what.size, env.facts.attach_type, env.bpf_capable)
+
+
+def _load(env: Env, reg: Reg, field: Field) -> None:
+    kind = field.kind
+    if kind == kinds.SCALAR_VALUE:
+        mark_unknown(reg)
+        return
+    if kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
+        raise NotSupported("BTF pointers in the verifier")
+    mark_pointer(reg, kind)
+    if regtype.may_be_null(kind):
+        reg.id = env.new_id()

@@ -1,0 +1,20 @@
+"""Memory of a known size that a helper gave (PTR_TO_MEM, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EACCES
+
+from anybpf.proto.kinds import MEM_RDONLY
+from anybpf.verifier import regtype
+from anybpf.verifier.region.access import Access, check_region
+from anybpf.verifier.state import mark_unknown
+
+
+def access(what: Access) -> None:
+    """A load or store."""
+    env, reg = what.env, what.reg
+    if what.write and reg.kind & MEM_RDONLY:
+        raise env.reject(EACCES, f"R{what.regno} cannot write into {regtype.text(reg.kind)}")
+    check_region(env, reg, what.regno, what.off, what.size, reg.mem_size)
+    if what.loads is not None:
+        mark_unknown(what.loads)

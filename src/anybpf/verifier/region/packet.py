@@ -1,0 +1,51 @@
+"""Direct access to packets (check_packet_access, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+
+from anybpf import uapi
+from anybpf.verifier.env import Env
+from anybpf.verifier.region.access import Access, check_fixed, negative
+from anybpf.verifier.state import Reg, mark_unknown
+
+#: program types that may only read their packets
+READ_ONLY = frozenset({
+    uapi.BPF_PROG_TYPE_LWT_IN, uapi.BPF_PROG_TYPE_LWT_OUT, uapi.BPF_PROG_TYPE_LWT_SEG6LOCAL,
+    uapi.BPF_PROG_TYPE_SK_REUSEPORT, uapi.BPF_PROG_TYPE_FLOW_DISSECTOR,
+    uapi.BPF_PROG_TYPE_CGROUP_SKB,
+})
+WRITABLE = frozenset({
+    uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_XDP,
+    uapi.BPF_PROG_TYPE_LWT_XMIT, uapi.BPF_PROG_TYPE_SK_SKB, uapi.BPF_PROG_TYPE_SK_MSG,
+    uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT,
+})
+
+
+def may_write(env: Env) -> bool:
+    """Whether programs of this type may store into their packet."""
+    return env.facts.type in WRITABLE
+
+
+def may_pass(env: Env) -> bool:
+    """Whether programs of this type may hand packet pointers to helpers."""
+    return env.facts.type in WRITABLE or env.facts.type in READ_ONLY
+
+
+def access(what: Access) -> None:
+    """A load or store."""
+    if what.write and not may_write(what.env):
+        raise what.env.reject(EACCES, "cannot write into packet")
+    check(what.env, what.reg, what.regno, what.off, what.size)
+    if what.loads is not None:
+        mark_unknown(what.loads)
+
+
+def check(env: Env, reg: Reg, regno: int, off: int, size: int, zero_ok: bool = False) -> None:
+    """Only the fixed offset counts: the range was measured from where the register points."""
+    if reg.smin < 0:
+        raise env.reject(EACCES, negative(regno))
+    outside = f"R{regno} offset is outside of the packet"
+    if reg.packet_range < 0:
+        raise env.reject(EINVAL, outside)
+    check_fixed(env, reg, regno, off, size, reg.packet_range, zero_ok, outside)

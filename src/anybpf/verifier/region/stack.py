@@ -1,0 +1,339 @@
+"""The stack: spills, fills, and what every byte holds (check_stack_read, check_stack_write).
+
+Both are from kernel/bpf/verifier.c. Offsets are from the frame pointer, below 0; byte `off` is
+`types[(-off - 1) % 8]` of slot `(-off - 1) // 8`.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+
+from anybpf import uapi
+from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import backtrack, log, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
+from anybpf.verifier.region.access import MAX_OFFSET, Access
+from anybpf.verifier.state import (
+    INVALID,
+    MAX_STACK,
+    MISC,
+    SLOT_BYTES,
+    SPILL,
+    ZERO,
+    Frame,
+    Reg,
+    Slot,
+    copy_reg,
+    mark_known_scalar,
+    mark_unknown,
+)
+from anybpf.verifier.step import regs
+
+
+def frame_of(env: Env, reg: Reg) -> Frame:
+    """The frame that a stack pointer points into."""
+    return env.state.frames[reg.frameno]
+
+
+def access(what: Access) -> None:
+    """A load or store."""
+    check_bounds(what.env, what.reg, what.regno, what.off, what.size, what.write)
+    if what.write:
+        if what.reg.vm:
+            _write_variable(what)
+        else:
+            _write_fixed(what, what.off + _signed(what.reg))
+    elif what.reg.vm:
+        _read_variable(what)
+    else:
+        _read_fixed(what, what.off + _signed(what.reg))
+
+
+def _signed(reg: Reg) -> int:
+    return reg.smin
+
+
+def check_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> None:
+    """Inside the 512 bytes; makes room (check_stack_access_within_bounds)."""
+    word = " write to" if write else " read from"
+    if reg.vm and not (reg.smax < MAX_OFFSET and reg.smin > -MAX_OFFSET):
+        raise env.reject(EACCES, f"invalid unbounded variable-offset{word} stack R{regno}")
+    low = reg.smin + off
+    high = (reg.smin if not reg.vm else reg.smax) + off + size
+    errno = 0
+    if low < -MAX_STACK or low > -1:
+        errno = EACCES
+    elif high > 0:
+        errno = EINVAL
+    if errno and not reg.vm:
+        raise env.reject(errno, f"invalid{word} stack R{regno} off={low} size={size}")
+    if errno:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(errno, f"invalid variable-offset{word} stack R{regno} var_off={bits} "
+                                f"off={off} size={size}")
+    frame = frame_of(env, reg)
+    frame.grow(-low)
+    subprog = env.subprogs[frame.subprog]
+    subprog.stack_depth = max(
+        subprog.stack_depth, (-low + SLOT_BYTES - 1) // SLOT_BYTES * SLOT_BYTES)
+
+
+# -- writing
+
+
+def _write_fixed(what: Access, off: int) -> None:
+    env, size = what.env, what.size
+    frame = frame_of(env, what.reg)
+    number = (-off - 1) // SLOT_BYTES
+    slot = frame.stack[number]
+    env.log.scratched_stack |= 1 << number
+    if size == SLOT_BYTES:
+        what.walk.live.write(frame.frameno, 1 << number)
+    if _spill(what, frame, slot, off):
+        backtrack.push(env, stack=(frame.frameno, number))
+        return
+    _write_data(what, slot, off)
+
+
+def _spill(what: Access, frame: Frame, slot: Slot, off: int) -> bool:
+    """Keep the register in the slot, if that is possible."""
+    env, size = what.env, what.size
+    whole = off % SLOT_BYTES == 0
+    if what.value < 0:
+        if not whole:
+            return False
+        made = Reg()
+        mark_known_scalar(made, what.insn.imm & uapi.U64)
+        save(slot, made, size)
+        return True
+    reg = env.regs[what.value]
+    if reg.kind == kinds.SCALAR_VALUE:
+        if not whole:
+            return False
+        fits = regs.width(reg) <= 8 * size
+        if fits:
+            regs.assign_id(env, reg)
+        save(slot, reg, size)
+        if not fits:
+            slot.reg.id = 0
+        return True
+    return _spill_pointer(what, frame, slot, reg)
+
+
+def _spill_pointer(what: Access, frame: Frame, slot: Slot, reg: Reg) -> bool:
+    env = what.env
+    if reg.kind & KIND_MASK not in regtype.SPILLABLE:
+        return False
+    if what.size != SLOT_BYTES:
+        env.write_line(env.idx, "; ")
+        raise env.reject(EACCES, "invalid size of register spill")
+    if frame is not env.frame and reg.kind == kinds.PTR_TO_STACK:
+        raise env.reject(EINVAL,
+                         "cannot spill pointers to stack into stack frame of the caller")
+    save(slot, reg, what.size)
+    return True
+
+
+def save(slot: Slot, reg: Reg, size: int) -> None:
+    """The last `size` bytes of the slot are the register's (save_register_state)."""
+    copy_reg(slot.reg, reg)
+    for i in range(SLOT_BYTES - size, SLOT_BYTES):
+        slot.types[i] = SPILL
+    for i in range(SLOT_BYTES - size):
+        if slot.types[i] not in (ZERO, INVALID):
+            slot.types[i] = MISC
+
+
+def _scrub(slot: Slot) -> None:
+    for i in range(SLOT_BYTES):
+        slot.scrub(i)
+
+
+def _writes_zero(what: Access) -> bool:
+    if what.value < 0:
+        return what.insn.imm == 0
+    return regs.is_zero(what.env.regs[what.value])
+
+
+def _write_data(what: Access, slot: Slot, off: int) -> None:
+    """Bytes that are no spill."""
+    if slot.is_spill:
+        _scrub(slot)
+    slot.reg.kind = kinds.NOT_INIT
+    kind = MISC
+    if _writes_zero(what):
+        if what.value >= 0:
+            backtrack.mark(what.env, what.value)
+        kind = ZERO
+    for i in range(what.size):
+        slot.types[(-off - 1 - i) % SLOT_BYTES] = kind
+
+
+def _write_variable(what: Access) -> None:
+    """Any byte between the two ends may be written."""
+    env, reg = what.env, what.reg
+    frame, zero, zero_kept = frame_of(env, reg), _writes_zero(what), False
+    for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
+        number, byte = divmod(-off - 1, SLOT_BYTES)
+        slot = frame.stack[number]
+        env.log.scratched_stack |= 1 << number
+        if zero and slot.types[byte] == SPILL and slot.is_scalar_spill and not slot.reg.vm \
+                and not slot.reg.vv:
+            zero_kept = True
+            continue
+        zero_byte = slot.types[byte] == ZERO
+        if slot.is_spill:
+            _scrub(slot)
+        slot.reg.kind = kinds.NOT_INIT
+        kind = MISC
+        if zero and zero_byte:
+            kind, zero_kept = ZERO, True
+        slot.types[byte] = kind
+    if zero_kept and what.value >= 0:
+        backtrack.mark(env, what.value)
+
+
+# -- reading
+
+
+def _read_fixed(what: Access, off: int) -> None:
+    env = what.env
+    frame = frame_of(env, what.reg)
+    number = (-off - 1) // SLOT_BYTES
+    slot = frame.stack[number]
+    env.log.scratched_stack |= 1 << number
+    what.walk.live.read(frame.frameno, env.idx, 1 << number)
+    if slot.is_spill:
+        restored = _fill(what, slot, off)
+    else:
+        _check_bytes(env, slot, off, what.size, spills=False)
+        _loaded_data(what, [slot.types[(-off - 1 - i) % SLOT_BYTES] for i in range(what.size)])
+        restored = False
+    if restored:
+        backtrack.push(env, stack=(frame.frameno, number))
+
+
+def _spill_size(slot: Slot) -> int:
+    size = 1
+    while size < SLOT_BYTES and slot.types[SLOT_BYTES - 1 - size] == SPILL:
+        size += 1
+    return size
+
+
+def _fill(what: Access, slot: Slot, off: int) -> bool:
+    """Load of a spilled register; True if the loaded register is what was spilled."""
+    env, size, into = what.env, what.size, what.loads
+    spilled = _spill_size(slot)
+    if size == SLOT_BYTES and spilled == SLOT_BYTES:
+        if into is not None:
+            regs.assign_id(env, slot.reg)
+            copy_reg(into, slot.reg)
+        return True
+    if slot.reg.kind != kinds.SCALAR_VALUE:
+        env.write_line(env.idx, "; ")
+        raise env.reject(EACCES, "invalid size of register fill")
+    if into is None:
+        return False
+    if size <= spilled and off % SLOT_BYTES == 0:
+        if size == 4 and spilled == 4 and regs.width(slot.reg) <= 32:
+            regs.assign_id(env, slot.reg)
+        copy_reg(into, slot.reg)
+        if regs.width(slot.reg) > size * 8:
+            into.id = 0
+        return True
+    return _fill_part(what, slot, off, into)
+
+
+def _fill_part(what: Access, slot: Slot, off: int, into: Reg) -> bool:
+    _check_bytes(what.env, slot, off, what.size, spills=True)
+    types = [slot.types[(-off - 1 - i) % SLOT_BYTES] for i in range(what.size)]
+    if all(t == SPILL for t in types) and not slot.reg.vm and not slot.reg.vv:
+        mark_known_scalar(into, 0)
+        return True
+    _loaded_data(what, types)
+    return False
+
+
+def _check_bytes(env: Env, slot: Slot, off: int, size: int, spills: bool) -> None:
+    """Every byte was written, or may be read as it is (by the privileged)."""
+    good = (MISC, ZERO, INVALID, SPILL) if spills else (MISC, ZERO, INVALID)
+    for i in range(size):
+        if slot.types[(-off - 1 - i) % SLOT_BYTES] not in good:
+            raise env.reject(EACCES, f"invalid read from stack off {off}+{i} size {size}")
+
+
+def _loaded_data(what: Access, types: list[int]) -> None:
+    if what.loads is None:
+        return
+    if all(t == ZERO for t in types):
+        mark_known_scalar(what.loads, 0)
+    else:
+        mark_unknown(what.loads)
+
+
+def _read_variable(what: Access) -> None:
+    env, reg = what.env, what.reg
+    check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
+    frame = frame_of(env, reg)
+    types: list[int] = []
+    for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
+        number, byte = divmod(-off - 1, SLOT_BYTES)
+        env.log.scratched_stack |= 1 << number
+        types.append(frame.stack[number].types[byte])
+        if types[-1] != ZERO:
+            break
+    _loaded_data(what, types)
+
+
+def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zero_ok: bool,
+                      write: bool, raw: bool = False) -> bool:
+    """Memory for a helper (check_stack_range_initialized); True if it need not be initialized."""
+    env = walk.env
+    if size == 0 and not zero_ok:
+        raise env.reject(EACCES, "invalid zero-sized read")
+    check_bounds(env, reg, regno, off, size, write)
+    if raw and not reg.vm:
+        return True
+    frame = frame_of(env, reg)
+    low = reg.smin + off
+    high = (reg.smax if reg.vm else reg.smin) + off + size
+    for at in range(low, high):
+        number, byte = divmod(-at - 1, SLOT_BYTES)
+        _check_byte(env, frame.stack[number], byte, write)
+        walk.live.read(frame.frameno, env.idx, 1 << number)
+    return False
+
+
+def _check_byte(env: Env, slot: Slot, byte: int, write: bool) -> None:
+    kind = slot.types[byte]
+    if kind in (ZERO, INVALID) and write:
+        slot.types[byte] = MISC
+    elif kind == SPILL and write:
+        mark_unknown(slot.reg)
+        _scrub(slot)
+
+
+def forget_bytes(walk: Walk, regno: int, size: int) -> None:
+    """A helper wrote `size` bytes where the register points to: unknown from here on."""
+    reg = walk.env.regs[regno]
+    for i in range(size):
+        check_bounds(walk.env, reg, regno, reg.off + i, 1, True)
+        overwrite(walk, reg, reg.off + i + reg.smin, 1)
+
+
+def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
+    """`size` bytes at `off` inside one slot become unknown, as by a store without register."""
+    env = walk.env
+    frame = frame_of(env, reg)
+    number = (-off - 1) // SLOT_BYTES
+    slot = frame.stack[number]
+    env.log.scratched_stack |= 1 << number
+    if size == SLOT_BYTES:
+        walk.live.write(frame.frameno, 1 << number)
+    if slot.is_spill:
+        _scrub(slot)
+    slot.reg.kind = kinds.NOT_INIT
+    for i in range(size):
+        slot.types[(-off - 1 - i) % SLOT_BYTES] = MISC

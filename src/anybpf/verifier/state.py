@@ -1,0 +1,280 @@
+"""One point of one path: registers, stack, frames (struct bpf_verifier_state, bpf_verifier.h).
+
+Flat classes; a copy is a loop over fields. Packet ranges are signed: `AT_END` and `BEYOND_END` say
+that the pointer itself was compared with the packet's end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from anybpf import uapi
+from anybpf.proto import kinds
+from anybpf.verifier import ranges
+from anybpf.verifier.ranges import Range
+
+if TYPE_CHECKING:
+    from anybpf.verifier.facts import MapFacts
+
+REGS: Final = 11
+FP: Final = 10
+SLOT_BYTES: Final = 8
+MAX_STACK: Final = 512
+MAX_FRAMES: Final = 8
+
+AT_END: Final = -1
+BEYOND_END: Final = -2
+
+# bits of `Reg.id`: the register is another one of that id plus `off`, in 64 or 32 bits
+ADD_CONST64: Final = 1 << 31
+ADD_CONST32: Final = 1 << 30
+ADD_CONST: Final = ADD_CONST64 | ADD_CONST32
+
+# what a byte of the stack holds
+INVALID: Final = 0
+SPILL: Final = 1
+MISC: Final = 2
+ZERO: Final = 3
+DYNPTR: Final = 4
+ITER: Final = 5
+IRQ_FLAG: Final = 6
+SLOT_LETTERS: Final = "?rm0dif"
+
+#: `Frame.callsite` of the outermost frame
+MAIN: Final = -1
+
+
+class Reg(Range):
+    """A register, or what was spilled of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind = kinds.NOT_INIT
+        self.off = 0
+        self.id = 0
+        self.ref = 0
+        self.packet_range = 0
+        self.map: MapFacts | None = None
+        self.map_uid = 0
+        self.mem_size = 0
+        self.frameno = 0
+        self.subprog = 0
+        self.precise = False
+
+
+def copy_reg(dst: Reg, src: Reg) -> None:
+    """`dst` becomes what `src` is."""
+    ranges.copy(dst, src)
+    dst.kind, dst.off, dst.id, dst.ref = src.kind, src.off, src.id, src.ref
+    dst.packet_range, dst.map, dst.map_uid = src.packet_range, src.map, src.map_uid
+    dst.mem_size, dst.frameno, dst.subprog = src.mem_size, src.frameno, src.subprog
+    dst.precise = src.precise
+
+
+def clone_reg(src: Reg) -> Reg:
+    """A new register like `src`."""
+    made = Reg()
+    copy_reg(made, src)
+    return made
+
+
+def mark_not_init(reg: Reg) -> None:
+    """Nothing may read it."""
+    mark_unknown(reg)
+    reg.kind = kinds.NOT_INIT
+
+
+def _forget_pointer(reg: Reg) -> None:
+    reg.off = reg.id = reg.ref = reg.packet_range = reg.map_uid = 0
+    reg.mem_size = reg.frameno = reg.subprog = 0
+    reg.map = None
+
+
+def mark_unknown(reg: Reg, precise: bool = False) -> None:
+    """A number that may be anything."""
+    _forget_pointer(reg)
+    ranges.unknown(reg)
+    reg.kind = kinds.SCALAR_VALUE
+    reg.precise = precise
+
+
+def mark_known(reg: Reg, value: int) -> None:
+    """The number or offset `value` (unsigned); the kind stays, ids go."""
+    ranges.known(reg, value)
+    reg.id = reg.ref = 0
+
+
+def mark_known_scalar(reg: Reg, value: int) -> None:
+    """The number `value` (unsigned)."""
+    _forget_pointer(reg)
+    ranges.known(reg, value)
+    reg.kind = kinds.SCALAR_VALUE
+    reg.precise = False
+
+
+def mark_pointer(reg: Reg, kind: int) -> None:
+    """A pointer of `kind` at offset 0."""
+    mark_known_scalar(reg, 0)
+    reg.kind = kind
+
+
+def same_value(a: Reg, b: Reg) -> bool:
+    """Kind, offsets and ranges are the same, ids aside."""
+    return same_pointer(a, b) and ranges.same(a, b)
+
+
+def same_pointer(a: Reg, b: Reg) -> bool:
+    """Kind and fixed parts are the same."""
+    return (a.kind == b.kind and a.off == b.off and a.map is b.map and a.map_uid == b.map_uid
+            and a.mem_size == b.mem_size and a.packet_range == b.packet_range
+            and a.subprog == b.subprog)
+
+
+class Slot:
+    """Eight bytes of the stack: what each byte holds, and the register spilled to the last of them.
+
+    `types[0]` is the byte with the highest address.
+    """
+
+    def __init__(self) -> None:
+        self.types = bytearray(SLOT_BYTES)
+        self.reg = Reg()
+
+    @property
+    def is_spill(self) -> bool:
+        """A register was spilled here (perhaps less than all of it)."""
+        return self.types[7] == SPILL
+
+    @property
+    def is_scalar_spill(self) -> bool:
+        return self.types[7] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
+
+    @property
+    def is_whole_scalar(self) -> bool:
+        """All 64 bits of a number were spilled here."""
+        return self.types[0] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
+
+    def scrub(self, index: int) -> None:
+        """Byte `index` no longer belongs to a spilled register (scrub_spilled_slot)."""
+        if self.types[index] != INVALID:
+            self.types[index] = MISC
+
+    def copy(self) -> Slot:
+        made = Slot()
+        made.types = bytearray(self.types)
+        copy_reg(made.reg, self.reg)
+        return made
+
+
+class Frame:
+    """One call of a function: registers, stack, and where it was called from."""
+
+    def __init__(self, callsite: int, frameno: int, subprog: int) -> None:
+        self.regs = [Reg() for _ in range(REGS)]
+        self.stack: list[Slot] = []
+        self.callsite = callsite
+        self.frameno = frameno
+        self.subprog = subprog
+        self.in_callback = False
+        self.in_async_callback = False
+        self.async_entries = 0
+        self.callback_depth = 0
+        self.callback_returns = (0, 0)
+
+    def copy(self) -> Frame:
+        made = Frame.__new__(Frame)
+        made.regs = [clone_reg(reg) for reg in self.regs]
+        made.stack = [slot.copy() for slot in self.stack]
+        made.callsite, made.frameno, made.subprog = self.callsite, self.frameno, self.subprog
+        made.in_callback, made.in_async_callback = self.in_callback, self.in_async_callback
+        made.async_entries, made.callback_depth = self.async_entries, self.callback_depth
+        made.callback_returns = self.callback_returns
+        return made
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of stack that were touched, counted from the top."""
+        return len(self.stack) * SLOT_BYTES
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` bytes of stack."""
+        while len(self.stack) * SLOT_BYTES < size:
+            self.stack.append(Slot())
+
+
+class Ref(NamedTuple):
+    """A resource that must be given back: its id, and where it was acquired."""
+
+    id: int
+    insn: int
+
+
+class Hop:
+    """One entry of the history of jumps: how `idx` was reached, and what it did to the stack."""
+
+    def __init__(self, idx: int, prev: int, stack: tuple[int, int] | None,
+                 linked: tuple[tuple[int, int, bool], ...]) -> None:
+        self.idx = idx
+        self.prev = prev
+        #: (frame, slot) that was read or written
+        self.stack = stack
+        #: (frame, register or slot, is it a register) of registers that learnt together
+        self.linked = linked
+        #: the comparison's operands that are stack pointers
+        self.dst_on_stack = False
+        self.src_on_stack = False
+
+
+class State:
+    """A point of a path: all frames, what is held, and how it came here."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.refs: list[Ref] = []
+        self.locks = 0
+        self.lock_id = 0
+        self.lock_owner: object = None
+        self.rcu_locks = 0
+        self.preempt_locks = 0
+        self.sleepable = False
+        self.speculative = False
+        self.parent: State | None = None
+        self.branches = 0
+        self.insn_idx = 0
+        self.first_insn_idx = 0
+        self.last_insn_idx = -1
+        self.history: list[Hop] = []
+        self.equal_state: State | None = None
+        self.dfs_depth = 0
+        self.callback_unroll_depth = 0
+        self.may_goto_depth = 0
+        self.cleaned = False
+
+    def copy(self) -> State:
+        """A state with frames of its own; the history is shared until one of them adds to it."""
+        made = State.__new__(State)
+        made.__dict__.update(self.__dict__)
+        made.frames = [frame.copy() for frame in self.frames]
+        made.refs = list(self.refs)
+        made.history = list(self.history)
+        return made
+
+    @property
+    def frame(self) -> Frame:
+        """The innermost frame."""
+        return self.frames[len(self.frames) - 1]
+
+    @property
+    def regs(self) -> list[Reg]:
+        return self.frames[len(self.frames) - 1].regs
+
+    def insn_of(self, frameno: int) -> int:
+        """Where frame `frameno` is: at the state's instruction, or at its call."""
+        if frameno == len(self.frames) - 1:
+            return self.insn_idx
+        return self.frames[frameno + 1].callsite
+
+
+def imm_u64(imm: int) -> int:
+    """A 32-bit immediate as instructions extend it: signed, to 64 bits."""
+    return imm & uapi.U64

@@ -1,0 +1,315 @@
+"""States that were seen, and when a path may end early (is_state_visited, kernel/bpf/states.c).
+
+States are kept per instruction and call. A state whose paths have all ended was proved safe, and
+prunes what it covers. Inside loops the proof is complete only when the loop's entry state ends; the
+states that closed the loop until then (its back edges) get precision marks until nothing changes.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.isa.opcodes import MAY_GOTO
+from anybpf.proto import kinds
+from anybpf.verifier import backtrack
+from anybpf.verifier.backtrack import Wanted
+from anybpf.verifier.env import Env
+from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
+from anybpf.verifier.livestack import LiveStack
+from anybpf.verifier.state import FP, INVALID, State, mark_not_init
+
+MAX_HISTORY = 40
+#: rounds of marks through the back edges of a loop before all numbers become precise
+MAX_ROUNDS = 64
+
+
+class Seen(State):
+    """A remembered state, and how useful it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.misses = 0
+        self.hits = 0
+        self.free = False
+
+
+class Visit:
+    """One stay in a loop: the state that entered, and the states that came round."""
+
+    def __init__(self) -> None:
+        self.entry: State | None = None
+        self.backedges: list[State] = []
+
+
+Callchain = tuple[int, ...]
+
+
+class Explored:
+    """All states of one verification."""
+
+    def __init__(self, env: Env, live: LiveStack) -> None:
+        self.env = env
+        self.live = live
+        self.buckets: dict[int, list[Seen]] = {}
+        self.visits: dict[Callchain, Visit] = {}
+        self.last_jumps = 0
+        self.last_processed = 0
+
+    # -- the question
+
+    def visited(self, idx: int) -> bool:
+        """Whether the current path may end at `idx`; else perhaps remember the state."""
+        env, cur = self.env, self.env.state
+        aux = env.aux[idx]
+        force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
+                 or len(cur.history) > MAX_HISTORY)
+        add = force or (env.jumps - self.last_jumps >= 2
+                        and env.processed - self.last_processed >= 8)
+        # as the kernel hashes them: the counters count the whole bucket
+        bucket = self.buckets.setdefault(
+            ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
+        self._clean(bucket, cur)
+        count = 0
+        for seen in list(bucket):
+            count += 1
+            if seen.insn_idx != idx:
+                continue
+            loop, hit, again = self._compare(seen, cur, idx)
+            if hit:
+                self._prune(seen, cur, idx, loop)
+                return True
+            if again and not force and (env.jumps - self.last_jumps < 20
+                                        and env.processed - self.last_processed < 100):
+                add = False
+            self._miss(bucket, seen, add, idx)
+        env.max_states_per_insn = max(env.max_states_per_insn, count)
+        if add:
+            self._remember(bucket, idx)
+        return False
+
+    def _compare(self, seen: Seen, cur: State, idx: int) -> tuple[bool, bool, bool]:
+        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)"""
+        env = self.env
+        if not seen.branches:
+            loop = self.incomplete(seen)
+            return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
+        if env.insns[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
+                and states_equal(env, seen, cur, RANGE_WITHIN):
+            return True, True, True
+        if env.aux[idx].calls_callback:
+            return True, states_equal(env, seen, cur, RANGE_WITHIN), True
+        if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+                and seen.may_goto_depth == cur.may_goto_depth \
+                and seen.callback_unroll_depth == cur.callback_unroll_depth:
+            self._infinite(seen, cur, idx)
+        return False, False, True
+
+    def _infinite(self, seen: Seen, cur: State, idx: int) -> None:
+        env = self.env
+        env.write_line(idx, "; ")
+        message = f"infinite loop detected at insn {idx}"
+        log = env.log
+        log.write(message + "\ncur state:")
+        log.print_state(cur, len(cur.frames) - 1, everything=True)
+        log.write("old state:")
+        log.print_state(seen, len(cur.frames) - 1, everything=True)
+        reject = env.reject(EINVAL, message)
+        reject.logged = True
+        raise reject
+
+    def _prune(self, seen: Seen, cur: State, idx: int, loop: bool) -> None:
+        seen.hits += 1
+        if self.env.aux[idx].jump_point:
+            backtrack.push(self.env)
+        self._propagate(seen, cur)
+        if loop:
+            edge = cur.copy()
+            edge.equal_state = seen
+            edge.insn_idx = idx
+            self._add_backedge(seen, edge)
+
+    def _miss(self, bucket: list[Seen], seen: Seen, add: bool, idx: int) -> None:
+        env = self.env
+        seen.misses += add
+        n = 64 if env.aux[idx].force_checkpoint and seen.branches > 0 else 3
+        if seen.misses > seen.hits * n + n:
+            seen.free = True
+            bucket.remove(seen)
+            env.explored_states -= 1
+            env.free_states += 1
+            self._release(seen)
+
+    def _release(self, seen: Seen) -> None:
+        """Forget a useless state once all that came of it has ended."""
+        if seen.free and not seen.branches:
+            seen.free = False
+            self.env.free_states -= 1
+
+    def _remember(self, bucket: list[Seen], idx: int) -> None:
+        env, cur = self.env, self.env.state
+        env.total_states += 1
+        env.explored_states += 1
+        env.update_peak()
+        self.last_jumps, self.last_processed = env.jumps, env.processed
+        _forget_precision(cur)
+        new = Seen()
+        new.__dict__.update(cur.copy().__dict__)
+        new.insn_idx = idx
+        self._enter_loop(new)
+        cur.parent = new
+        cur.first_insn_idx = idx
+        cur.dfs_depth = new.dfs_depth + 1
+        cur.history = []
+        bucket.insert(0, new)
+
+    # -- old states need only what may still be read
+
+    def _clean(self, bucket: list[Seen], cur: State) -> None:
+        for seen in bucket:
+            if seen.insn_idx != cur.insn_idx or seen.branches or seen.cleaned:
+                continue
+            if _same_calls(seen, cur) and not self.incomplete(seen):
+                self._clean_state(seen)
+
+    def _clean_state(self, seen: Seen) -> None:
+        alive = self.live.query(seen)
+        seen.cleaned = True
+        for number, frame in enumerate(seen.frames):
+            live = self.env.aux[seen.insn_of(number)].live_before
+            for i in range(FP):
+                if not live >> i & 1:
+                    mark_not_init(frame.regs[i])
+            for i, slot in enumerate(frame.stack):
+                if not alive(number, i):
+                    mark_not_init(slot.reg)
+                    slot.types[:] = bytes([INVALID]) * 8
+
+    # -- precision
+
+    def _propagate(self, old: State, cur: State) -> bool:
+        """What `old` needed to know exactly, `cur` needs too; True if that was new."""
+        wanted = Wanted(len(old.frames) - 1)
+        for number in range(len(old.frames) - 1, -1, -1):
+            names = self._needed(old, number, wanted)
+            if names and self.env.log.detailed:
+                self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
+        return backtrack.chain(self.env, cur, wanted)
+
+    @staticmethod
+    def _needed(old: State, number: int, wanted: Wanted) -> list[str]:
+        frame, names = old.frames[number], []
+        for i, reg in enumerate(frame.regs[:FP]):
+            if reg.kind == kinds.SCALAR_VALUE and reg.precise:
+                wanted.regs[number] |= 1 << i
+                names.append(f"r{i}")
+        for i, slot in enumerate(frame.stack):
+            if slot.is_scalar_spill and slot.reg.precise:
+                wanted.slots[number] |= 1 << i
+                names.append(f"fp{-8 * (i + 1)}")
+        return names
+
+    # -- loops
+
+    def _callchain(self, state: State) -> Callchain | None:
+        """The calls up to the first loop that `state` is in, and the loop; None: in none."""
+        calls: list[int] = []
+        for number in range(len(state.frames)):
+            idx = state.insn_of(number)
+            if self.env.aux[idx].scc:
+                return (*calls, self.env.aux[idx].scc)
+            calls.append(idx)
+        return None
+
+    def incomplete(self, state: State) -> bool:
+        """Whether a loop that `state` is in may still add precision marks to it."""
+        chain = self._callchain(state)
+        visit = self.visits.get(chain) if chain else None
+        return bool(visit and visit.backedges)
+
+    def _enter_loop(self, state: State) -> None:
+        chain = self._callchain(state)
+        if chain is None:
+            return
+        visit = self.visits.setdefault(chain, Visit())
+        if visit.entry is None:
+            visit.entry = state
+            if self.env.log.detailed:
+                self.env.log.write(f"SCC enter {_chain_text(chain)}\n")
+
+    def leave_loop(self, state: State) -> None:
+        """`state` has no more paths: if it entered a loop, that loop is complete."""
+        chain = self._callchain(state)
+        visit = self.visits.get(chain) if chain else None
+        if chain is None or visit is None or visit.entry is not state:
+            return
+        if self.env.log.detailed:
+            self.env.log.write(f"SCC exit {_chain_text(chain)}\n")
+        visit.entry = None
+        self.env.backedges -= len(visit.backedges)
+        self.env.update_peak()
+        self._settle(visit)
+
+    def _settle(self, visit: Visit) -> None:
+        for _ in range(MAX_ROUNDS + 1):
+            changed = False
+            for edge in visit.backedges:
+                if edge.equal_state is not None:
+                    changed |= self._propagate(edge.equal_state, edge)
+            if not changed:
+                break
+        else:
+            for edge in visit.backedges:
+                backtrack.mark_everything(self.env, edge)
+        visit.backedges = []
+
+    def _add_backedge(self, seen: Seen, edge: State) -> None:
+        chain = self._callchain(seen)
+        if chain is None:
+            raise NotSupported("a loop through callbacks outside of loops")
+        if self.env.log.detailed:
+            self.env.log.write(f"SCC backedge {_chain_text(chain)}\n")
+        self.visits.setdefault(chain, Visit()).backedges.insert(0, edge)
+        self.env.backedges += 1
+        self.env.update_peak()
+
+    # -- the end of paths
+
+    def path_ended(self, state: State) -> None:
+        """One path from `state` has ended; tell the states that it came from."""
+        at: State | None = state
+        while at is not None:
+            at.branches -= 1
+            if at.branches:
+                break
+            self.leave_loop(at)
+            parent = at.parent
+            if isinstance(at, Seen):
+                self._release(at)
+            at = parent
+
+
+def _chain_text(chain: Callchain) -> str:
+    return f"({','.join(map(str, chain))})"
+
+
+def _same_calls(a: State, b: State) -> bool:
+    return [f.callsite for f in a.frames] == [f.callsite for f in b.frames]
+
+
+def _maybe_looping(old: State, cur: State) -> bool:
+    """A cheap look whether the innermost registers are the same."""
+    if len(old.frames) != len(cur.frames):
+        return False
+    return all(a.kind == b.kind and a.off == b.off and a.vv == b.vv and a.vm == b.vm
+               for a, b in zip(old.regs[:FP], cur.regs[:FP], strict=True))
+
+
+def _forget_precision(state: State) -> None:
+    """Marks are for the states before; the current one starts anew."""
+    for frame in state.frames:
+        for reg in frame.regs:
+            reg.precise = False
+        for slot in frame.stack:
+            slot.reg.precise = False

@@ -1,0 +1,304 @@
+"""Arithmetic on numbers and pointers (check_alu_op and below, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+import sys
+from errno import EACCES, EINVAL
+
+from anybpf import bits, uapi
+from anybpf.errors import NotSupported
+from anybpf.isa.insn import Insn
+from anybpf.isa.opcodes import ADDR_SPACE_CAST, ALU_SYMBOLS
+from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import arith, backtrack, ranges, regtype, tnum
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
+from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
+from anybpf.verifier.state import (
+    ADD_CONST,
+    ADD_CONST32,
+    ADD_CONST64,
+    Reg,
+    clone_reg,
+    copy_reg,
+    mark_known_scalar,
+    mark_unknown,
+)
+from anybpf.verifier.step import regs
+
+#: pointers may be moved by less than this (BPF_MAX_VAR_OFF)
+MAX_OFFSET = 1 << 29
+LITTLE_ENDIAN = sys.byteorder == "little"
+
+#: pointers that numbers may be added to
+MOVABLE = frozenset({
+    kinds.PTR_TO_CTX, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_STACK,
+    kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_TP_BUFFER, kinds.PTR_TO_BTF_ID,
+    kinds.PTR_TO_MEM, kinds.PTR_TO_BUF, kinds.PTR_TO_FUNC, kinds.CONST_PTR_TO_DYNPTR,
+})
+
+
+def step(walk: Walk, insn: Insn) -> None:
+    """One arithmetic instruction."""
+    env = walk.env
+    if insn.op == uapi.BPF_MOV:
+        _move(env, insn)
+    elif insn.op == uapi.BPF_END or insn.op == uapi.BPF_NEG:
+        _unary(env, insn)
+    else:
+        _binary(walk, insn)
+    regs.check_sane(env, env.regs[insn.dst], "alu")
+
+
+def _unary(env: Env, insn: Insn) -> None:
+    regs.read(env, insn.dst)
+    dst = regs.write(env, insn.dst)
+    if dst.kind != kinds.SCALAR_VALUE:
+        mark_unknown(dst)
+    elif insn.op == uapi.BPF_NEG:
+        _scalar(dst, insn, dst)
+    else:
+        swaps = insn.cls == uapi.BPF_ALU64 or bool(insn.code & uapi.BPF_TO_BE) == LITTLE_ENDIAN
+        arith.byte_swap(dst, insn.imm >> 3, swaps)
+    dst.id = dst.off = 0
+
+
+# -- moves
+
+
+def _move(env: Env, insn: Insn) -> None:
+    if not insn.uses_reg:
+        dst = regs.write(env, insn.dst)
+        wide = insn.cls == uapi.BPF_ALU64
+        mark_known_scalar(dst, insn.imm & (uapi.U64 if wide else uapi.U32))
+        return
+    src = regs.read(env, insn.src)
+    dst = regs.write(env, insn.dst)
+    if insn.cls == uapi.BPF_ALU64:
+        if insn.off == ADDR_SPACE_CAST:
+            raise NotSupported("address space casts in the verifier")
+        _move64(env, insn, dst, src)
+    else:
+        _move32(env, insn, dst, src)
+
+
+def _move64(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+    if not insn.off:
+        regs.assign_id(env, src)
+        copy_reg(dst, src)
+    elif src.kind == kinds.SCALAR_VALUE:
+        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        ranges.sign_extend(dst, insn.off >> 3)
+    else:
+        mark_unknown(dst)
+
+
+def _copy_if_fits(env: Env, dst: Reg, src: Reg, fits: bool) -> None:
+    """Copy a number; the two belong together only if the copy is not changed by its width."""
+    if fits:
+        regs.assign_id(env, src)
+    copy_reg(dst, src)
+    if not fits:
+        dst.id = dst.off = 0
+
+
+def _move32(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+    if src.kind != kinds.SCALAR_VALUE:
+        mark_unknown(dst)
+    elif not insn.off:
+        _copy_if_fits(env, dst, src, regs.width(src) <= 32)
+    else:
+        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        ranges.sign_extend32(dst, insn.off >> 3)
+    ranges.zero_extend32(dst)
+    ranges.sync(dst)
+
+
+# -- two operands
+
+
+def _binary(walk: Walk, insn: Insn) -> None:
+    env = walk.env
+    if insn.uses_reg:
+        src = regs.read(env, insn.src)
+    else:
+        src = Reg()
+        mark_known_scalar(src, insn.imm & uapi.U64)
+    regs.read(env, insn.dst)
+    dst = regs.write(env, insn.dst)
+    if dst.kind == kinds.PTR_TO_ARENA:
+        raise NotSupported("arena pointers in the verifier")
+    if regs.is_pointer(src):
+        _with_pointer_source(env, insn, dst, src)
+    elif regs.is_pointer(dst):
+        if insn.uses_reg:
+            backtrack.mark(env, insn.src)
+        _pointer(env, insn, dst, clone_reg(dst), clone_reg(src))
+    else:
+        if insn.uses_reg and dst.precise:
+            backtrack.mark(env, insn.src)
+        if insn.op in (uapi.BPF_AND, uapi.BPF_OR) and ranges.is_const(src):
+            _split(walk, insn, dst)
+        _scalars(insn, dst, src)
+
+
+def _split(walk: Walk, insn: Insn, dst: Reg) -> None:
+    """A number that is 0 or -1 is a condition: walk each of the two (maybe_fork_scalars)."""
+    env = walk.env
+    if dst.smin == -1 and dst.smax == 0:
+        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        ranges.known(other, 0)
+        ranges.known(dst, uapi.U64)
+    elif dst.s32min == -1 and dst.s32max == 0:
+        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        _know32(other, 0)
+        _know32(dst, uapi.U32)
+
+
+def _know32(reg: Reg, value: int) -> None:
+    ranges.set_subreg(reg, value, 0)
+    ranges.known32(reg, value)
+
+
+def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+    if not regs.is_pointer(dst):
+        backtrack.mark(env, insn.dst)
+        _pointer(env, insn, dst, clone_reg(src), clone_reg(dst), reversed_=True)
+    elif insn.op == uapi.BPF_SUB:
+        mark_unknown(dst)
+    else:
+        raise env.reject(EACCES, f"R{insn.dst} pointer {ALU_SYMBOLS[insn.op]} pointer prohibited")
+
+
+def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
+    is32 = insn.cls == uapi.BPF_ALU
+    links = (insn.op in (uapi.BPF_ADD, uapi.BPF_SUB) and dst.id and src is not dst
+             and regs.is_constant(src, is32) and not (is32 and regs.width(dst) > 32))
+    value = bits.s32(src.vv) if is32 else bits.s64(src.vv)
+    _scalar(dst, insn, src)
+    if not links:
+        dst.id = dst.off = 0
+        return
+    if insn.op == uapi.BPF_SUB:
+        value = -value
+    if dst.id & ADD_CONST or not S32_MIN <= value <= S32_MAX:
+        dst.id = dst.off = 0
+    else:
+        dst.id |= ADD_CONST32 if is32 else ADD_CONST64
+        dst.off = value
+
+
+def _scalar(dst: Reg, insn: Insn, src: Reg) -> None:
+    is32 = insn.cls == uapi.BPF_ALU
+    if arith.computable(insn.op, is32, src):
+        if src is dst:
+            src = clone_reg(src)
+        arith.apply(insn.op, is32, dst, src)
+    else:
+        mark_unknown(dst)
+
+
+# -- pointers
+
+
+def _pointer(env: Env, insn: Insn, dst: Reg, pointer: Reg, number: Reg,
+             reversed_: bool = False) -> None:
+    """dst = pointer OP number; `pointer` and `number` are copies."""
+    if (number.vm == 0 and (number.smin != number.smax or number.umin != number.umax)) \
+            or number.smin > number.smax or number.umin > number.umax:
+        mark_unknown(dst)
+        return
+    if insn.cls != uapi.BPF_ALU64:
+        if insn.op != uapi.BPF_SUB:
+            raise env.reject(EACCES, f"R{insn.dst} 32-bit pointer arithmetic prohibited")
+        mark_unknown(dst)
+        return
+    _check_movable(env, insn, pointer, number)
+    copy_reg(dst, pointer)
+    _check_offset(env, number, pointer.kind)
+    _check_offset(env, pointer, pointer.kind)
+    ranges.unbounded32(dst)
+    if insn.op == uapi.BPF_ADD:
+        _add(env, dst, pointer, number)
+    elif insn.op == uapi.BPF_SUB:
+        _subtract(env, insn, dst, pointer, number, reversed_)
+    else:
+        raise env.reject(EACCES, _refused_operator(insn))
+    _check_offset(env, dst, pointer.kind)
+    ranges.sync(dst)
+
+
+def _refused_operator(insn: Insn) -> str:
+    symbol = ALU_SYMBOLS[insn.op]
+    if insn.op in (uapi.BPF_AND, uapi.BPF_OR, uapi.BPF_XOR):
+        return f"R{insn.dst} bitwise operator {symbol} on pointer prohibited"
+    return f"R{insn.dst} pointer arithmetic with {symbol} operator prohibited"
+
+
+def _check_movable(env: Env, insn: Insn, pointer: Reg, number: Reg) -> None:
+    kind, name = pointer.kind, regtype.text(pointer.kind)
+    if regtype.may_be_null(kind):
+        raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {name} prohibited, "
+                                 "null-check it first")
+    base = kind & KIND_MASK
+    known = number.vm == 0
+    if base in MOVABLE or (base == kinds.PTR_TO_FLOW_KEYS and known):
+        return
+    if base in (kinds.CONST_PTR_TO_MAP, kinds.PTR_TO_FLOW_KEYS) and known and number.smin == 0 \
+            and insn.op == uapi.BPF_ADD:
+        return
+    raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {name} prohibited")
+
+
+def _check_offset(env: Env, reg: Reg, kind: int) -> None:
+    """Offsets stay small (check_reg_sane_offset)."""
+    name, value = regtype.text(kind), bits.s64(reg.vv)
+    if reg.vm == 0 and not -MAX_OFFSET < value < MAX_OFFSET:
+        raise env.reject(EINVAL, f"math between {name} pointer and {value} is not allowed")
+    if not -MAX_OFFSET < reg.off < MAX_OFFSET:
+        raise env.reject(EINVAL, f"{name} pointer offset {reg.off} is not allowed")
+    if reg.smin == S64_MIN:
+        raise env.reject(EINVAL, f"math between {name} pointer and register with unbounded min "
+                                 "value is not allowed")
+    if not -MAX_OFFSET < reg.smin < MAX_OFFSET:
+        raise env.reject(EINVAL, f"value {reg.smin} makes {name} pointer be out of bounds")
+
+
+def _add(env: Env, dst: Reg, pointer: Reg, number: Reg) -> None:
+    moved = pointer.off + number.smin
+    if number.vm == 0 and S32_MIN <= moved <= S32_MAX:
+        dst.off = moved
+        return
+    low, high = pointer.smin + number.smin, pointer.smax + number.smax
+    fits = low >= S64_MIN and high <= S64_MAX and low <= S64_MAX and high >= S64_MIN
+    dst.smin, dst.smax = (low, high) if fits else (S64_MIN, S64_MAX)
+    low, high = pointer.umin + number.umin, pointer.umax + number.umax
+    dst.umin, dst.umax = (low, high) if high <= uapi.U64 else (0, uapi.U64)
+    dst.vv, dst.vm = tnum.add(pointer.vv, pointer.vm, number.vv, number.vm)
+    if pointer.kind in regtype.PACKETS:
+        dst.id = env.new_id()
+        dst.packet_range = 0
+
+
+def _subtract(env: Env, insn: Insn, dst: Reg, pointer: Reg, number: Reg, reversed_: bool) -> None:
+    if reversed_:
+        raise env.reject(EACCES, f"R{insn.dst} tried to subtract pointer from scalar")
+    if pointer.kind == kinds.PTR_TO_STACK:
+        raise env.reject(EACCES, f"R{insn.dst} subtraction from stack pointer prohibited")
+    moved = pointer.off - number.smin
+    if number.vm == 0 and S32_MIN <= moved <= S32_MAX:
+        dst.off = moved
+        return
+    low, high = pointer.smin - number.smax, pointer.smax - number.smin
+    fits = S64_MIN <= low <= S64_MAX and S64_MIN <= high <= S64_MAX
+    dst.smin, dst.smax = (low, high) if fits else (S64_MIN, S64_MAX)
+    if pointer.umin < number.umax:
+        dst.umin, dst.umax = 0, uapi.U64
+    else:
+        dst.umin, dst.umax = pointer.umin - number.umax, pointer.umax - number.umin
+    dst.vv, dst.vm = tnum.sub(pointer.vv, pointer.vm, number.vv, number.vm)
+    if pointer.kind in regtype.PACKETS:
+        dst.id = env.new_id()
+        if number.smin < 0:
+            dst.packet_range = 0

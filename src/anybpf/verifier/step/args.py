@@ -1,0 +1,302 @@
+"""Arguments of helpers (check_func_arg, kernel/bpf/verifier.c).
+
+`ARGS` has one function for each kind of argument; `COMPATIBLE` says which registers fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EACCES, EINVAL
+from typing import Final
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.proto import kinds
+from anybpf.proto.helpers import Arg, Helper
+from anybpf.proto.kinds import (
+    KIND_MASK,
+    MEM_ALIGNED,
+    MEM_FIXED_SIZE,
+    MEM_RDONLY,
+    MEM_RINGBUF,
+    MEM_UNINIT,
+    MEM_WRITE,
+    OBJ_RELEASE,
+    PTR_MAYBE_NULL,
+)
+from anybpf.verifier import backtrack, regtype
+from anybpf.verifier.backtrack import Wanted
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
+from anybpf.verifier.facts import MapFacts
+from anybpf.verifier.region import ctx, map_value, packet, stack
+from anybpf.verifier.region.access import check_region
+from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
+from anybpf.verifier.step import mem, regs
+
+MAX_SIZE: Final = 1 << 29
+
+_MEMORY = (kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
+           kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
+           kinds.PTR_TO_MEM | MEM_RINGBUF, kinds.PTR_TO_BUF,
+           kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED)
+_NUMBER = (kinds.SCALAR_VALUE,)
+_SOCKETS = (kinds.PTR_TO_SOCK_COMMON, kinds.PTR_TO_SOCKET, kinds.PTR_TO_TCP_SOCK,
+            kinds.PTR_TO_XDP_SOCK)
+
+#: kind of argument -> kinds of registers that may be passed
+COMPATIBLE: dict[int, tuple[int, ...]] = {
+    kinds.ARG_PTR_TO_MAP_KEY: _MEMORY,
+    kinds.ARG_PTR_TO_MAP_VALUE: _MEMORY,
+    kinds.ARG_PTR_TO_MEM: _MEMORY,
+    kinds.ARG_CONST_SIZE: _NUMBER,
+    kinds.ARG_CONST_SIZE_OR_ZERO: _NUMBER,
+    kinds.ARG_CONST_ALLOC_SIZE_OR_ZERO: _NUMBER,
+    kinds.ARG_CONST_MAP_PTR: (kinds.CONST_PTR_TO_MAP,),
+    kinds.ARG_PTR_TO_CTX: (kinds.PTR_TO_CTX,),
+    kinds.ARG_PTR_TO_SOCK_COMMON: _SOCKETS,
+    kinds.ARG_PTR_TO_SOCKET: (kinds.PTR_TO_SOCKET,),
+    kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: (*_SOCKETS, kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED),
+    kinds.ARG_PTR_TO_RINGBUF_MEM: (kinds.PTR_TO_MEM | MEM_RINGBUF,),
+    kinds.ARG_PTR_TO_FUNC: (kinds.PTR_TO_FUNC,),
+    kinds.ARG_PTR_TO_STACK: (kinds.PTR_TO_STACK,),
+    kinds.ARG_PTR_TO_CONST_STR: (kinds.PTR_TO_MAP_VALUE,),
+}
+#: registers that may be passed at an offset
+AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
+                        kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
+                        kinds.PTR_TO_BUF, kinds.SCALAR_VALUE})
+_ELIDE_NULL = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
+
+
+class Call:
+    """What the arguments of one call tell (struct bpf_call_arg_meta)."""
+
+    def __init__(self, walk: Walk, row: Helper) -> None:
+        self.walk = walk
+        self.row = row
+        self.map: MapFacts | None = None
+        self.map_uid = 0
+        self.raw = False
+        #: memory on the stack that the helper fills: register and bytes
+        self.fills: tuple[int, int] | None = None
+        self.release = 0
+        self.ref = 0
+        self.mem_size = 0
+        self.size_max = 0
+        self.subprog = 0
+        #: the array's index, if it is known
+        self.key = -1
+
+    @property
+    def env(self) -> Env:
+        return self.walk.env
+
+
+def check(call: Call, number: int, arg: Arg) -> None:
+    """Argument `number` (from 0)."""
+    env, regno = call.env, number + 1
+    reg = regs.read(env, regno)
+    if arg.kind == kinds.ARG_ANYTHING:
+        return
+    if reg.kind in regtype.PACKETS and not (call.row.pkt and packet.may_pass(env)):
+        raise env.reject(EACCES, "helper access to the packet is not allowed")
+    null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
+    if not null:
+        _check_kind(env, reg, regno, arg)
+        _check_offset(env, reg, regno, arg)
+    _note_reference(call, reg, regno, arg)
+    rule = ARGS.get(arg.kind & KIND_MASK)
+    if rule is None:
+        raise NotSupported(f"helper {call.row.symbol} in the verifier")
+    rule(call, reg, regno, arg)
+
+
+def _check_kind(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+    expected = COMPATIBLE.get(arg.kind & KIND_MASK)
+    if expected is None:
+        raise NotSupported(f"argument kind {arg.kind & KIND_MASK} of helpers in the verifier")
+    kind = reg.kind
+    if arg.kind & MEM_RDONLY:
+        kind &= ~MEM_RDONLY
+    if arg.kind & PTR_MAYBE_NULL:
+        kind &= ~PTR_MAYBE_NULL
+    if kind not in expected:
+        names = ", ".join(regtype.text(k) for k in expected)
+        raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
+
+
+def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+    if arg.kind & OBJ_RELEASE and (reg.off or reg.vm or reg.vv):
+        raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
+                                 "trusted arg to kfunc")
+    if reg.kind & KIND_MASK not in AT_OFFSET:
+        ctx.check_unmoved(env, reg, regno)
+
+
+def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    if arg.kind & OBJ_RELEASE:
+        if not reg.ref and not regs.is_zero(reg):
+            raise call.env.reject(
+                EINVAL, f"R{regno} must be referenced when passed to release function")
+        call.release = regno
+    if reg.ref:
+        call.ref = reg.ref
+
+
+# -- memory
+
+
+def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: bool) -> None:
+    """`size` bytes where the register points to (check_helper_mem_access)."""
+    env = call.env
+    reg = env.regs[regno]
+    base = reg.kind & KIND_MASK
+    if base in (kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META):
+        packet.check(env, reg, regno, reg.off, size, zero_ok)
+    elif base == kinds.PTR_TO_MAP_KEY:
+        _no_write(env, reg, regno, write)
+        check_region(env, reg, regno, reg.off, size, map_value.map_of(reg).key_size)
+    elif base == kinds.PTR_TO_MAP_VALUE:
+        map_value.check_flags(env, reg, reg.off, size, write)
+        map_value.check(env, reg, regno, reg.off, size, zero_ok)
+    elif base == kinds.PTR_TO_MEM:
+        _no_write(env, reg, regno, write and bool(reg.kind & MEM_RDONLY))
+        check_region(env, reg, regno, reg.off, size, reg.mem_size, zero_ok)
+    elif base == kinds.PTR_TO_STACK:
+        if stack.check_initialized(call.walk, reg, regno, reg.off, size, zero_ok, write, raw):
+            call.fills = (regno, size)
+    elif base in mem.TYPED:
+        raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
+    elif not (zero_ok and size == 0 and regs.is_zero(reg)):
+        raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected=fp")
+
+
+def _no_write(env: Env, reg: Reg, regno: int, refused: bool) -> None:
+    if refused:
+        raise env.reject(EACCES, f"R{regno} cannot write into {regtype.text(reg.kind)}")
+
+
+# -- one function a kind
+
+
+def _nothing_more(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    """The kind was all there is to check."""
+
+
+def _map(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    call.map, call.map_uid = map_value.map_of(reg), reg.map_uid
+
+
+def _key(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    if call.map is None:
+        raise call.env.reject(EACCES, "invalid map_ptr to access map->key")
+    memory(call, regno, call.map.key_size, False, False, False)
+    if call.map.type in _ELIDE_NULL:
+        call.key = _constant_key(call.env, reg, call.map.key_size)
+
+
+def _constant_key(env: Env, reg: Reg, size: int) -> int:
+    """The index on the stack, if it is known (get_constant_map_key); else -1."""
+    if reg.kind != kinds.PTR_TO_STACK or reg.vm:
+        return -1
+    number, byte = divmod(-(reg.off + reg.smin) - 1, SLOT_BYTES)
+    frame = stack.frame_of(env, reg)
+    slot = frame.stack[number]
+    below = list(reversed(slot.types[:byte + 1]))
+    if _leading(below, ZERO) >= size:
+        return 0
+    if not slot.is_scalar_spill or _leading(below, SPILL) != size or slot.reg.vm:
+        return -1
+    wanted = Wanted(len(env.state.frames) - 1)
+    wanted.slots[reg.frameno] |= 1 << number
+    backtrack.chain(env, env.state, wanted)
+    return slot.reg.vv
+
+
+def _leading(types: list[int], kind: int) -> int:
+    count = 0
+    while count < len(types) and types[count] == kind:
+        count += 1
+    return count
+
+
+def _value(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    if arg.kind & PTR_MAYBE_NULL and regs.is_zero(reg):
+        return
+    if call.map is None:
+        raise call.env.reject(EACCES, "invalid map_ptr to access map->value")
+    call.raw = bool(arg.kind & MEM_UNINIT)
+    memory(call, regno, call.map.value_size, bool(arg.kind & MEM_WRITE), False, call.raw)
+
+
+def _memory(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    """Checked with the size that follows, unless it is fixed."""
+    call.raw = bool(arg.kind & MEM_UNINIT)
+    if arg.kind & MEM_FIXED_SIZE:
+        memory(call, regno, arg.size, bool(arg.kind & MEM_WRITE), False, call.raw)
+        if arg.kind & MEM_ALIGNED:
+            mem.check_alignment(call.env, reg, 0, arg.size, True)
+
+
+def _size(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    """The size of the memory before it (check_mem_size_reg)."""
+    env = call.env
+    zero_ok = arg.kind & KIND_MASK == kinds.ARG_CONST_SIZE_OR_ZERO
+    call.size_max = reg.umax
+    if reg.smin < 0:
+        raise env.reject(EACCES, f"R{regno} min value is negative, either use unsigned or "
+                                 "'var &= const'")
+    if reg.umin == 0 and not zero_ok:
+        raise env.reject(EACCES, f"R{regno} invalid zero-sized read: u64=[{reg.umin},{reg.umax}]")
+    if reg.umax >= MAX_SIZE:
+        raise env.reject(EACCES, f"R{regno} unbounded memory access, use 'var &= const' or "
+                                 "'if (var < const)'")
+    write = bool(call.row.args[regno - 2].kind & MEM_WRITE)
+    memory(call, regno - 1, reg.umax, write, zero_ok, call.raw and not reg.vm)
+    backtrack.mark(env, regno)
+
+
+def _alloc_size(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    if reg.vm:
+        raise call.env.reject(EACCES, f"R{regno} is not a known constant'")
+    call.mem_size = reg.vv
+    backtrack.mark(call.env, regno)
+
+
+def _function(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    call.subprog = reg.subprog
+
+
+def _string(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    """A constant string in a frozen map (check_reg_const_str)."""
+    env, found = call.env, map_value.map_of(reg)
+    if not found.frozen or not found.flags & uapi.BPF_F_RDONLY_PROG:
+        raise env.reject(EACCES, f"R{regno} does not point to a readonly map'")
+    if reg.vm:
+        raise env.reject(EACCES, f"R{regno} is not a constant address'")
+    if found.content is None:
+        raise env.reject(EACCES, "no direct value access support for this map type")
+    at = reg.off + reg.vv
+    map_value.check(env, reg, regno, reg.off, found.value_size - at)
+    if b"\0" not in found.content[at:]:
+        raise env.reject(EINVAL, "string is not zero-terminated")
+
+
+ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
+    kinds.ARG_CONST_MAP_PTR: _map,
+    kinds.ARG_PTR_TO_MAP_KEY: _key,
+    kinds.ARG_PTR_TO_MAP_VALUE: _value,
+    kinds.ARG_PTR_TO_MEM: _memory,
+    kinds.ARG_CONST_SIZE: _size,
+    kinds.ARG_CONST_SIZE_OR_ZERO: _size,
+    kinds.ARG_CONST_ALLOC_SIZE_OR_ZERO: _alloc_size,
+    kinds.ARG_PTR_TO_CTX: _nothing_more,
+    kinds.ARG_PTR_TO_SOCK_COMMON: _nothing_more,
+    kinds.ARG_PTR_TO_SOCKET: _nothing_more,
+    kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: _nothing_more,
+    kinds.ARG_PTR_TO_RINGBUF_MEM: _nothing_more,
+    kinds.ARG_PTR_TO_FUNC: _function,
+    kinds.ARG_PTR_TO_STACK: _nothing_more,
+    kinds.ARG_PTR_TO_CONST_STR: _string,
+}

@@ -1,0 +1,133 @@
+"""The end of functions and of the program (process_bpf_exit_full, check_return_code).
+
+Both are from kernel/bpf/verifier.c.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+
+from anybpf import bits, uapi
+from anybpf.errors import NotSupported
+from anybpf.proto import kinds
+from anybpf.verifier import backtrack, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import DONE, JUMPED, Walk
+from anybpf.verifier.state import Reg, copy_reg, mark_unknown
+from anybpf.verifier.step import regs
+
+
+def step(walk: Walk) -> int:
+    """`exit`"""
+    env = walk.env
+    outermost = len(env.state.frames) == 1
+    check_resources(env, outermost, "BPF_EXIT instruction in main prog")
+    if not outermost:
+        _return_to_caller(walk)
+        env.print_state = True
+        return JUMPED
+    _check_return(env)
+    return DONE
+
+
+def check_resources(env: Env, leaks_count: bool, where: str) -> None:
+    """Nothing is held that must be given back (check_resource_leak)."""
+    state = env.state
+    if leaks_count and state.refs:
+        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in state.refs]
+        raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
+    if state.locks and (leaks_count or where.startswith("BPF_LD")):
+        raise env.reject(EINVAL, f"{where} cannot be used inside bpf_spin_lock-ed region")
+
+
+def _check_return(env: Env) -> None:
+    """r0 is a number in the range of the program type (check_return_code)."""
+    reg = regs.read(env, 0)
+    if env.state.frames[0].subprog:
+        if reg.kind != kinds.SCALAR_VALUE:
+            raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
+                                     f"({regtype.text(reg.kind)})")
+        return
+    wanted = env.prog.returned(env.facts.attach_type)
+    if wanted is None:
+        return
+    if reg.kind != kinds.SCALAR_VALUE:
+        raise env.reject(EINVAL, "At program exit the register R0 is not a known value "
+                                 f"({regtype.text(reg.kind)})")
+    backtrack.mark(env, 0)
+    low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
+    if low <= reg.s32min and reg.s32max <= high:
+        return
+    raise env.reject(EINVAL, _bad_return("program exit", "R0", reg, low, high))
+
+
+def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
+    """What is said of a number outside of its range (verbose_invalid_scalar)."""
+    parts = [f"At {where} the register {name} has"]
+    if reg.smin > -(1 << 63):
+        parts.append(f"smin={reg.smin}")
+    if reg.smax < (1 << 63) - 1:
+        parts.append(f"smax={reg.smax}")
+    if len(parts) == 1:
+        parts.append("unknown scalar value")
+    return " ".join(parts) + f" should have been in [{low}, {high}]"
+
+
+def _return_to_caller(walk: Walk) -> None:
+    """Back to behind the call (prepare_func_exit)."""
+    env = walk.env
+    walk.live.update()
+    state = env.state
+    callee, caller = state.frames[-1], state.frames[-2]
+    returned = callee.regs[0]
+    if returned.kind == kinds.PTR_TO_STACK:
+        raise env.reject(EINVAL, "cannot return stack pointer to the caller")
+    if callee.in_callback:
+        _leave_callback(env)
+    else:
+        copy_reg(caller.regs[0], returned)
+    env.idx = callee.callsite if callee.in_callback else callee.callsite + 1
+    if env.log.on:
+        _tell(env)
+    state.frames.pop()
+    walk.live.forget_current()
+    if callee.in_callback:
+        _repeat_callback(walk)
+
+
+def _leave_callback(env: Env) -> None:
+    """A callback gives 0 or 1, precisely."""
+    callee = env.state.frames[-1]
+    returned = callee.regs[0]
+    if returned.kind == kinds.NOT_INIT:
+        raise env.reject(EACCES, "R0 !read_ok")
+    if returned.kind != kinds.SCALAR_VALUE:
+        raise env.reject(EACCES, "R0 not a scalar value")
+    backtrack.mark(env, 0)
+    low, high = callee.callback_returns
+    if returned.s32min < low or returned.s32max > high:
+        raise env.reject(EINVAL, _bad_return("callback return", "R0", returned, low, high))
+    if not env.aux[callee.callsite].calls_callback:
+        raise NotSupported("asynchronous callbacks in the verifier")
+
+
+def _repeat_callback(walk: Walk) -> None:
+    from anybpf.verifier.step.widen import widen_loop
+
+    widen_loop(walk.env, walk.env.state, walk.env.state)
+
+
+def _tell(env: Env) -> None:
+    state = env.state
+    last = len(state.frames) - 1
+    env.log.write("returning from callee:\n")
+    env.log.print_state(state, last, everything=True)
+    env.log.write(f"to caller at {env.idx}:\n")
+    env.log.print_state(state, last - 1, everything=True)
+
+
+def forget_callers_registers(regs_: list[Reg]) -> None:
+    """r0 .. r5 hold nothing after a call."""
+    for i in range(6):
+        mark_unknown(regs_[i])
+        regs_[i].kind = kinds.NOT_INIT

@@ -1,0 +1,56 @@
+"""Arguments of global functions (btf_check_func_arg_match, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from anybpf.proto import kinds
+from anybpf.proto.helpers import HELPERS
+from anybpf.proto.kinds import PTR_MAYBE_NULL
+from anybpf.verifier import regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
+from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.region import ctx
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import Reg
+from anybpf.verifier.step import args, regs
+
+
+def check(walk: Walk, number: int) -> None:
+    """Every argument fits the prototype of function `number`."""
+    env = walk.env
+    subprog = env.subprogs[number]
+    try:
+        for i, arg in enumerate(subprog.args):
+            _check(walk, i, env.regs[i + 1], arg)
+    except Reject as reject:
+        text = f"{reject.text}\nCaller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(reject.errno, text) from None
+
+
+def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
+    env, regno = walk.env, number + 1
+    if arg.kind == "scalar":
+        if reg.kind != kinds.SCALAR_VALUE:
+            raise env.reject(EINVAL, f"R{regno} is not a scalar")
+        return
+    if reg.kind & kinds.KIND_MASK not in args.AT_OFFSET:
+        ctx.check_unmoved(env, reg, regno)
+    if arg.kind == "ctx":
+        if reg.kind != kinds.PTR_TO_CTX:
+            raise env.reject(EINVAL, f"arg#{number} expects pointer to ctx")
+        return
+    _check_memory(walk, env, number, reg, arg)
+
+
+def _check_memory(walk: Walk, env: Env, number: int, reg: Reg, arg: FuncArg) -> None:
+    if not regs.is_zero(reg):
+        kind = reg.kind
+        reg.kind &= ~PTR_MAYBE_NULL
+        call = args.Call(walk, HELPERS[0])
+        args.memory(call, number + 1, arg.size, False, True, False)
+        args.memory(call, number + 1, arg.size, True, True, False)
+        reg.kind = kind
+    if not arg.nullable and (regs.is_zero(reg) or regtype.may_be_null(reg.kind)):
+        raise env.reject(EINVAL, f"arg#{number} is expected to be non-NULL")

@@ -1,0 +1,234 @@
+"""Calls of helpers (check_helper_call, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EACCES, EINVAL
+
+from anybpf import uapi
+from anybpf.errors import Bug, NotSupported
+from anybpf.isa.disasm import helper_name
+from anybpf.isa.insn import Insn
+from anybpf.proto import access, kinds, maps
+from anybpf.proto.helpers import BY_ID, Does, Helper
+from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
+from anybpf.verifier import backtrack, ranges, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.explore import Walk
+from anybpf.verifier.numbers import S32_MAX
+from anybpf.verifier.region import stack
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
+from anybpf.verifier.step import args, ends, regs
+from anybpf.verifier.step import call as calls
+from anybpf.verifier.step.args import Call
+
+MAX_ERRNO = 4095
+CALLER_SAVED = range(6)
+
+#: helpers that write to maps
+_WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
+#: helpers with rules that rows do not tell, not modelled yet
+_LATER = frozenset({"spin_lock", "spin_unlock", "snprintf", "kptr_xchg", "dynptr_data",
+                    "user_ringbuf_drain", "find_vma"})
+#: helpers whose result is at most the size they were given, or an errno
+_SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
+                            "probe_read_kernel_str", "probe_read_user_str"})
+_RESULTS = {
+    kinds.RET_PTR_TO_MAP_VALUE: kinds.PTR_TO_MAP_VALUE,
+    kinds.RET_PTR_TO_SOCKET: kinds.PTR_TO_SOCKET,
+    kinds.RET_PTR_TO_TCP_SOCK: kinds.PTR_TO_TCP_SOCK,
+    kinds.RET_PTR_TO_SOCK_COMMON: kinds.PTR_TO_SOCK_COMMON,
+    kinds.RET_PTR_TO_MEM: kinds.PTR_TO_MEM,
+}
+
+
+def call(walk: Walk, insn: Insn) -> None:
+    """Check the call, then do what it does to the state."""
+    env = walk.env
+    row = _row(env, insn)
+    made = Call(walk, row)
+    for number, arg in enumerate(row.args):
+        args.check(made, number, arg)
+    _record_map(made)
+    if made.fills is not None:
+        stack.forget_bytes(walk, *made.fills)
+    _release(made)
+    special = _SPECIAL.get(row.name)
+    if special is not None:
+        special(made)
+    for number in CALLER_SAVED:
+        mark_not_init(env.regs[number])
+        env.log.scratched_regs |= 1 << number
+    _result(made)
+    _check_map(made)
+    if row.does & Does.CHANGES_PACKET:
+        forget_packets(env)
+
+
+def _row(env: Env, insn: Insn) -> Helper:
+    """The helper as this program may call it."""
+    facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
+    if insn.imm not in BY_ID:
+        raise env.reject(EINVAL, f"invalid func {name}")
+    row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
+    if row is None:
+        raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
+    if row.gpl and not facts.gpl:
+        raise env.reject(
+            EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
+    if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
+        raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
+    if row.name in _LATER or row.does & Does.ASYNC_CALLBACK:
+        raise NotSupported(f"helper {row.symbol} in the verifier")
+    return row
+
+
+def _record_map(made: Call) -> None:
+    env, row = made.env, made.row
+    if made.map is not None and made.map.flags & uapi.BPF_F_RDONLY_PROG and row.name in _WRITERS:
+        raise env.reject(EACCES, "write into map forbidden")
+    if row.name == "tail_call" and made.map is not None:
+        if made.map.type != uapi.BPF_MAP_TYPE_PROG_ARRAY:
+            # the one text without an end of line
+            raise Reject(EINVAL, "expected prog array map for tail call", env.idx, end="")
+        index = env.regs[3]
+        if regs.is_constant(index, False) and index.vv < made.map.max_entries:
+            backtrack.mark(env, 3)
+
+
+def _check_map(made: Call) -> None:
+    if made.map is None:
+        return
+    if not maps.compatible(made.map.type, made.row.name, made.env.facts.type):
+        raise made.env.reject(EINVAL, f"cannot pass map_type {made.map.type} into func "
+                                      f"{made.row.symbol}#{made.row.id}")
+
+
+# -- references
+
+
+def _release(made: Call) -> None:
+    if not made.release:
+        return
+    env = made.env
+    if made.ref:
+        if all(r.id != made.ref for r in env.state.refs):
+            raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not "
+                                     "been acquired before")
+        release_reference(env, made.ref)
+    elif not regs.is_zero(env.regs[made.release]):
+        raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not been "
+                                 "acquired before")
+
+
+def release_reference(env: Env, ref: int) -> None:
+    """The resource was given back: nothing may use it any more."""
+    env.state.refs = [r for r in env.state.refs if r.id != ref]
+    for reg in regs.every(env.state):
+        if reg.ref == ref:
+            mark_unknown(reg)
+
+
+def forget_packets(env: Env) -> None:
+    """The packet may have moved (clear_all_pkt_pointers)."""
+    for reg in regs.every(env.state):
+        if regtype.is_any_packet(reg.kind):
+            mark_unknown(reg)
+
+
+# -- the result
+
+
+def _result(made: Call) -> None:
+    env, row = made.env, made.row
+    r0 = env.regs[0]
+    base, flags = row.ret & KIND_MASK, row.ret & ~KIND_MASK
+    if base == kinds.RET_INTEGER:
+        mark_unknown(r0)
+        _refine(made)
+        return
+    if base == kinds.RET_VOID:
+        return
+    if base not in _RESULTS:
+        raise NotSupported(f"the result of helper {row.symbol} in the verifier")
+    if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
+        flags &= ~PTR_MAYBE_NULL
+    mark_pointer(r0, _RESULTS[base] | flags)
+    if base == kinds.RET_PTR_TO_MAP_VALUE:
+        if made.map is None:
+            raise Bug(f"{row.symbol} gives a map's value without a map")
+        r0.map, r0.map_uid = made.map, made.map_uid
+    r0.mem_size = made.mem_size if base == kinds.RET_PTR_TO_MEM else 0
+    if regtype.may_be_null(r0.kind):
+        r0.id = env.new_id()
+    _acquire(made)
+
+
+def _never_null(made: Call) -> bool:
+    return (made.row.name == "map_lookup_elem" and made.map is not None
+            and 0 <= made.key < made.map.max_entries)
+
+
+def _acquire(made: Call) -> None:
+    env, row, r0 = made.env, made.row, made.env.regs[0]
+    if row.does & Does.CASTS:
+        r0.ref = made.ref
+        return
+    acquires = row.does & Does.ACQUIRES or (
+        row.name == "map_lookup_elem" and made.map is not None
+        and made.map.type in (uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH))
+    if acquires:
+        identity = env.new_id()
+        env.state.refs.append(Ref(identity, env.idx))
+        r0.id = r0.ref = identity
+
+
+def _refine(made: Call) -> None:
+    """Numbers that helpers keep in bounds (do_refine_retval_range)."""
+    r0 = made.env.regs[0]
+    if made.row.name in _SIZED_RESULTS:
+        r0.smax = made.size_max
+        r0.s32max = min(made.size_max, S32_MAX)
+        r0.smin = r0.s32min = -MAX_ERRNO
+        ranges.sync(r0)
+    elif made.row.name == "get_smp_processor_id":
+        last = made.env.facts.cpus - 1
+        r0.umin = r0.u32min = r0.smin = r0.s32min = 0
+        r0.umax = r0.u32max = r0.smax = r0.s32max = last
+        ranges.sync(r0)
+
+
+# -- helpers that do more
+
+
+def _tail_call(made: Call) -> None:
+    ends.check_resources(made.env, True, "tail_call")
+
+
+def _local_storage(made: Call) -> None:
+    if not regs.is_zero(made.env.regs[2]):
+        raise made.env.reject(EINVAL, "get_local_storage() doesn't support non-zero flags")
+
+
+def _for_each(made: Call) -> None:
+    calls.push_callback(made.walk, made.subprog, calls.map_element_callback)
+
+
+def _loop(made: Call) -> None:
+    env = made.env
+    backtrack.mark(env, 1)
+    if env.frame.callback_depth < env.regs[1].umax:
+        calls.push_callback(made.walk, made.subprog, calls.loop_callback)
+        return
+    env.frame.callback_depth = 0
+    if env.log.detailed:
+        env.log.write(f"frame{len(env.state.frames) - 1} bpf_loop iteration limit reached\n")
+
+
+_SPECIAL: dict[str, Callable[[Call], None]] = {
+    "tail_call": _tail_call,
+    "get_local_storage": _local_storage,
+    "for_each_map_elem": _for_each,
+    "loop": _loop,
+}

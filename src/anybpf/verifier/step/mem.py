@@ -1,0 +1,229 @@
+"""Loads and stores (check_load_mem, check_store_reg, check_mem_access; kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EACCES, EINVAL
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.isa.insn import Insn, is_ld_imm64
+from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import log, ranges, regtype, tnum
+from anybpf.verifier.env import REFERS_TO_MAP, Env
+from anybpf.verifier.explore import NEXT, Walk
+from anybpf.verifier.region import ctx, map_value, memory, packet, sock, stack
+from anybpf.verifier.region.access import Access
+from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
+from anybpf.verifier.step import regs
+
+REGIONS: dict[int, Callable[[Access], None]] = {
+    kinds.PTR_TO_MAP_KEY: map_value.access_key,
+    kinds.PTR_TO_MAP_VALUE: map_value.access,
+    kinds.PTR_TO_MEM: memory.access,
+    kinds.PTR_TO_CTX: ctx.access,
+    kinds.PTR_TO_STACK: stack.access,
+    kinds.PTR_TO_PACKET: packet.access,
+    kinds.PTR_TO_PACKET_META: packet.access,
+    kinds.PTR_TO_FLOW_KEYS: sock.access_flow_keys,
+    kinds.PTR_TO_SOCKET: sock.access,
+    kinds.PTR_TO_SOCK_COMMON: sock.access,
+    kinds.PTR_TO_TCP_SOCK: sock.access,
+    kinds.PTR_TO_XDP_SOCK: sock.access,
+}
+#: kinds whose accesses are not modelled yet
+TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_TP_BUFFER, kinds.PTR_TO_BUF,
+                   kinds.PTR_TO_ARENA, kinds.CONST_PTR_TO_MAP})
+
+
+class Alignment(NamedTuple):
+    """How misaligned access to a region is told, and whether it is always refused."""
+
+    word: str
+    strict: bool = False
+
+
+ALIGNMENT = {
+    kinds.PTR_TO_FLOW_KEYS: Alignment("flow keys "),
+    kinds.PTR_TO_MAP_KEY: Alignment("key "),
+    kinds.PTR_TO_MAP_VALUE: Alignment("value "),
+    kinds.PTR_TO_CTX: Alignment("context "),
+    kinds.PTR_TO_STACK: Alignment("stack ", strict=True),
+    kinds.PTR_TO_SOCKET: Alignment("sock "),
+    kinds.PTR_TO_SOCK_COMMON: Alignment("sock_common "),
+    kinds.PTR_TO_TCP_SOCK: Alignment("tcp_sock "),
+    kinds.PTR_TO_XDP_SOCK: Alignment("xdp_sock "),
+}
+_OTHER = Alignment("")
+#: where the packet's data begins in memory, modulo 4 (NET_IP_ALIGN)
+IP_ALIGN = 2
+#: kinds whose loads are rewritten, so that all paths must agree on one
+REWRITTEN = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON,
+                       kinds.PTR_TO_TCP_SOCK, kinds.PTR_TO_XDP_SOCK, kinds.PTR_TO_BTF_ID,
+                       kinds.PTR_TO_ARENA})
+
+
+def step_ldx(walk: Walk, insn: Insn) -> int:
+    """A load into a register."""
+    load(walk, insn, strict=False, where="ldx")
+    return NEXT
+
+
+def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
+    """r[dst] = what r[src] + off points to."""
+    env = walk.env
+    kind = regs.read(env, insn.src).kind
+    regs.write(env, insn.dst)
+    access(walk, insn, insn.src, write=False, value=insn.dst, strict=strict)
+    _remember_kind(env, kind)
+    regs.check_sane(env, env.regs[insn.dst], where)
+
+
+def step_st(walk: Walk, insn: Insn) -> int:
+    """A store of a constant."""
+    kind = regs.read(walk.env, insn.dst).kind
+    access(walk, insn, insn.dst, write=True, value=-1)
+    _remember_kind(walk.env, kind)
+    return NEXT
+
+
+def step_stx(walk: Walk, insn: Insn) -> int:
+    """A store of a register, or an atomic operation."""
+    from anybpf.verifier.step import atomic
+
+    if insn.mode == uapi.BPF_ATOMIC:
+        return atomic.step(walk, insn)
+    store(walk, insn, strict=False)
+    return NEXT
+
+
+def store(walk: Walk, insn: Insn, strict: bool) -> None:
+    """What r[dst] + off points to = r[src]."""
+    env = walk.env
+    regs.read(env, insn.src)
+    kind = regs.read(env, insn.dst).kind
+    access(walk, insn, insn.dst, write=True, value=insn.src, strict=strict)
+    _remember_kind(env, kind)
+
+
+def _remember_kind(env: Env, kind: int) -> None:
+    aux = env.aux[env.idx]
+    if not aux.kind:
+        aux.kind = kind
+    elif kind != aux.kind and (kind & KIND_MASK in REWRITTEN or aux.kind & KIND_MASK in REWRITTEN):
+        raise env.reject(EINVAL, "same insn cannot be used with different pointers")
+
+
+def access(walk: Walk, insn: Insn, regno: int, write: bool, value: int,
+           strict: bool = False) -> None:
+    """One access of memory; the loaded register becomes what was read."""
+    env = walk.env
+    reg = env.regs[regno]
+    size = insn.size_bytes
+    check_alignment(env, reg, insn.off, size, strict)
+    signed = insn.cls == uapi.BPF_LDX and insn.mode == uapi.BPF_MEMSX
+    what = Access(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
+    region = REGIONS.get(reg.kind & KIND_MASK)
+    if region is None or regtype.may_be_null(reg.kind):
+        _refuse(env, reg, regno)
+        return
+    region(what)
+    if value >= 0 and not write:
+        narrow(env.regs[value], size, signed)
+
+
+def _refuse(env: Env, reg: Reg, regno: int) -> None:
+    if reg.kind & KIND_MASK in TYPED and not regtype.may_be_null(reg.kind):
+        raise NotSupported(f"loads and stores through {regtype.text(reg.kind)}")
+    raise env.reject(EACCES, f"R{regno} invalid mem access '{regtype.text(reg.kind)}'")
+
+
+def narrow(reg: Reg, size: int, signed: bool) -> None:
+    """A load of less than 8 bytes extends what it read."""
+    if size == 8 or reg.kind != kinds.SCALAR_VALUE:
+        return
+    if signed:
+        ranges.sign_extend(reg, size)
+    else:
+        ranges.truncate(reg, size)
+
+
+def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
+    """The address is a multiple of the size, where that matters (check_ptr_alignment)."""
+    strict |= env.facts.strict_alignment
+    packet_pointer = reg.kind in regtype.PACKETS
+    row = ALIGNMENT.get(reg.kind, _OTHER)
+    if not (strict or row.strict) or size == 1 or reg.kind == kinds.PTR_TO_ARENA:
+        return
+    total = reg.off + off + (IP_ALIGN if packet_pointer else 0)
+    vv, vm = tnum.add(reg.vv, reg.vm, total & uapi.U64, 0)
+    if tnum.aligned(vv, vm, size):
+        return
+    bits = log.offset_text(reg.vv, reg.vm)
+    what = f"packet access off {IP_ALIGN}+" if packet_pointer else f"{row.word}access off "
+    raise env.reject(EACCES, f"misaligned {what}{bits}+{reg.off}+{off} size {size}")
+
+
+# -- 64-bit immediates and the old packet loads
+
+
+def step_ld(walk: Walk, insn: Insn) -> int:
+    """`ld_imm64`, or a load from the packet by absolute or indirect offset."""
+    if not is_ld_imm64(insn):
+        return _ld_packet(walk, insn)
+    env = walk.env
+    dst = regs.overwrite(env, insn.dst)
+    if insn.src == uapi.BPF_PSEUDO_FUNC:
+        mark_pointer(dst, kinds.PTR_TO_FUNC)
+        if not env.facts.funcs:
+            raise env.reject(EINVAL, "missing btf func_info")
+        dst.subprog = env.subprog_at(env.idx + insn.imm + 1)
+        if env.subprogs[dst.subprog].is_global:
+            raise env.reject(EINVAL, "callback function not static")
+    elif insn.src in REFERS_TO_MAP:
+        _load_map(env, insn, dst)
+    elif insn.src:
+        raise NotSupported("addresses of kernel variables in the verifier")
+    else:
+        mark_known_scalar(dst, env.address_of(env.idx))
+    env.idx += 1
+    return NEXT
+
+
+def _load_map(env: Env, insn: Insn, dst: Reg) -> None:
+    aux = env.aux[env.idx]
+    direct = insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
+    mark_pointer(dst, kinds.PTR_TO_MAP_VALUE if direct else kinds.CONST_PTR_TO_MAP)
+    dst.map = aux.map
+    if direct:
+        dst.off = aux.map_offset
+        if aux.map is not None and aux.map.type == uapi.BPF_MAP_TYPE_ARENA:
+            raise NotSupported("arena pointers in the verifier")
+
+
+#: program types that may use LD_ABS and LD_IND
+_LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
+                        uapi.BPF_PROG_TYPE_SCHED_ACT})
+
+
+def _ld_packet(walk: Walk, insn: Insn) -> int:
+    from anybpf.verifier.step import ends
+
+    env = walk.env
+    if env.facts.type not in _LD_PACKET:
+        raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
+    ctx_reg = regs.read(env, 6)
+    ends.check_resources(env, False, "BPF_LD_[ABS|IND]")
+    if ctx_reg.kind != kinds.PTR_TO_CTX:
+        raise env.reject(EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb")
+    if insn.mode == uapi.BPF_IND:
+        regs.read(env, insn.src)
+    ctx.check_unmoved(env, ctx_reg, 6)
+    for number in range(6):
+        env.log.scratched_regs |= 1 << number
+        reg = env.regs[number]
+        mark_unknown(reg)
+        reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
+    return NEXT

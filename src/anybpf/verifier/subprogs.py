@@ -1,0 +1,60 @@
+"""Where functions begin and end (add_subprog_and_kfunc, check_subprogs; kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from anybpf.isa.check import BadInsn, check_subprogs
+from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
+from anybpf.verifier.env import Env, Subprog
+from anybpf.verifier.facts import FuncArg, FuncInfo
+from anybpf.verifier.reject import Reject
+
+
+def find(env: Env) -> None:
+    """Fill `env.subprogs`; no jump leaves its function and none falls off its end."""
+    starts = _starts(env)
+    ends = [*starts[1:], len(env.insns)]
+    names = {f.insn: f for f in env.facts.funcs}
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        info = names.get(start)
+        env.subprogs.append(Subprog(start, end, info.name if info else "",
+                                    bool(info and info.is_global and number)))
+        if env.log.detailed:
+            env.log.write(f"func#{number} @{start}\n")
+        if env.subprogs[-1].is_global and info is not None:
+            env.subprogs[-1].args = _arguments(info)
+    try:
+        check_subprogs(env.insns)
+    except BadInsn as bad:
+        raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
+    _tail_calls(env)
+
+
+def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
+    if info.args is None:
+        raise NotSupported(f"the prototype of global function '{info.name}' in the verifier")
+    return info.args
+
+
+def _starts(env: Env) -> list[int]:
+    starts = {0}
+    for index, insn in slots(env.insns):
+        if is_kfunc_call(insn):
+            raise NotSupported("kernel functions in the verifier")
+        if is_pseudo_call(insn) or is_pseudo_func(insn):
+            target = index + insn.imm + 1
+            if not 0 <= target < len(env.insns):
+                raise Reject(EINVAL, f"invalid insn idx {target} insn_cnt {len(env.insns)}", index)
+            starts.add(target)
+    return sorted(starts)
+
+
+def _tail_calls(env: Env) -> None:
+    call = uapi.BPF_JMP | uapi.BPF_CALL
+    for subprog in env.subprogs:
+        subprog.has_tail_call = any(
+            insn.code == call and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call
+            for insn in env.insns[subprog.start:subprog.end])

@@ -1,0 +1,227 @@
+"""The running kernel's verifier and ours on the same program: a backend that asks both."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.btf import types as t
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError, NotSupported
+from anybpf.isa.insn import Insn, decode
+from anybpf.linux import Linux
+from anybpf.syscall.attr import FIELDS
+from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
+from anybpf.verifier.prototypes import arguments
+
+LOG_SIZE = 1 << 24
+STATIC = 0
+GLOBAL = 1
+#: structs in a map's value that the kernel guards
+GUARDED = {"bpf_spin_lock": "spin_lock", "bpf_timer": "timer", "bpf_wq": "wq",
+           "bpf_list_head": "list_head", "bpf_rb_root": "rb_root", "bpf_refcount": "refcount",
+           "bpf_res_spin_lock": "res_spin_lock", "bpf_task_work": "task_work"}
+ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
+
+
+class Answer(NamedTuple):
+    """One verifier's verdict: the errno's name or OK, and the log with addresses masked."""
+
+    verdict: str
+    log: str
+
+
+@dataclass(eq=False)
+class Pair:
+    """Both answers; ours is None where the verifier does not model something yet."""
+
+    name: str
+    kernel: Answer
+    ours: Answer | None
+    unsupported: str = ""
+
+    @property
+    def same_verdict(self) -> bool:
+        return self.ours is not None and self.ours.verdict == self.kernel.verdict
+
+    @property
+    def first_difference(self) -> str:
+        """The first line that differs, from both; empty if the logs are equal."""
+        if self.ours is None:
+            return f"not supported: {self.unsupported}"
+        theirs, mine = self.kernel.log.splitlines(), self.ours.log.splitlines()
+        for number, (a, b) in enumerate(zip(theirs, mine, strict=False), 1):
+            if a != b:
+                return f"line {number}\n  kernel: {a}\n  ours:   {b}"
+        if len(theirs) != len(mine):
+            return f"kernel has {len(theirs)} lines, ours {len(mine)}"
+        return ""
+
+
+def masked(log: str) -> str:
+    """Without addresses, which differ from run to run."""
+    return ADDRESS.sub("ADDRESS", log)
+
+
+def errno_name(number: int) -> str:
+    return {0: "OK", 524: "ENOTSUPP"}.get(number) or errno.errorcode[number]
+
+
+def ask_kernel(kernel: Linux, attr: bytearray, level: int) -> Answer:
+    """Load and close; the log has room for everything."""
+    buffer = ctypes.create_string_buffer(LOG_SIZE)
+    mine = bytearray(attr)
+    _put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
+    try:
+        kernel.close(kernel.bpf(uapi.BPF_PROG_LOAD, mine))
+        number = 0
+    except BpfError as error:
+        number = error.errno or 0
+    return Answer(errno_name(number), masked(buffer.value.decode(errors="replace")))
+
+
+def ask_ours(insns: list[Insn], facts: Facts, level: int) -> Answer:
+    """Raises NotSupported."""
+    verdict = verify(insns, facts, Options(level))
+    return Answer(errno_name(verdict.errno), masked(verdict.log))
+
+
+def _put(attr: bytearray, **values: int) -> None:
+    for name, value in values.items():
+        codec = FIELDS[name].codec
+        assert codec is not None
+        codec.pack_into(attr, FIELDS[name].start, value)
+
+
+@dataclass(eq=False)
+class Both:
+    """A backend for the loader: the kernel answers, and every program is put before both."""
+
+    level: int = uapi.BPF_LOG_LEVEL2
+    kernel: Linux = field(default_factory=Linux)
+    maps: dict[int, MapFacts] = field(default_factory=dict)
+    types: dict[int, Btf] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    name: str = "both"
+    resolves_core_relos: bool = True
+
+    @property
+    def num_possible_cpus(self) -> int:
+        return self.kernel.num_possible_cpus
+
+    def close(self, fd: int) -> None:
+        self.kernel.close(fd)
+
+    def bpf(self, cmd: int, attr: bytearray) -> int:
+        if cmd == uapi.BPF_PROG_LOAD:
+            self._load(attr)
+        answer = self.kernel.bpf(cmd, attr)
+        note = _NOTES.get(cmd)
+        if note is not None:
+            note(self, Fields(attr), answer)
+        return answer
+
+    def _load(self, attr: bytearray) -> None:
+        fields = Fields(attr)
+        if fields["log_level"]:
+            return
+        insns = decode(ctypes.string_at(fields["insns"], 8 * fields["insn_cnt"]))
+        kernel = ask_kernel(self.kernel, attr, self.level)
+        name = fields.text("prog_name")
+        try:
+            self.pairs.append(Pair(name, kernel, ask_ours(insns, self._facts(fields), self.level)))
+        except NotSupported as error:
+            self.pairs.append(Pair(name, kernel, None, error.feature))
+
+    def _facts(self, fields: Fields) -> Facts:
+        return Facts(
+            fields["prog_type"], fields["expected_attach_type"],
+            gpl=b"GPL" in ctypes.string_at(fields["license"]),
+            sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
+            flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
+            lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus)
+
+    def _funcs(self, fields: Fields) -> Iterator[FuncInfo]:
+        btf = self.types.get(fields["prog_btf_fd"])
+        for insn, type_id in fields.records("func_info", "<2I"):
+            assert btf is not None
+            func = btf.type(type_id)
+            assert isinstance(func, t.Func)
+            args = arguments(btf, type_id, fields["prog_type"])
+            yield FuncInfo(insn, func.name, func.linkage == GLOBAL, args)
+
+    def _lines(self, fields: Fields) -> Iterator[LineInfo]:
+        btf = self.types.get(fields["prog_btf_fd"])
+        for insn, file, line, where in fields.records("line_info", "<4I"):
+            assert btf is not None
+            yield LineInfo(insn, btf.string(file), where >> 10, btf.string(line))
+
+    # -- what maps and types are
+
+    def created(self, fields: Fields, fd: int) -> None:
+        btf = self.types.get(fields["btf_fd"])
+        guarded = dict(_guarded(btf, fields["btf_value_type_id"])) if btf else {}
+        inner = self.maps.get(fields["inner_map_fd"])
+        size = fields["value_size"]
+        self.maps[fd] = MapFacts(
+            fields["map_type"], fields["key_size"], size, fields["max_entries"],
+            fields["map_flags"], fields.text("map_name"), inner=inner, fields=guarded,
+            content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
+
+    def updated(self, fields: Fields, answer: int) -> None:
+        known = self.maps.get(fields["map_fd"])
+        if known is not None and known.content is not None and known.max_entries == 1:
+            known.content = ctypes.string_at(fields["value"], known.value_size)
+
+    def froze(self, fields: Fields, answer: int) -> None:
+        if fields["map_fd"] in self.maps:
+            self.maps[fields["map_fd"]].frozen = True
+
+    def typed(self, fields: Fields, fd: int) -> None:
+        self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
+
+
+class Fields:
+    """Members of an attr by name; 0 where the caller's union is shorter."""
+
+    def __init__(self, attr: bytearray) -> None:
+        self.data = bytes(attr).ljust(256, b"\0")
+
+    def __getitem__(self, name: str) -> int:
+        found = FIELDS[name]
+        assert found.codec is not None
+        return int(found.codec.unpack_from(self.data, found.start)[0])
+
+    def text(self, name: str) -> str:
+        found = FIELDS[name]
+        return self.data[found.start:found.end].split(b"\0")[0].decode()
+
+    def records(self, name: str, layout: str) -> Iterator[tuple[int, ...]]:
+        size = self[f"{name}_rec_size"]
+        for number in range(self[f"{name}_cnt"]):
+            data = ctypes.string_at(self[name] + number * size, size)
+            yield struct.unpack_from(layout, data)
+
+
+_NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.updated,
+          uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
+
+
+def _guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, int]]:
+    """Guarded structs, and pointers with type tags (kptrs), inside a type."""
+    found = btf.type(btf.resolve(type_id)) if type_id else None
+    if isinstance(found, t.Ptr) and isinstance(btf.type(found.type), t.TypeTag):
+        yield "kptr", base
+    if not isinstance(found, t.Struct) or depth > 8:
+        return
+    if found.name in GUARDED:
+        yield GUARDED[found.name], base
+        return
+    for member in found.members:
+        yield from _guarded(btf, member.type, base + member.bit_offset // 8, depth + 1)
