@@ -37,8 +37,8 @@ _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TE
           | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_XDP_HAS_FRAGS
           | uapi.BPF_F_XDP_DEV_BOUND_ONLY | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_TOKEN_FD)
 _LICENCE_SIZE = 128
-#: what libbpf writes as helper number where code is dead by CO-RE
-_POISON = 195_896_080
+#: what libbpf writes as helper number where code is dead: by CO-RE, for a map or kfunc left out
+_POISON = (range(195_896_080, 195_896_081), range(2_001_000_000, 2_003_000_000))
 _ON_DEVICES = (uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_XDP)
 #: the last line of every log: no instruction is walked yet
 _STATISTICS = ("processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 "
@@ -136,7 +136,7 @@ def _check_insns(source: Source) -> None:
 
 def _check_helper(facts: ProgFacts, number: int) -> None:
     """The helper exists, and type and licence of the program allow it."""
-    if number == _POISON:
+    if any(number in poison for poison in _POISON):
         return
     if number not in BY_ID:
         raise Refused(EINVAL, f"invalid func unknown#{number}\n")
