@@ -15,6 +15,12 @@ from hypothesis import settings
 from anybpf import toolchain
 from anybpf.linux import Linux
 
+# `make test` tries the same examples every time, so that it says something about the change alone;
+# `make fuzz` (ANYBPF_FUZZ) looks for new ones.
+settings.register_profile("anybpf", derandomize=os.environ.get("ANYBPF_FUZZ", "1") == "1",
+                          database=None)
+settings.load_profile("anybpf")
+
 OBJECTS = Path(__file__).parent / "objects"
 LIBXDP = Path("/usr/lib/x86_64-linux-gnu/bpf")
 LIRC = Path("/lib/udev/rc_keymaps/protocols")

@@ -17,6 +17,17 @@ from anybpf.errors import BpfError
 logger = logging.getLogger("anybpf.libbpf")
 logger.addHandler(logging.NullHandler())
 
+
+def printable(record: logging.LogRecord) -> bool:
+    """Names in broken files need not be UTF-8; what handlers get is."""
+    text = record.getMessage()
+    if not text.isascii():
+        record.msg, record.args = text.encode("utf-8", "backslashreplace").decode(), ()
+    return True
+
+
+logger.addFilter(printable)
+
 debug, info, warning = logger.debug, logger.info, logger.warning
 
 
