@@ -8,7 +8,6 @@ instructions of one linked program.
 from __future__ import annotations
 
 import errno
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,11 +22,9 @@ from anybpf.btf.relo_spec import CoreError
 from anybpf.btf.relo_value import Answer
 from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.insn import Insn
-from anybpf.libbpf import core_local
+from anybpf.libbpf import core_local, log
 from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.libbpf.spec import CallTarget, Code, FunctionSpec, Linked, ObjectSpec
-
-log = logging.getLogger("anybpf.libbpf")
 
 POISONED = re.compile(r"(\d+): \(\d+\) call unknown#195896080\n")
 COMPLAINT = f"invalid func unknown#{relo_patch.POISON}\n"
