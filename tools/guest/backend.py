@@ -8,7 +8,6 @@ import contextlib
 import errno
 import mmap
 import os
-import re
 import struct
 from collections.abc import Iterable
 from types import TracebackType
