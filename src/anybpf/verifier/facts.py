@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto.access import ALL_CAPS
+
+if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
 
 
 @dataclass(eq=False)
@@ -88,6 +91,10 @@ class Facts:
     fd_array: bool = True
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
+    #: the kernel's types, which kernel functions and typed pointers need; or None
+    kernel_btf: Btf | None = None
+    #: the program's own types, or None
+    btf: Btf | None = None
 
     @property
     def strict_alignment(self) -> bool:
