@@ -73,6 +73,8 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: how far the program reaches into buffers of a kind, which its attachment checks
+        self.buffer_reach: dict[str, int] = {}
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
         if self.view is None:
