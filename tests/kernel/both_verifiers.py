@@ -28,6 +28,7 @@ GUARDED = {"bpf_spin_lock": "spin_lock", "bpf_timer": "timer", "bpf_wq": "wq",
            "bpf_list_head": "list_head", "bpf_rb_root": "rb_root", "bpf_refcount": "refcount",
            "bpf_res_spin_lock": "res_spin_lock", "bpf_task_work": "task_work"}
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
+TIME = re.compile(r"verification time \d+ usec")
 
 
 class Answer(NamedTuple):
@@ -65,8 +66,8 @@ class Pair:
 
 
 def masked(log: str) -> str:
-    """Without addresses, which differ from run to run."""
-    return ADDRESS.sub("ADDRESS", log)
+    """Without addresses and times, which differ from run to run."""
+    return TIME.sub("verification time", ADDRESS.sub("ADDRESS", log))
 
 
 def errno_name(number: int) -> str:
@@ -166,12 +167,12 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        guarded = dict(_guarded(btf, fields["btf_value_type_id"])) if btf else {}
+        inside = dict(guarded(btf, fields["btf_value_type_id"])) if btf else {}
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
-            fields["map_flags"], fields.text("map_name"), inner=inner, fields=guarded,
+            fields["map_flags"], fields.text("map_name"), inner=inner, fields=inside,
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:
@@ -213,7 +214,7 @@ _NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.upda
           uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
 
 
-def _guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, int]]:
+def guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, int]]:
     """Guarded structs, and pointers with type tags (kptrs), inside a type."""
     found = btf.type(btf.resolve(type_id)) if type_id else None
     if isinstance(found, t.Ptr) and isinstance(btf.type(found.type), t.TypeTag):
@@ -224,4 +225,4 @@ def _guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[
         yield GUARDED[found.name], base
         return
     for member in found.members:
-        yield from _guarded(btf, member.type, base + member.bit_offset // 8, depth + 1)
+        yield from guarded(btf, member.type, base + member.bit_offset // 8, depth + 1)
