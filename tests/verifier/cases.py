@@ -33,12 +33,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.btf.builtin import builtin
+from anybpf.btf.fields import value_fields
+from anybpf.btf.parse import Btf
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
 from anybpf.proto import progs
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
 from anybpf.verifier.prototypes import arguments
-from kernel.both_verifiers import GLOBAL, guarded
+from kernel.both_verifiers import GLOBAL
+from kernel.verdicts import kernel_btf
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
@@ -152,12 +156,12 @@ class Case:
         made: dict[str, MapFacts] = {}
         for name, kind in self.maps.items():
             content = kind.content.ljust(kind.value_size, b"\0")
-            fields = dict(guarded(self.types.parsed(), self.types.ids[kind.value_type])
-                          ) if kind.value_type else {}
+            fields = value_fields(self.types.parsed(), self.types.ids[kind.value_type],
+                                  kernel_types()) if kind.value_type else ()
             made[name] = MapFacts(
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
-                inner=made.get(kind.inner), fields=fields,
+                inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 
@@ -187,7 +191,8 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), funcs=tuple(self._funcs(fds)),
-                     lines=tuple(self.line_info()), cpus=cpus)
+                     lines=tuple(self.line_info()), cpus=cpus, kernel_btf=kernel_types(),
+                     btf=self.types.parsed() if "types" in self.parts else None)
 
     def _funcs(self, fds: dict[str, int]) -> Iterator[FuncInfo]:
         btf = self.types.parsed()
@@ -195,6 +200,11 @@ class Case:
             func = btf.type(type_id)
             yield FuncInfo(slot, func.name, func.linkage == GLOBAL,
                            arguments(btf, type_id, self.prog_type))
+
+
+def kernel_types() -> Btf:
+    """The running kernel's types where it tells them, else the built-in ones."""
+    return kernel_btf() if Path("/sys/kernel/btf/vmlinux").exists() else builtin()
 
 
 def _number(text: str, prefix: str) -> int:
