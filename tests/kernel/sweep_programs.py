@@ -40,6 +40,9 @@ def result_sweep(case: Case) -> Iterator[Program]:
     end = slot(0x95)
     for value in RESULTS:
         yield Program(case, mov(0, value) + end, f"returns {value}")
+    for low, high in ((0, 1), (1, 1), (0xFFFFFFFF, 0)):
+        code = slot(0x18, 0, imm=low) + slot(0, imm=high) + end
+        yield Program(case, code, f"returns {high << 32 | low:#x}")
     yield Program(case, copy(0, 1) + end, "returns the context")
     yield Program(case, copy(0, 10) + end, "returns the stack")
     yield Program(case, end, "returns nothing")

@@ -17,9 +17,10 @@ from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.isa.insn import decode
+from anybpf.proto import helpers, progs
 from anybpf.verifier import Facts, MapFacts, Options, verify
 from kernel.both_verifiers import errno_name, masked
-from kernel.verdicts import LINUX, Case, bpf, packed, target_id
+from kernel.verdicts import EXIT, LINUX, Case, bpf, call, packed, target_id
 
 LOG_SIZE = 1 << 18
 LOG = ctypes.create_string_buffer(LOG_SIZE)
@@ -144,6 +145,12 @@ class Maps:
         if kind.content:
             self._fill(fd, kind)
 
+    def renew(self, name: str) -> None:
+        """Another map of a kind that remembers the programs which use it."""
+        self.facts.pop(self.fds[name])
+        LINUX.close(self.fds[name])
+        self._create(name, KINDS[name])
+
     def _fill(self, fd: int, kind: Kind) -> None:
         key = ctypes.create_string_buffer(4)
         value = ctypes.create_string_buffer(kind.content, kind.value)
@@ -152,6 +159,15 @@ class Maps:
             (0, 8))) == 0
         assert bpf(uapi.BPF_MAP_FREEZE, packed((fd, 4))) == 0
         self.facts[fd].frozen = True
+
+
+@cache
+def lacking() -> frozenset[str]:
+    """Helpers that the running kernel was built without."""
+    case = Case(progs.BY_NAME["kprobe"], 0)
+    names = ("probe_write_user", "override_return")
+    return frozenset(name for name in names if "cannot use helper" in kernels(
+        Program(case, call(helpers.BY_NAME[name].id) + EXIT))[1])
 
 
 class Program(NamedTuple):
@@ -189,6 +205,7 @@ def ours(program: Program, maps: Maps) -> tuple[str, str]:
     case = program.case
     facts = Facts(case.prog.type, case.attach or case.prog.default_attach, gpl=program.gpl,
                   sleepable=bool(program.flags), flags=program.flags, maps=maps.facts,
+                  lacks=lacking(),
                   cpus=LINUX.num_possible_cpus)
     verdict = verify(decode(program.code), facts, Options(LEVEL))
     return errno_name(verdict.errno), masked(verdict.log)

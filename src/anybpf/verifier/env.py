@@ -33,6 +33,8 @@ class Subprog:
     stack_depth: int = 0
     changes_packet: bool = False
     might_sleep: bool = False
+    #: something calls it later, by itself
+    is_async_callback: bool = False
     has_tail_call: bool = False
     tail_call_reachable: bool = False
     postorder: list[int] = field(default_factory=list)

@@ -46,12 +46,17 @@ class Walk:
         env = self.env
         made = env.state.copy()
         made.speculative |= speculative
-        self.pending.append(Pending(made, idx, prev, env.log.end))
-        if len(self.pending) > MAX_PENDING:
-            raise env.reject(E2BIG, f"The sequence of {len(self.pending)} jumps is too complex.")
+        self.put_aside(made, idx, prev)
         if made.parent is not None:
             made.parent.branches += 1
         return made
+
+    def put_aside(self, state: State, idx: int, prev: int, what: str = "") -> None:
+        """Keep a state to be walked from `idx` later."""
+        self.pending.append(Pending(state, idx, prev, self.env.log.end))
+        if len(self.pending) > MAX_PENDING:
+            raise self.env.reject(
+                E2BIG, f"The sequence of {len(self.pending)} jumps is too complex{what}.")
 
     def run(self) -> None:
         """Walk until no path is left; raises `Reject`."""

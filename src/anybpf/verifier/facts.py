@@ -89,6 +89,8 @@ class Facts:
     lines: tuple[LineInfo, ...] = ()
     #: whether there is an array that `BPF_PSEUDO_MAP_IDX` loads index
     fd_array: bool = True
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None

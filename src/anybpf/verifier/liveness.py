@@ -69,7 +69,7 @@ def _jmp(insn: Insn) -> UseDef:
 def _call_uses(env: Env, insn: Insn) -> int:
     """The arguments of a helper that this program may call; all of them of any other call."""
     facts, row = env.facts, None
-    if is_helper_call(insn) and insn.imm in BY_ID:
+    if is_helper_call(insn) and insn.imm in BY_ID and BY_ID[insn.imm].name not in facts.lacks:
         row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     return ((1 << len(row.args)) - 1) << 1 if row is not None else ARGUMENTS
 

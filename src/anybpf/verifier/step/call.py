@@ -6,8 +6,9 @@ Both are from kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import E2BIG
+from errno import E2BIG, EINVAL
 
+from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
@@ -15,8 +16,19 @@ from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.explore import JUMPED, NEXT, Walk
 from anybpf.verifier.region.map_value import map_of
-from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
+from anybpf.verifier.state import (
+    MAIN,
+    MAX_FRAMES,
+    Frame,
+    State,
+    copy_reg,
+    mark_pointer,
+    mark_unknown,
+)
 from anybpf.verifier.step import ends
+
+#: helpers that may be called with a lock held
+_UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
 
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]
@@ -29,6 +41,8 @@ def step(walk: Walk, insn: Insn) -> int:
     env = walk.env
     if is_kfunc_call(insn):
         raise NotSupported("kernel functions in the verifier")
+    if env.state.locks and not is_pseudo_call(insn) and insn.imm not in _UNDER_LOCK:
+        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
     if is_pseudo_call(insn):
         return _function(walk, insn)
     helper.call(walk, insn)
@@ -62,6 +76,9 @@ def _global_function(walk: Walk, number: int) -> None:
 
     env = walk.env
     subprog = env.subprogs[number]
+    if env.state.locks:
+        raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
+                                 "use static function instead")
     globals_.check(walk, number)
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
@@ -119,3 +136,36 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     copy_reg(callee.regs[4], caller.regs[3])
     callee.in_callback = True
     callee.callback_returns = (0, 1)
+
+
+def user_ringbuf_callback(callee: Frame, caller: Frame) -> None:
+    """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
+    raise NotSupported("dynptrs in callbacks of bpf_user_ringbuf_drain() in the verifier")
+
+
+# -- callbacks that run later
+
+
+def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
+    """The function will be called some time: a path in a state of its own (push_async_cb)."""
+    env = walk.env
+    env.subprogs[subprog].is_async_callback = True
+    state = State()
+    state.branches = 1
+    frame = new_frame(MAIN, 0, subprog)
+    frame.async_entries = env.frame.async_entries + 1
+    fill(frame, env.frame)
+    state.frames.append(frame)
+    walk.put_aside(state, env.subprogs[subprog].start, env.idx, " for async cb")
+
+
+def timer_callback(callee: Frame, caller: Frame) -> None:
+    """callback(map, key, value) of bpf_timer_set_callback()"""
+    timer = caller.regs[1]
+    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
+                         (3, kinds.PTR_TO_MAP_VALUE)):
+        reg = callee.regs[number]
+        mark_pointer(reg, kind)
+        reg.map, reg.map_uid = timer.map, timer.map_uid
+    callee.in_async_callback = True
+    callee.callback_returns = (0, 0)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.explore import DONE, JUMPED, Walk
-from anybpf.verifier.state import Reg, copy_reg, mark_unknown
+from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_unknown
 from anybpf.verifier.step import regs
 
 
@@ -30,35 +29,51 @@ def step(walk: Walk) -> int:
     return DONE
 
 
-def check_resources(env: Env, leaks_count: bool, where: str) -> None:
+def check_resources(env: Env, check_lock: bool, where: str) -> None:
     """Nothing is held that must be given back (check_resource_leak)."""
     state = env.state
-    if leaks_count and state.refs:
-        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in state.refs]
-        raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
-    if state.locks and (leaks_count or where.startswith("BPF_LD")):
+    if check_lock and state.locks:
         raise env.reject(EINVAL, f"{where} cannot be used inside bpf_spin_lock-ed region")
+    leaks = [r for r in state.refs if r.type == REF_PTR] if len(state.frames) == 1 else []
+    if leaks:
+        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in leaks]
+        raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
+    for held, name in ((state.irq_id, "bpf_local_irq_save"), (state.rcu_locks, "bpf_rcu_read_lock"),
+                       (state.preempt_locks, "bpf_preempt_disable")):
+        if check_lock and held:
+            raise env.reject(EINVAL, f"{where} cannot be used inside {name}-ed region")
 
 
 def _check_return(env: Env) -> None:
     """r0 is a number in the range of the program type (check_return_code)."""
     reg = regs.read(env, 0)
-    if env.state.frames[0].subprog:
+    frame = env.state.frames[0]
+    if frame.in_async_callback:
+        low, high = frame.callback_returns
+        _check_result(env, reg, low, high, "async callback return")
+        return
+    if frame.subprog:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
                                      f"({regtype.text(reg.kind)})")
         return
     wanted = env.prog.returned(env.facts.attach_type)
-    if wanted is None:
-        return
+    if wanted is not None:
+        _check_result(env, reg, wanted.low, wanted.high, "program exit")
+
+
+def _check_result(env: Env, reg: Reg, low: int, high: int, where: str) -> None:
     if reg.kind != kinds.SCALAR_VALUE:
-        raise env.reject(EINVAL, "At program exit the register R0 is not a known value "
+        raise env.reject(EINVAL, f"At {where} the register R0 is not a known value "
                                  f"({regtype.text(reg.kind)})")
     backtrack.mark(env, 0)
-    low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
-    if low <= reg.s32min and reg.s32max <= high:
-        return
-    raise env.reject(EINVAL, _bad_return("program exit", "R0", reg, low, high))
+    check_range(env, reg, bits.s32(low & uapi.U32), bits.s32(high & uapi.U32), where, "R0")
+
+
+def check_range(env: Env, reg: Reg, low: int, high: int, where: str, name: str) -> None:
+    """The number is one that a program or callback may give (retval_range_within)."""
+    if reg.smin < low or reg.smax > high:
+        raise env.reject(EINVAL, _bad_return(where, name, reg, low, high))
 
 
 def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
@@ -105,10 +120,7 @@ def _leave_callback(env: Env) -> None:
         raise env.reject(EACCES, "R0 not a scalar value")
     backtrack.mark(env, 0)
     low, high = callee.callback_returns
-    if returned.s32min < low or returned.s32max > high:
-        raise env.reject(EINVAL, _bad_return("callback return", "R0", returned, low, high))
-    if not env.aux[callee.callsite].calls_callback:
-        raise NotSupported("asynchronous callbacks in the verifier")
+    check_range(env, returned, low, high, "callback return", "R0")
 
 
 def _repeat_callback(walk: Walk) -> None:

@@ -21,7 +21,7 @@ from anybpf.verifier.state import (
     copy_reg,
     mark_known_scalar,
 )
-from anybpf.verifier.step import regs
+from anybpf.verifier.step import fields, regs
 
 MAX_PACKET_OFFSET = 0xFFFF
 #: how many registers may learn together (LINKED_REGS_MAX)
@@ -259,13 +259,12 @@ def mark_null(state: State, identity: int, ref: int, is_null: bool) -> None:
             reg.id = reg.ref = 0
             continue
         not_null(reg)
-        if not _may_hold_lock(reg):
+        if not fields.may_hold_lock(reg):
             reg.id = 0
 
 
-def _may_hold_lock(reg: Reg) -> bool:
-    return (reg.kind == kinds.PTR_TO_MAP_VALUE and reg.map is not None
-            and reg.map.has_lock)
+#: fields that are bound to the very map that they are in
+_BOUND = ("bpf_timer", "bpf_wq", "bpf_task_work")
 
 
 def not_null(reg: Reg) -> None:
@@ -275,6 +274,8 @@ def not_null(reg: Reg) -> None:
         return
     if reg.map.inner is not None:
         reg.kind, reg.map = kinds.CONST_PTR_TO_MAP, reg.map.inner
+        if any(reg.map.offset_of(name) >= 0 for name in _BOUND):
+            reg.map_uid = reg.id
     elif reg.map.type == uapi.BPF_MAP_TYPE_XSKMAP:
         reg.kind = kinds.PTR_TO_XDP_SOCK
     elif reg.map.type in (uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH):
