@@ -26,6 +26,7 @@ LOG_SIZE = 1 << 24
 STATIC = 0
 GLOBAL = 1
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
+TIME = re.compile(r"verification time \d+ usec")
 
 
 class Answer(NamedTuple):
@@ -63,8 +64,8 @@ class Pair:
 
 
 def masked(log: str) -> str:
-    """Without addresses, which differ from run to run."""
-    return ADDRESS.sub("ADDRESS", log)
+    """Without addresses and times, which differ from run to run."""
+    return TIME.sub("verification time", ADDRESS.sub("ADDRESS", log))
 
 
 def errno_name(number: int) -> str:
