@@ -86,11 +86,13 @@ def states_equal(env: Env, old: State, cur: State, exact: int) -> bool:
 def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
     if (len(old.refs) != len(cur.refs) or old.locks != cur.locks
             or old.preempt_locks != cur.preempt_locks or old.rcu_locks != cur.rcu_locks
+            or not ids.match(old.irq_id, cur.irq_id)
             or old.lock_owner is not cur.lock_owner):
         return False
     if not ids.match(old.lock_id, cur.lock_id):
         return False
-    return all(ids.match(a.id, b.id) for a, b in zip(old.refs, cur.refs, strict=True))
+    return all(a.type == b.type and a.owner is b.owner and ids.match(a.id, b.id)
+               for a, b in zip(old.refs, cur.refs, strict=True))
 
 
 def _frames_equal(env: Env, old: Frame, cur: Frame, idx: int, ids: Ids, exact: int) -> bool:

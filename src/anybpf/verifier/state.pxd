@@ -5,9 +5,9 @@ from anybpf.verifier cimport ranges
 from anybpf.verifier.ranges cimport Range
 
 cdef class Reg(Range):
-    cdef public int kind, packet_range, frameno, subprog
-    cdef public long long off, id, ref, map_uid, mem_size
-    cdef public object map
+    cdef public int kind, packet_range, frameno, subprog, btf_id, slot_state, slot_depth
+    cdef public long long off, id, ref, map_uid, mem_size, dynptr_id
+    cdef public object map, btf
     cdef public bint precise
 
 cpdef void copy_reg(Reg dst, Reg src) noexcept
@@ -22,6 +22,8 @@ cpdef bint same_pointer(Reg a, Reg b) noexcept
 cdef class Slot:
     cdef public bytearray types
     cdef public Reg reg
+    @cython.locals(i=cython.int)
+    cpdef fill(self, int kind)
     @cython.locals(made=Slot)
     cpdef Slot copy(self)
 

@@ -14,6 +14,7 @@ from anybpf.verifier import ranges
 from anybpf.verifier.ranges import Range
 
 if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
     from anybpf.verifier.facts import MapFacts
 
 REGS: Final = 11
@@ -59,6 +60,15 @@ class Reg(Range):
         self.mem_size = 0
         self.frameno = 0
         self.subprog = 0
+        #: the types that `btf_id` is a number of (the kernel's, or the program's own)
+        self.btf: Btf | None = None
+        self.btf_id = 0
+        #: the dynptr whose memory this is
+        self.dynptr_id = 0
+        #: of slots: an iterator's state, a dynptr's type, the family of an interrupt flag
+        self.slot_state = 0
+        #: of slots: how often an iterator went on; 1 in the first slot of a dynptr
+        self.slot_depth = 0
         self.precise = False
 
 
@@ -68,6 +78,8 @@ def copy_reg(dst: Reg, src: Reg) -> None:
     dst.kind, dst.off, dst.id, dst.ref = src.kind, src.off, src.id, src.ref
     dst.packet_range, dst.map, dst.map_uid = src.packet_range, src.map, src.map_uid
     dst.mem_size, dst.frameno, dst.subprog = src.mem_size, src.frameno, src.subprog
+    dst.btf, dst.btf_id, dst.dynptr_id = src.btf, src.btf_id, src.dynptr_id
+    dst.slot_state, dst.slot_depth = src.slot_state, src.slot_depth
     dst.precise = src.precise
 
 
@@ -87,7 +99,9 @@ def mark_not_init(reg: Reg) -> None:
 def _forget_pointer(reg: Reg) -> None:
     reg.off = reg.id = reg.ref = reg.packet_range = reg.map_uid = 0
     reg.mem_size = reg.frameno = reg.subprog = 0
+    reg.btf_id = reg.dynptr_id = reg.slot_state = reg.slot_depth = 0
     reg.map = None
+    reg.btf = None
 
 
 def mark_unknown(reg: Reg, precise: bool = False) -> None:
@@ -127,7 +141,7 @@ def same_pointer(a: Reg, b: Reg) -> bool:
     """Kind and fixed parts are the same."""
     return (a.kind == b.kind and a.off == b.off and a.map is b.map and a.map_uid == b.map_uid
             and a.mem_size == b.mem_size and a.packet_range == b.packet_range
-            and a.subprog == b.subprog)
+            and a.subprog == b.subprog and a.btf is b.btf and a.btf_id == b.btf_id)
 
 
 class Slot:
@@ -153,6 +167,11 @@ class Slot:
     def is_whole_scalar(self) -> bool:
         """All 64 bits of a number were spilled here."""
         return self.types[0] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
+
+    def fill(self, kind: int) -> None:
+        """All eight bytes hold `kind`."""
+        for i in range(SLOT_BYTES):
+            self.types[i] = kind
 
     def scrub(self, index: int) -> None:
         """Byte `index` no longer belongs to a spilled register (scrub_spilled_slot)."""
@@ -202,11 +221,22 @@ class Frame:
             self.stack.append(Slot())
 
 
+# what a `Ref` is
+REF_PTR: Final = 0
+REF_IRQ: Final = 1
+REF_LOCK: Final = 2
+REF_RES_LOCK: Final = 3
+REF_RES_LOCK_IRQ: Final = 4
+
+
 class Ref(NamedTuple):
-    """A resource that must be given back: its id, and where it was acquired."""
+    """A resource that must be given back: its id, where it was acquired, and what it is."""
 
     id: int
     insn: int
+    type: int = REF_PTR
+    #: of locks: the map or the types that the locked object belongs to
+    owner: object = None
 
 
 class Hop:
@@ -236,6 +266,8 @@ class State:
         self.lock_owner: object = None
         self.rcu_locks = 0
         self.preempt_locks = 0
+        #: id of the innermost saved interrupt state
+        self.irq_id = 0
         self.sleepable = False
         self.speculative = False
         self.parent: State | None = None

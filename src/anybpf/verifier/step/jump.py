@@ -265,7 +265,7 @@ def mark_null(state: State, identity: int, ref: int, is_null: bool) -> None:
 
 def _may_hold_lock(reg: Reg) -> bool:
     return (reg.kind == kinds.PTR_TO_MAP_VALUE and reg.map is not None
-            and "spin_lock" in reg.map.fields)
+            and reg.map.has_lock)
 
 
 def not_null(reg: Reg) -> None:
