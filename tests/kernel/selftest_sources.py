@@ -1,7 +1,7 @@
 """Where the kernel's BPF selftests lie: they are read and compiled there, never copied.
 
-`ANYBPF_KERNEL_SOURCES` names kernel trees (several with `:`). Without it, those of Debian's packages
-`linux-source-*` that somebody has unpacked in /usr/src are taken.
+`ANYBPF_KERNEL_SOURCES` names kernel trees (several with `:`). Without it, those of Debian's
+packages `linux-source-*` that somebody has unpacked in /usr/src are taken.
 """
 
 from __future__ import annotations
