@@ -178,15 +178,16 @@ class Explored:
                 self._clean_state(seen)
 
     def _clean_state(self, seen: Seen) -> None:
-        alive = self.live.query(seen)
+        query = self.live.query(seen)
         seen.cleaned = True
         for number, frame in enumerate(seen.frames):
             live = self.env.aux[seen.insn_of(number)].live_before
             for i in range(FP):
                 if not live >> i & 1:
                     mark_not_init(frame.regs[i])
+            alive = query.alive(number)
             for i, slot in enumerate(frame.stack):
-                if not alive(number, i):
+                if not alive >> i & 1:
                     mark_not_init(slot.reg)
                     slot.fill(INVALID)
 
