@@ -157,10 +157,7 @@ def postorder(env: Env) -> None:
 
 
 def loops(env: Env) -> None:
-    """Number the strongly connected components that are loops (Tarjan's algorithm).
-
-    A helper that calls back is a loop by itself.
-    """
+    """Number the strongly connected components that are loops (Tarjan's algorithm)."""
     finder = _Components(env)
     for idx in range(len(env.insns)):
         finder.visit(idx)
@@ -201,7 +198,7 @@ class _Components:
         at = self.stack.index(top)
         members, self.stack = self.stack[at:], self.stack[:at]
         self.done.update(members)
-        if len(members) == 1 and not self_loop and not self.env.aux[top].calls_callback:
+        if len(members) == 1 and not self_loop:
             return
         self.number += 1
         for idx in members:
