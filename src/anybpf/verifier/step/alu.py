@@ -77,10 +77,17 @@ def _move(env: Env, insn: Decoded) -> None:
     dst = regs.write(env, insn.dst)
     if insn.cls == uapi.BPF_ALU64:
         if insn.off == ADDR_SPACE_CAST:
-            raise NotSupported("address space casts in the verifier")
+            _cast_address(env)
         _move64(env, insn, dst, src)
     else:
         _move32(env, insn, dst, src)
+
+
+def _cast_address(env: Env) -> None:
+    if all(used.type != uapi.BPF_MAP_TYPE_ARENA for used in env.used_maps):
+        raise env.reject(EINVAL, "addr_space_cast insn can only be used in a program that has an "
+                                 "associated arena")
+    raise NotSupported("address space casts in the verifier")
 
 
 def _move64(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
