@@ -12,7 +12,7 @@ from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
-from anybpf.verifier.log import Log
+from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
@@ -33,6 +33,7 @@ class Subprog:
     changes_packet: bool = False
     might_sleep: bool = False
     has_tail_call: bool = False
+    has_ld_abs: bool = False
     tail_call_reachable: bool = False
     postorder: list[int] = field(default_factory=list)
 
@@ -61,11 +62,12 @@ class Aux:
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
-    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options,
+                 sink: Sink | None = None) -> None:
         self.insns = list(insns)
         self.facts = facts
         self.options = options
-        self.log = Log(options.log_level)
+        self.log = Log(options.log_level, sink)
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
@@ -73,10 +75,11 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        self.digest = b""
+        #: the instructions behind CO-RE, before map references are filled in
+        self.relocated: list[Insn] = []
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
-        if self.view is None:
-            raise NotSupported(f"{self.prog.name} programs in the verifier")
         # the walk
         self.state = State()
         self.idx = 0
@@ -143,7 +146,7 @@ class Env:
                             and line.file == self._line.file and line.text == self._line.text):
             return
         name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
+        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
         self._line = line
 
     def forget_line(self) -> None:

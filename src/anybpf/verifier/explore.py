@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import E2BIG, EFAULT
 from typing import Final, NamedTuple
 
+from anybpf.errors import NotSupported
 from anybpf.verifier import backtrack
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import LiveStack
@@ -143,6 +144,8 @@ def start(env: Env) -> None:
     """Walk the main function, then the global functions that are called (do_check_subprogs)."""
     from anybpf.verifier.entry import function_state, main_state
 
+    if env.view is None:
+        raise NotSupported(f"{env.prog.name} programs in the verifier")
     live = LiveStack(env)
     _walk(env, main_state(env), live)
     while (number := _next_function(env)) is not None:
