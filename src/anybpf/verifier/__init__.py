@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from anybpf import uapi
@@ -58,6 +57,7 @@ WALK = (
     liveness.registers,     # which registers matter where
     explore.start,          # every path
     stack_depth.check,      # the stack of every chain of calls
+    stack_depth.extra,      # and what the rewrites take
 )
 #: instead of the walk, for the checked interpreter
 UNWALKED = (
@@ -76,7 +76,6 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
     `sink` gets the log while it grows, with all that is cut off again. Without the `walk` only the
     program's shape is looked at: it may be run where each access is tested.
     """
-    began = time.perf_counter()
     env = Env(prog, facts, options, sink)
     refusal = None
     try:
@@ -86,14 +85,15 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
         refusal = reject
         if not reject.logged:
             env.log.write(reject.text + reject.end)
-    return _verdict(env, refusal, int(1e6 * (time.perf_counter() - began)))
+    return _verdict(env, refusal)
 
 
-def _verdict(env: Env, reject: Reject | None, time_us: int) -> Verdict:
+def _verdict(env: Env, reject: Reject | None) -> Verdict:
     depths = tuple(s.stack_depth for s in env.subprogs)
+    time_us = env.microseconds()
     if env.options.log_level & uapi.BPF_LOG_STATS:
-        env.log.write(f"verification time {time_us} usec\n"
-                      "stack depth " + "+".join(map(str, depths)) + "\n")
+        env.log.write(f"verification time {time_us} usec\n")
+        env.log.write("stack depth " + "+".join(map(str, depths)) + "\n")
     env.log.write(f"processed {env.processed} insns (limit {uapi.BPF_COMPLEXITY_LIMIT_INSNS}) "
                   f"max_states_per_insn {env.max_states_per_insn} total_states "
                   f"{env.total_states} peak_states {env.peak_states} mark_read 0\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -16,33 +17,37 @@ from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
+if TYPE_CHECKING:
+    from anybpf.verifier.decoded import Decoded
 
-@dataclass
+
 class Subprog:
     """A function of the program: slots `start` up to `end`."""
 
-    start: int
-    end: int = 0
-    name: str = ""
-    is_global: bool = False
-    args: tuple[FuncArg, ...] = ()
-    #: a global function that something calls, so that it must be walked
-    called: bool = False
-    verified: bool = False
-    stack_depth: int = 0
-    changes_packet: bool = False
-    might_sleep: bool = False
-    has_tail_call: bool = False
-    has_ld_abs: bool = False
-    tail_call_reachable: bool = False
-    postorder: list[int] = field(default_factory=list)
+    def __init__(self, start: int, end: int = 0, name: str = "", is_global: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.name = name
+        self.is_global = is_global
+        self.args: tuple[FuncArg, ...] = ()
+        #: a global function that something calls, so that it must be walked
+        self.called = False
+        self.verified = False
+        self.stack_depth = 0
+        self.changes_packet = False
+        self.might_sleep = False
+        self.has_tail_call = False
+        self.has_ld_abs = False
+        self.tail_call_reachable = False
+        self.postorder: list[int] = []
+
+
+#: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
+LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
 
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
-
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "map", "map_offset", "prune_point", "scc", "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -56,6 +61,8 @@ class Aux:
         self.kind = 0
         self.map: MapFacts | None = None
         self.map_offset = 0
+        #: of a bpf_loop() that may become a loop in line: the function that it calls
+        self.loop_inline = LOOP_UNSEEN
         self.alu_state = 0
 
 
@@ -64,6 +71,7 @@ class Env:
 
     def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options,
                  sink: Sink | None = None) -> None:
+        self._started = time.perf_counter_ns()
         self.insns = list(insns)
         self.facts = facts
         self.options = options
@@ -71,6 +79,11 @@ class Env:
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
+        #: the instructions as the walk reads them, once maps have their addresses
+        self.decoded: list[Decoded] = []
+        self.insn_limit = options.insn_limit
+        #: for operands that are no registers
+        self.scratch = Reg()
         self.subprogs: list[Subprog] = []
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
@@ -103,11 +116,17 @@ class Env:
 
     @property
     def frame(self) -> Frame:
-        return self.state.frames[-1]
+        """The innermost frame of the current state."""
+        return self.state.innermost()
 
     @property
     def regs(self) -> list[Reg]:
-        return self.state.frames[-1].regs
+        """The innermost frame's registers."""
+        return self.state.innermost().regs
+
+    def reg(self, number: int) -> Reg:
+        """Register `number` of the innermost frame: the quick way."""
+        return self.state.innermost().regs[number]
 
     def new_id(self) -> int:
         """A number that no register has yet."""
@@ -123,6 +142,10 @@ class Env:
                                self.explored_states + self.free_states + self.backedges)
 
     # -- speech
+
+    def microseconds(self) -> int:
+        """How long it took so far."""
+        return (time.perf_counter_ns() - self._started) // 1000
 
     def reject(self, errno: int, text: str) -> Reject:
         """The refusal of the current instruction; raise it."""

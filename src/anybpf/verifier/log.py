@@ -13,7 +13,7 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
-from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, SPILL, Frame, Reg, Slot, State
+from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, Frame, Reg, Slot, State
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
 # numbers up to these are printed in decimal
@@ -51,6 +51,8 @@ class Log:
         self.detailed = bool(level & uapi.BPF_LOG_LEVEL2)
         self._parts: list[str] = []
         self._ends: list[int] = []
+        #: how many bytes there are
+        self.end = 0
         #: where the last instruction's text ended, and how long it was
         self.insn_end = 0
         self.insn_width = 0
@@ -58,19 +60,14 @@ class Log:
         self.scratched_regs = 0
         self.scratched_stack = 0
 
-    @property
-    def end(self) -> int:
-        """How many bytes there are."""
-        return self._ends[-1] if self._ends else 0
-
     def write(self, text: str) -> None:
         """Add text, at any level of the caller but 0."""
         if not self.level or not text:
             return
-        end = self.end + (len(text) if text.isascii() else len(encoded(text)))
-        self._ends.append(end)
+        self.end += len(text) if text.isascii() else len(encoded(text))
+        self._ends.append(self.end)
         self._parts.append(text)
-        self.longest = max(self.longest, end)
+        self.longest = max(self.longest, self.end)
         if self.sink is not None:
             self.sink.write(encoded(text))
 
@@ -82,6 +79,7 @@ class Log:
             if start < position:
                 self._parts.append(text[:position - start].decode(errors="surrogateescape"))
                 self._ends.append(position)
+        self.end = self._ends[-1] if self._ends else 0
         if self.sink is not None:
             self.sink.cut(position)
 
@@ -125,7 +123,7 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     parts += [f" R{i}={reg_text(frame, reg)}" for i, reg in enumerate(frame.regs)
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [f" fp{-8 * (i + 1)}={slot_text(frame, slot)}" for i, slot in enumerate(frame.stack)
-              if stack >> i & 1 and any(slot.types)]
+              if stack >> i & 1 and slot.types]
     if state.refs:
         parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
     if frame.in_callback:
@@ -137,8 +135,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
 
 def slot_text(frame: Frame, slot: Slot) -> str:
     """Eight letters, or a spilled register behind the letters of what lies above it."""
-    letters = "".join(SLOT_LETTERS[t] for t in slot.types)
-    if slot.types[7] != SPILL:
+    letters = "".join(SLOT_LETTERS[t] for t in slot.each())
+    if not slot.spilled():
         return letters
     return letters[:letters.index("r")] + reg_text(frame, slot.reg)
 

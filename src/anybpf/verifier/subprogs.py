@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import E2BIG, EINVAL
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -13,6 +13,7 @@ from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
 
 _PACKET_LOADS = (uapi.BPF_ABS, uapi.BPF_IND)
+MAX_SUBPROGS = 256
 
 
 def find(env: Env) -> None:
@@ -56,6 +57,8 @@ def _starts(env: Env) -> list[int]:
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):
                 raise Reject(EINVAL, "call to invalid destination", index)
+            if len(starts) >= MAX_SUBPROGS and target not in starts:
+                raise Reject(E2BIG, "too many subprograms", index)
             starts.add(target)
     return sorted(starts)
 
