@@ -103,7 +103,6 @@ class Env:
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None
-        self._lines = {line.insn: line for line in facts.lines}
         # the limits' counters
         self.max_states_per_insn = 0
         self.total_states = 0
