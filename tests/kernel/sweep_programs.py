@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anybpf import uapi
 from anybpf.proto import access, contexts, helpers, kinds
 from anybpf.proto.helpers import Arg, Helper
 from kernel.sweeps import LOCK_AT, TIMER_AT, Maps, Program
-from kernel.verdicts import EXIT, LDX, STX, Case, call, cases, copy, map_fd, mov, slot, stack
+from kernel.verdicts import EXIT, LDX, STX, Case, call, copy, map_fd, mov, slot, stack
 
 #: contexts that go on and on: so many bytes of them are looked at
 LIMITS = {"tracepoint": 64, "syscall": 64, "pt_regs": 80}
@@ -158,10 +157,11 @@ def helper_programs(case: Case, maps: Maps, helper: Helper) -> Iterator[Program]
     for i in range(len(good)):
         for name, code in offered(case, maps, i + 1).items():
             if code is not None:
-                args = good[:i] + [code] + good[i + 1:]
+                args = [*good[:i], code, *good[i + 1:]]
                 # what takes several registers to make comes first
                 args.sort(key=lambda part: part is not code)
-                yield Program(case, PROLOGUE + b"".join(args) + end, f"{helper.name} {i + 1} {name}")
+                yield Program(case, PROLOGUE + b"".join(args) + end,
+                              f"{helper.name} {i + 1} {name}")
 
 
 def helper_sweep(case: Case, maps: Maps) -> Iterator[Program]:

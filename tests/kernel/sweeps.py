@@ -1,6 +1,6 @@
 """Systematic programs put before the running kernel's verifier and ours, by program type.
 
-A sweep is a generator of programs; `difference()` gives the first line in which the two logs differ.
+A sweep is a generator of programs; `difference()` gives the first line that differs in the logs.
 """
 
 from __future__ import annotations

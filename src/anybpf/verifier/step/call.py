@@ -14,7 +14,6 @@ from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import JUMPED, NEXT, Walk
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.state import (
     MAIN,
@@ -26,6 +25,7 @@ from anybpf.verifier.state import (
     mark_unknown,
 )
 from anybpf.verifier.step import ends
+from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
 #: helpers that may be called with a lock held
 _UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
