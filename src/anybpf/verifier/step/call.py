@@ -156,6 +156,7 @@ def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     frame.async_entries = env.frame.async_entries + 1
     fill(frame, env.frame)
     state.frames.append(frame)
+    env.log.scratch_all()
     walk.put_aside(state, env.subprogs[subprog].start, env.idx, " for async cb")
 
 

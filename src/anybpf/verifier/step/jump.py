@@ -20,7 +20,7 @@ from anybpf.verifier.state import (
     copy_reg,
     mark_known_scalar,
 )
-from anybpf.verifier.step import regs
+from anybpf.verifier.step import fields, regs
 from anybpf.verifier.walk import Walk
 
 MAX_PACKET_OFFSET = 0xFFFF
