@@ -200,7 +200,7 @@ class _Components:
         at = self.stack.index(top)
         members, self.stack = self.stack[at:], self.stack[:at]
         self.done.update(members)
-        if len(members) == 1 and not self_loop and not self.env.aux[top].calls_callback:
+        if len(members) == 1 and not self_loop:
             return
         self.number += 1
         for idx in members:

@@ -99,7 +99,7 @@ class Explored:
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return True, states_equal(env, seen, cur, RANGE_WITHIN), True
+            return False, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:

@@ -92,15 +92,27 @@ class World:
             k.type, k.key_size, k.value_size, k.max_entries, k.flags) for name, k in MAPS.items()}
         self.cpus = self.kernel.num_possible_cpus
         self.btf: dict[int, int] = {}
+        self.progs: dict[int, int] = {}
 
     def close(self) -> None:
         self.calls.close()
 
     def insns(self, of: Sample) -> list[Insn]:
         """The instructions with this kernel's descriptors."""
-        return [insn._replace(imm=self.fds.get(insn.imm, insn.imm))
+        return [insn._replace(imm=self._fd(insn.imm, of.type))
                 if insn.code == LD_IMM64 and insn.src in REFERS_TO_MAP else insn
                 for insn in of.insns]
+
+    def _fd(self, number: int, prog_type: int) -> int:
+        """The map's descriptor; arrays of programs belong to the type that used them first."""
+        if number != FDS["progs"]:
+            return self.fds.get(number, number)
+        if prog_type not in self.progs:
+            kind = MAPS["progs"]
+            fd = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries)
+            self.progs[prog_type] = fd
+            self.maps[fd] = self.maps[self.fds[number]]
+        return self.progs[prog_type]
 
     def ask(self, of: Sample, level: int) -> Pair:
         """Both answers."""
