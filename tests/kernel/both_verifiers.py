@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
+from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
@@ -20,15 +21,13 @@ from anybpf.linux import Linux
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.prototypes import arguments
+from kernel.verdicts import kernel_btf
 
 LOG_SIZE = 1 << 24
 STATIC = 0
 GLOBAL = 1
-#: structs in a map's value that the kernel guards
-GUARDED = {"bpf_spin_lock": "spin_lock", "bpf_timer": "timer", "bpf_wq": "wq",
-           "bpf_list_head": "list_head", "bpf_rb_root": "rb_root", "bpf_refcount": "refcount",
-           "bpf_res_spin_lock": "res_spin_lock", "bpf_task_work": "task_work"}
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
+TIME = re.compile(r"verification time \d+ usec")
 
 
 class Answer(NamedTuple):
@@ -66,8 +65,8 @@ class Pair:
 
 
 def masked(log: str) -> str:
-    """Without addresses, which differ from run to run."""
-    return ADDRESS.sub("ADDRESS", log)
+    """Without addresses and times, which differ from run to run."""
+    return TIME.sub("verification time", ADDRESS.sub("ADDRESS", log))
 
 
 def errno_name(number: int) -> str:
@@ -118,6 +117,11 @@ class Both:
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
     resolves_core_relos: bool = True
+
+    @property
+    def types_of_kernel(self) -> Btf:
+        """The running kernel's."""
+        return kernel_btf()
 
     @property
     def num_possible_cpus(self) -> int:
@@ -174,12 +178,14 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        guarded = dict(_guarded(btf, fields["btf_value_type_id"])) if btf else {}
+        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel) \
+            if btf else ()
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
-            fields["map_flags"], fields.text("map_name"), inner=inner, fields=guarded,
+            fields["map_flags"], fields.text("map_name"), inner=inner, fields=special,
+            has_btf=btf is not None,
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:
@@ -219,17 +225,3 @@ class Fields:
 
 _NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.updated,
           uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
-
-
-def _guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, int]]:
-    """Guarded structs, and pointers with type tags (kptrs), inside a type."""
-    found = btf.type(btf.resolve(type_id)) if type_id else None
-    if isinstance(found, t.Ptr) and isinstance(btf.type(found.type), t.TypeTag):
-        yield "kptr", base
-    if not isinstance(found, t.Struct) or depth > 8:
-        return
-    if found.name in GUARDED:
-        yield GUARDED[found.name], base
-        return
-    for member in found.members:
-        yield from _guarded(btf, member.type, base + member.bit_offset // 8, depth + 1)

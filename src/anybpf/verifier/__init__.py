@@ -28,6 +28,7 @@ PASSES = (
     liveness.registers,     # which registers matter where
     explore.start,          # every path
     stack_depth.check,      # the stack of every chain of calls
+    stack_depth.extra,      # and what the rewrites take
 )
 
 
@@ -51,6 +52,7 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET) -> Verd
 def _verdict(env: Env, reject: Reject | None) -> Verdict:
     depths = tuple(s.stack_depth for s in env.subprogs)
     if env.options.log_level & uapi.BPF_LOG_STATS:
+        env.log.write(f"verification time {env.microseconds()} usec\n")
         env.log.write("stack depth " + "+".join(map(str, depths)) + "\n")
     env.log.write(f"processed {env.processed} insns (limit {uapi.BPF_COMPLEXITY_LIMIT_INSNS}) "
                   f"max_states_per_insn {env.max_states_per_insn} total_states "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -37,11 +38,16 @@ class Subprog:
     postorder: list[int] = field(default_factory=list)
 
 
+#: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
+LOOP_UNSEEN, LOOP_CALLED = -1, -2
+
+
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
 
     __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "map", "map_offset", "prune_point", "scc", "seen")
+                 "live_before", "loop_inline", "map", "map_offset", "prune_point", "scc",
+                 "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -55,6 +61,8 @@ class Aux:
         self.kind = 0
         self.map: MapFacts | None = None
         self.map_offset = 0
+        #: of a bpf_loop() that may become a loop in line: the function that it calls
+        self.loop_inline = LOOP_UNSEEN
         self.alu_state = 0
 
 
@@ -62,6 +70,7 @@ class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
     def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+        self._started = time.perf_counter_ns()
         self.insns = list(insns)
         self.facts = facts
         self.options = options
@@ -120,6 +129,10 @@ class Env:
                                self.explored_states + self.free_states + self.backedges)
 
     # -- speech
+
+    def microseconds(self) -> int:
+        """How long it took so far."""
+        return (time.perf_counter_ns() - self._started) // 1000
 
     def reject(self, errno: int, text: str) -> Reject:
         """The refusal of the current instruction; raise it."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
+from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto.access import ALL_CAPS
+
+if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
 
 
 @dataclass(eq=False)
@@ -25,8 +29,18 @@ class MapFacts:
     content: bytes | None = None
     frozen: bool = False
     inner: MapFacts | None = None
-    #: kind of special field ("spin_lock", "timer", ...) -> its offset in the value
-    fields: Mapping[str, int] = field(default_factory=dict)
+    #: locks, timers, kernel pointers, ... in the value (`btf.fields.value_fields()`)
+    fields: tuple[Field, ...] = ()
+    #: whether the map was made with types
+    has_btf: bool = False
+
+    def offset_of(self, name: str) -> int:
+        """Where the value has its `struct NAME` (or pointer with tag NAME); -1: it has none."""
+        return next((f.offset for f in self.fields if f.special.name == name), -1)
+
+    @property
+    def has_lock(self) -> bool:
+        return any(f.special.name in LOCKS for f in self.fields)
 
 
 class FuncArg(NamedTuple):
@@ -73,8 +87,14 @@ class Facts:
     maps: Mapping[int, MapFacts] = field(default_factory=dict)
     funcs: tuple[FuncInfo, ...] = ()
     lines: tuple[LineInfo, ...] = ()
+    #: whether there is an array that `BPF_PSEUDO_MAP_IDX` loads index
+    fd_array: bool = True
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
+    #: the kernel's types, which kernel functions and typed pointers need; or None
+    kernel_btf: Btf | None = None
+    #: the program's own types, or None
+    btf: Btf | None = None
 
     @property
     def strict_alignment(self) -> bool:

@@ -11,7 +11,7 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
-from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, SPILL, Frame, Reg, Slot, State
+from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, Frame, Reg, Slot, State
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
 # numbers up to these are printed in decimal
@@ -98,7 +98,7 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     parts += [f" R{i}={reg_text(frame, reg)}" for i, reg in enumerate(frame.regs)
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [f" fp{-8 * (i + 1)}={slot_text(frame, slot)}" for i, slot in enumerate(frame.stack)
-              if stack >> i & 1 and any(slot.types)]
+              if stack >> i & 1 and slot.types]
     if state.refs:
         parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
     if frame.in_callback:
@@ -110,8 +110,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
 
 def slot_text(frame: Frame, slot: Slot) -> str:
     """Eight letters, or a spilled register behind the letters of what lies above it."""
-    letters = "".join(SLOT_LETTERS[t] for t in slot.types)
-    if slot.types[7] != SPILL:
+    letters = "".join(SLOT_LETTERS[t] for t in slot.each())
+    if not slot.spilled():
         return letters
     return letters[:letters.index("r")] + reg_text(frame, slot.reg)
 

@@ -18,7 +18,7 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, State, mark_not_init
+from anybpf.verifier.state import FP, INVALID, State, copy_state, mark_not_init
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -64,7 +64,7 @@ class Explored:
         env, cur = self.env, self.env.state
         aux = env.aux[idx]
         force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
-                 or len(cur.history) > MAX_HISTORY)
+                 or (cur.history is not None and cur.history.count > MAX_HISTORY))
         add = force or (env.jumps - self.last_jumps >= 2
                         and env.processed - self.last_processed >= 8)
         # as the kernel hashes them: the counters count the whole bucket
@@ -155,13 +155,13 @@ class Explored:
         self.last_jumps, self.last_processed = env.jumps, env.processed
         _forget_precision(cur)
         new = Seen()
-        new.__dict__.update(cur.copy().__dict__)
+        copy_state(new, cur)
         new.insn_idx = idx
         self._enter_loop(new)
         cur.parent = new
         cur.first_insn_idx = idx
         cur.dfs_depth = new.dfs_depth + 1
-        cur.history = []
+        cur.history = None
         bucket.insert(0, new)
 
     # -- old states need only what may still be read
@@ -184,7 +184,7 @@ class Explored:
             for i, slot in enumerate(frame.stack):
                 if not alive(number, i):
                     mark_not_init(slot.reg)
-                    slot.types[:] = bytes([INVALID]) * 8
+                    slot.fill(INVALID)
 
     # -- precision
 
@@ -205,7 +205,7 @@ class Explored:
                 wanted.regs[number] |= 1 << i
                 names.append(f"r{i}")
         for i, slot in enumerate(frame.stack):
-            if slot.is_scalar_spill and slot.reg.precise:
+            if slot.scalar_spilled() and slot.reg.precise:
                 wanted.slots[number] |= 1 << i
                 names.append(f"fp{-8 * (i + 1)}")
         return names

@@ -13,7 +13,7 @@ from anybpf.proto import access, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
-from anybpf.verifier.env import Env
+from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import stack
@@ -215,8 +215,21 @@ def _for_each(made: Call) -> None:
     calls.push_callback(made.walk, made.subprog, calls.map_element_callback)
 
 
+def _note_loop(env: Env, subprog: int) -> None:
+    """Calls that always have the same function and flags 0 become loops in line."""
+    aux = env.aux[env.idx]
+    if aux.loop_inline == LOOP_CALLED:
+        return
+    plain = regs.is_zero(env.regs[4])
+    if plain:
+        backtrack.mark(env, 4)
+    same = aux.loop_inline in (LOOP_UNSEEN, subprog)
+    aux.loop_inline = subprog if plain and same else LOOP_CALLED
+
+
 def _loop(made: Call) -> None:
     env = made.env
+    _note_loop(env, made.subprog)
     backtrack.mark(env, 1)
     if env.frame.callback_depth < env.regs[1].umax:
         calls.push_callback(made.walk, made.subprog, calls.loop_callback)

@@ -77,7 +77,9 @@ def _note_stack_operands(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
     dst_on_stack = dst.kind == kinds.PTR_TO_STACK
     src_on_stack = insn.uses_reg and src.kind == kinds.PTR_TO_STACK
     if dst_on_stack or src_on_stack:
-        backtrack.push(env, dst_on_stack=dst_on_stack, src_on_stack=src_on_stack)
+        hop = backtrack.push(env)
+        hop.dst_on_stack |= dst_on_stack
+        hop.src_on_stack |= src_on_stack
 
 
 # -- which way
@@ -134,7 +136,7 @@ def _both_ways(walk: Walk, insn: Insn, dst: Reg, src: Reg, is32: bool) -> None:
     this = env.state
     linked = _collect(env, insn, dst, src)
     if len(linked) > 1:
-        backtrack.push(env, linked=linked)
+        backtrack.push(env).linked = linked
     other = walk.fork(env.idx + insn.off + 1, env.idx)
     other_dst = other.regs[insn.dst]
     other_src = other.regs[insn.src] if insn.uses_reg else clone_reg(src)
@@ -177,7 +179,7 @@ def _collect(env: Env, insn: Insn, dst: Reg, src: Reg) -> Linked:
                 if live >> i & 1:
                     _link(found, number, i, True, reg, base)
             for i, slot in enumerate(frame.stack):
-                if slot.is_spill:
+                if slot.spilled():
                     _link(found, number, i, False, slot.reg, base)
     return tuple(found)
 
@@ -265,7 +267,7 @@ def mark_null(state: State, identity: int, ref: int, is_null: bool) -> None:
 
 def _may_hold_lock(reg: Reg) -> bool:
     return (reg.kind == kinds.PTR_TO_MAP_VALUE and reg.map is not None
-            and "spin_lock" in reg.map.fields)
+            and reg.map.has_lock)
 
 
 def not_null(reg: Reg) -> None:
