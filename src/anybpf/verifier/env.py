@@ -30,6 +30,8 @@ class Subprog:
     #: a global function that something calls, so that it must be walked
     called: bool = False
     verified: bool = False
+    #: a static function whose BTF says nothing about its arguments, or was wrong once
+    unreliable: bool = True
     stack_depth: int = 0
     changes_packet: bool = False
     might_sleep: bool = False
@@ -102,6 +104,9 @@ class Env:
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
+        #: `jumps` and `processed` when a state was remembered last
+        self.last_jumps = 0
+        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 

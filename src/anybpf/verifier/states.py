@@ -54,8 +54,6 @@ class Explored:
         self.live = live
         self.buckets: dict[int, list[Seen]] = {}
         self.visits: dict[Callchain, Visit] = {}
-        self.last_jumps = 0
-        self.last_processed = 0
 
     # -- the question
 
@@ -65,8 +63,8 @@ class Explored:
         aux = env.aux[idx]
         force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
                  or (cur.history is not None and cur.history.count > MAX_HISTORY))
-        add = force or (env.jumps - self.last_jumps >= 2
-                        and env.processed - self.last_processed >= 8)
+        add = force or (env.jumps - env.last_jumps >= 2
+                        and env.processed - env.last_processed >= 8)
         # as the kernel hashes them: the counters count the whole bucket
         bucket = self.buckets.setdefault(
             ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
@@ -80,8 +78,8 @@ class Explored:
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
-            if again and not force and (env.jumps - self.last_jumps < 20
-                                        and env.processed - self.last_processed < 100):
+            if again and not force and (env.jumps - env.last_jumps < 20
+                                        and env.processed - env.last_processed < 100):
                 add = False
             self._miss(bucket, seen, add, idx)
         env.max_states_per_insn = max(env.max_states_per_insn, count)
@@ -152,7 +150,7 @@ class Explored:
         env.total_states += 1
         env.explored_states += 1
         env.update_peak()
-        self.last_jumps, self.last_processed = env.jumps, env.processed
+        env.last_jumps, env.last_processed = env.jumps, env.processed
         _forget_precision(cur)
         new = Seen()
         copy_state(new, cur)

@@ -26,11 +26,19 @@ def find(env: Env) -> None:
             env.log.write(f"func#{number} @{start}\n")
         if env.subprogs[-1].is_global and info is not None:
             env.subprogs[-1].args = _arguments(info)
+        elif info is not None and number:
+            _static(env.subprogs[-1], info)
     try:
         check_subprogs(env.insns)
     except BadInsn as bad:
         raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
     _tail_calls(env)
+
+
+def _static(subprog: Subprog, info: FuncInfo) -> None:
+    """Numbers and contexts are told where they do not fit; other types of BTF are not looked at."""
+    if info.args is not None and all(arg.kind in ("scalar", "ctx") for arg in info.args):
+        subprog.args, subprog.unreliable = info.args, False
 
 
 def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:

@@ -10,8 +10,7 @@ from anybpf import uapi
 from anybpf.isa import llvm
 from anybpf.proto import progs
 from kernel.both_verifiers import Pair
-from kernel.fuzz.world import Sample, World
-from verifier.cases import FDS
+from kernel.fuzz.world import FDS, Sample, World
 
 #: programs that take longer say no more
 MOST_PROCESSED = 6000

@@ -17,7 +17,10 @@ from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
 from anybpf.verifier.prototypes import arguments
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
-from verifier.cases import FDS, MAPS
+from verifier.cases import FIRST_FD, MAPS
+
+#: descriptors that stand for the maps
+FDS = {name: FIRST_FD + i for i, name in enumerate(MAPS)}
 
 #: the text with which functions begin: `f_NAME:`; one row a name: what it takes, is it global
 INT, STRUCT, CTX = "int", "struct", "ctx"
@@ -39,7 +42,7 @@ REFERS_TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE)
 
 
 class Sample(NamedTuple):
-    """One program. Maps are named by the descriptors of `verifier.cases.FDS`."""
+    """One program. Maps are named by the descriptors of `FDS`."""
 
     insns: tuple[Insn, ...]
     type: int
