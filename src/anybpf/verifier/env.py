@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -17,27 +17,30 @@ from anybpf.verifier.log import Log
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
+if TYPE_CHECKING:
+    from anybpf.verifier.decoded import Decoded
 
-@dataclass
+
 class Subprog:
     """A function of the program: slots `start` up to `end`."""
 
-    start: int
-    end: int = 0
-    name: str = ""
-    is_global: bool = False
-    args: tuple[FuncArg, ...] = ()
-    #: a global function that something calls, so that it must be walked
-    called: bool = False
-    verified: bool = False
-    #: a static function whose BTF says nothing about its arguments, or was wrong once
-    unreliable: bool = True
-    stack_depth: int = 0
-    changes_packet: bool = False
-    might_sleep: bool = False
-    has_tail_call: bool = False
-    tail_call_reachable: bool = False
-    postorder: list[int] = field(default_factory=list)
+    def __init__(self, start: int, end: int = 0, name: str = "", is_global: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.name = name
+        self.is_global = is_global
+        self.args: tuple[FuncArg, ...] = ()
+        #: a global function that something calls, so that it must be walked
+        self.called = False
+        self.verified = False
+        #: a static function whose BTF says nothing about its arguments, or was wrong once
+        self.unreliable = True
+        self.stack_depth = 0
+        self.changes_packet = False
+        self.might_sleep = False
+        self.has_tail_call = False
+        self.tail_call_reachable = False
+        self.postorder: list[int] = []
 
 
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
@@ -46,10 +49,6 @@ LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
-
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "loop_inline", "map", "map_offset", "prune_point", "scc",
-                 "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -80,6 +79,11 @@ class Env:
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
+        #: the instructions as the walk reads them, once maps have their addresses
+        self.decoded: list[Decoded] = []
+        self.insn_limit = options.insn_limit
+        #: for operands that are no registers
+        self.scratch = Reg()
         self.subprogs: list[Subprog] = []
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
@@ -114,11 +118,17 @@ class Env:
 
     @property
     def frame(self) -> Frame:
-        return self.state.frames[-1]
+        """The innermost frame of the current state."""
+        return self.state.innermost()
 
     @property
     def regs(self) -> list[Reg]:
-        return self.state.frames[-1].regs
+        """The innermost frame's registers."""
+        return self.state.innermost().regs
+
+    def reg(self, number: int) -> Reg:
+        """Register `number` of the innermost frame: the quick way."""
+        return self.state.innermost().regs[number]
 
     def new_id(self) -> int:
         """A number that no register has yet."""

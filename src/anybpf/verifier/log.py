@@ -31,6 +31,8 @@ class Log:
         self.detailed = bool(level & uapi.BPF_LOG_LEVEL2)
         self._parts: list[str] = []
         self._ends: list[int] = []
+        #: how many characters there are
+        self.end = 0
         #: where the last instruction's text ended, and how long it was
         self.insn_end = 0
         self.insn_width = 0
@@ -38,15 +40,11 @@ class Log:
         self.scratched_regs = 0
         self.scratched_stack = 0
 
-    @property
-    def end(self) -> int:
-        """How many characters there are."""
-        return self._ends[-1] if self._ends else 0
-
     def write(self, text: str) -> None:
         """Add text, at any level of the caller but 0."""
         if self.level and text:
-            self._ends.append(self.end + len(text))
+            self.end += len(text)
+            self._ends.append(self.end)
             self._parts.append(text)
 
     def cut(self, position: int) -> None:
@@ -57,6 +55,7 @@ class Log:
             if start < position:
                 self._parts.append(text[:position - start])
                 self._ends.append(position)
+        self.end = self._ends[-1] if self._ends else 0
 
     @property
     def text(self) -> str:

@@ -69,12 +69,12 @@ class Explored:
         bucket = self.buckets.setdefault(
             ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
         self._clean(bucket, cur)
-        count = 0
+        count, loop = 0, False
         for seen in list(bucket):
             count += 1
             if seen.insn_idx != idx:
                 continue
-            loop, hit, again = self._compare(seen, cur, idx)
+            loop, hit, again = self._compare(seen, cur, idx, loop)
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
@@ -87,8 +87,12 @@ class Explored:
             self._remember(bucket, idx)
         return False
 
-    def _compare(self, seen: Seen, cur: State, idx: int) -> tuple[bool, bool, bool]:
-        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)"""
+    def _compare(self, seen: Seen, cur: State, idx: int,
+                 loop: bool) -> tuple[bool, bool, bool]:
+        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)
+
+        A call that calls back takes the first answer from the state before it in the list.
+        """
         env = self.env
         if not seen.branches:
             loop = self.incomplete(seen)
@@ -97,12 +101,12 @@ class Explored:
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return False, states_equal(env, seen, cur, RANGE_WITHIN), True
+            return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
-        return False, False, True
+        return loop, False, True
 
     def _infinite(self, seen: Seen, cur: State, idx: int) -> None:
         env = self.env
