@@ -144,8 +144,8 @@ class Explored:
             self._release(seen)
 
     def _release(self, seen: Seen) -> None:
-        """Forget a useless state once all that came of it has ended."""
-        if seen.free and not seen.branches:
+        """Forget a useless state once all that came of it has ended, and its loop is complete."""
+        if seen.free and not seen.branches and not self.incomplete(seen):
             seen.free = False
             self.env.free_states -= 1
 

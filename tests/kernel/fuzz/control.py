@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.fuzz.numbers import SIMPLE, condition
+from kernel.fuzz.numbers import condition
 from kernel.fuzz.program import ALU, CONDITIONS, Program, needs
 
 
@@ -151,7 +151,8 @@ def helper(p: Program) -> None:
     """Helpers that take little."""
     p.emit(*p.random.choice((
         ("call bpf_get_prandom_u32",), ("call bpf_ktime_get_ns",),
-        ("call bpf_get_smp_processor_id",), ("call bpf_get_numa_node_id",), ("call bpf_jiffies64",))))
+        ("call bpf_get_smp_processor_id",), ("call bpf_get_numa_node_id",),
+        ("call bpf_jiffies64",))))
     p.called()
 
 

@@ -32,7 +32,7 @@ def spill_pointer(p: Program) -> None:
     """Keep the context, the frame or the packet on the stack."""
     slot = -8 * p.random.randint(1, 8)
     reg, what = p.random.choice((("r6", "ctx"), ("r10", "stack"),
-                                 *((("r7", "packet"),) if p.kind.data >= 0 else ()))) 
+                                 *((("r7", "packet"),) if p.kind.data >= 0 else ())))
     p.emit(f"*(u64 *)(r10 - {-slot}) = {reg}")
     p.wrote(slot)
     p.stored.discard(slot)
@@ -102,10 +102,11 @@ def packet(p: Program) -> None:
 def packet_else(p: Program) -> None:
     """The access stands where the check jumps to; an open check."""
     good, end, reach = p.label(), p.label(), p.random.choice((1, 8, 20))
+    off = max(reach - p.random.choice((1, 1, 0, 2)), 0)
     p.emit("r2 = r7", f"r2 += {reach}",
            p.pick(f"if r2 <= r8 goto {good}", f"if r2 < r8 goto {good}",
                   f"if r8 >= r2 goto {good}", f"if r8 > r2 goto {good}"))
-    p.emit(f"goto {end}", f"{good}:", f"r1 = *(u8 *)(r7 + {max(reach - p.random.choice((1, 1, 0, 2)), 0)})",
+    p.emit(f"goto {end}", f"{good}:", f"r1 = *(u8 *)(r7 + {off})",
            f"{end}:")
     p.clobber(1, 2)
 
@@ -117,8 +118,8 @@ def packet_meta(p: Program) -> None:
         return
     label = p.label()
     p.emit(f"r1 = *(u32 *)(r6 + {p.kind.meta})", "r2 = r1", f"r2 += {p.random.choice((4, 8))}",
-           _bound_check(p, "r2", label, "r7"), p.pick("r3 = *(u32 *)(r1 + 0)", "r3 = *(u8 *)(r1 + 4)",
-                                                      "*(u32 *)(r1 + 0) = r9"),
+           _bound_check(p, "r2", label, "r7"),
+           p.pick("r3 = *(u32 *)(r1 + 0)", "r3 = *(u8 *)(r1 + 4)", "*(u32 *)(r1 + 0) = r9"),
            f"{label}:")
     p.clobber(1, 2, 3)
 
@@ -160,7 +161,8 @@ def value_address(p: Program) -> None:
         p.emit(f"r2 = r{p.number_reg()}", f"r2 &= {p.random.choice((1, 7, 15))}", "r1 += r2")
         p.scalars.add(2)
     off = p.random.choice((0, 0, 4, size - 1, size))
-    p.emit(p.pick(f"r3 = *(u8 *)(r1 + {off})", f"*(u8 *)(r1 + {off}) = r9", f"r3 = *(u32 *)(r1 + {off})",
+    p.emit(p.pick(f"r3 = *(u8 *)(r1 + {off})", f"*(u8 *)(r1 + {off}) = r9",
+                  f"r3 = *(u32 *)(r1 + {off})",
                   f"lock *(u64 *)(r1 + {off}) += r9"))
     if p.lines[-1].startswith("r3"):
         p.scalars.add(3)

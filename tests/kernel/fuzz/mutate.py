@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from anybpf.isa.insn import Insn, is_ld_imm64
 from kernel.fuzz.shrink import without
-from kernel.fuzz.world import Sample
+from kernel.fuzz.world import Sample, with_types
 
 Change = Callable[[random.Random, Insn, list[Insn]], Insn]
 
@@ -55,11 +55,8 @@ def mutated(of: Sample, seed: int) -> Sample:
     r = random.Random(seed ^ 0x5EED)
     for _ in range(r.choice((1, 1, 1, 2, 3))):
         at = r.randrange(len(of.insns))
-        if r.random() < 0.25:
-            of = without(of, [at]) or of
-        else:
-            of = _changed(of, at, r)
-    return of
+        of = without(of, [at]) or of if r.random() < 0.25 else _changed(of, at, r)
+    return with_types(of)
 
 
 def _changed(of: Sample, at: int, r: random.Random) -> Sample:

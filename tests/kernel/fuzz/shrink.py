@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from anybpf import uapi
 from anybpf.isa.insn import Insn, is_jump, is_ld_imm64, is_pseudo_call, is_pseudo_func, jump_offset
-from kernel.fuzz.world import Sample
+from kernel.fuzz.world import Sample, with_types
 
 Differs = Callable[[Sample], bool]
 EXIT = Insn(uapi.BPF_JMP | uapi.BPF_EXIT)
@@ -60,7 +60,7 @@ def without(of: Sample, gone: Iterable[int]) -> Sample | None:
         out.append(_aim(insn, where[target] - len(out) - 1))
     starts = {where[slot]: name for slot, name in of.funcs if slot < len(where)}
     funcs = tuple(sorted((slot, name) for slot, name in starts.items() if slot < len(out)))
-    return of._replace(insns=tuple(out), funcs=funcs)
+    return with_types(of._replace(insns=tuple(out), funcs=funcs))
 
 
 def _whole(insns: tuple[Insn, ...], gone: set[int]) -> set[int]:

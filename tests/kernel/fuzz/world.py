@@ -11,7 +11,7 @@ from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.isa.asm import Pseudo, parse
-from anybpf.isa.insn import LD_IMM64, Insn
+from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
 from anybpf.linux import Linux
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
 from anybpf.verifier.prototypes import arguments
@@ -63,6 +63,16 @@ def sample(text: str, prog_type: int, flags: int = 0) -> Sample:
     typed = any(name[:2] == "g_" or name in ("f_callback", "f_each") for _, name in found)
     funcs = tuple(sorted([(0, "main"), *found])) if typed else ()
     return Sample(tuple(made.insns), prog_type, 0, flags, funcs)
+
+
+def with_types(of: Sample) -> Sample:
+    """Only functions that something calls, and no types at all where one has none."""
+    if not of.funcs:
+        return of
+    starts = {0} | {i + insn.imm + 1 for i, insn in enumerate(of.insns)
+                    if is_pseudo_call(insn) or is_pseudo_func(insn)}
+    kept = tuple((slot, name) for slot, name in of.funcs if slot in starts)
+    return of._replace(funcs=kept if len(kept) == len(starts) else ())
 
 
 @cache
