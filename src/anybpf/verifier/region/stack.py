@@ -222,7 +222,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     spilled = _spill_size(slot)
     if size == SLOT_BYTES and spilled == SLOT_BYTES:
         if into is not None:
-            regs.assign_id(env, slot.reg)
             copy_reg(into, slot.reg)
         return True
     if slot.reg.kind != kinds.SCALAR_VALUE:
@@ -231,8 +230,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     if into is None:
         return False
     if size <= spilled and off % SLOT_BYTES == 0:
-        if size == 4 and spilled == 4 and regs.width(slot.reg) <= 32:
-            regs.assign_id(env, slot.reg)
         copy_reg(into, slot.reg)
         if regs.width(slot.reg) > size * 8:
             into.id = 0

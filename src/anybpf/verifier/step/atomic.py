@@ -23,11 +23,11 @@ _REFUSED = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET
 def step(walk: Walk, insn: Decoded) -> int:
     """One atomic instruction."""
     if insn.imm == uapi.BPF_LOAD_ACQ:
-        _check_target(walk.env, insn, insn.src)
         mem.load(walk, insn, strict=True, where="atomic_load")
+        _check_target(walk.env, insn, insn.src)
     elif insn.imm == uapi.BPF_STORE_REL:
-        _check_target(walk.env, insn, insn.dst)
         mem.store(walk, insn, strict=True)
+        _check_target(walk.env, insn, insn.dst)
     else:
         _modify(walk, insn)
     return NEXT
