@@ -57,7 +57,10 @@ def _modify(walk: Walk, insn: Decoded) -> None:
     loaded = _loaded_register(insn)
     if loaded >= 0:
         regs.write(env, loaded)
-    _access(walk, insn, dst, write=False, value=loaded)
+    # the memory is readable, whatever becomes of what is read
+    _access(walk, insn, dst, write=False, value=-1)
+    if loaded >= 0:
+        _access(walk, insn, dst, write=False, value=loaded)
     _access(walk, insn, dst, write=True, value=-2)
 
 
@@ -84,12 +87,9 @@ def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> Non
 
 def _on_stack(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     """The bytes are read, then hold what nobody knows."""
-    from anybpf.errors import NotSupported
     from anybpf.verifier.region import stack
 
     env = walk.env
-    if dst.vm:
-        raise NotSupported("atomics on a variable stack offset in the verifier")
     if not write:
         stack.access(make(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,
                             value))
