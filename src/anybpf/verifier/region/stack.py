@@ -266,6 +266,10 @@ def _loaded_data(what: Access, types: list[int]) -> None:
 
 def _read_variable(what: Access) -> None:
     env, reg = what.env, what.reg
+    if what.value < 0:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, "variable offset stack pointer cannot be passed into helper "
+                                 f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
     types: list[int] = []
