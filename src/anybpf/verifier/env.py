@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -16,6 +17,9 @@ from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
 from anybpf.verifier.log import Log
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
+
+if TYPE_CHECKING:
+    from anybpf.verifier.kfuncs import Kfunc
 
 
 @dataclass
@@ -45,9 +49,9 @@ LOOP_UNSEEN, LOOP_CALLED = -1, -2
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
 
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "loop_inline", "map", "map_offset", "prune_point", "scc",
-                 "seen")
+    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "is_iter_next",
+                 "jump_point", "kind", "live_before", "loop_inline", "map", "map_offset",
+                 "prune_point", "scc", "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -55,6 +59,7 @@ class Aux:
         self.force_checkpoint = False
         self.calls_callback = False
         self.live_before = 0
+        self.is_iter_next = False
         self.scc = 0
         self.seen = False
         #: kind of the pointer that a load or store goes through (the rewrites need one)
@@ -82,6 +87,8 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: kernel functions that are called, by the number of their type
+        self.kfuncs: dict[int, Kfunc] = {}
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
         if self.view is None:
@@ -167,7 +174,13 @@ class Env:
         """The instruction's text."""
         insn = self.insns[idx]
         hi = self.insns[idx + 1] if insn.code == LD_IMM64 else None
-        return insn_text(insn, hi, Callbacks(imm=self._imm_text))
+        return insn_text(insn, hi, Callbacks(self._call_text, self._imm_text))
+
+    def _call_text(self, insn: Insn) -> str | None:
+        """The name of the kernel function that is called."""
+        if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL or insn.imm not in self.kfuncs:
+            return None
+        return f"{self.kfuncs[insn.imm].name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:
         """The address that a map's load gets, as the log prints it."""

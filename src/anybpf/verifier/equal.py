@@ -14,7 +14,10 @@ from anybpf.verifier import ranges, tnum
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import (
     ADD_CONST,
+    DYNPTR,
     INVALID,
+    IRQ_FLAG,
+    ITER,
     MISC,
     SPILL,
     ZERO,
@@ -35,6 +38,8 @@ RANGE_WITHIN: Final = 2
 _IN_RANGE = frozenset({kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
                        kinds.PTR_TO_BUF, kinds.PTR_TO_TP_BUFFER})
 _PACKETS = frozenset({kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META})
+
+_OBJECTS = frozenset({DYNPTR, ITER, IRQ_FLAG})
 
 _UNBOUND = Reg()
 mark_unknown(_UNBOUND)
@@ -183,9 +188,21 @@ def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
             continue
         if a != b:
             return False
+    if old.types[7] in _OBJECTS:
+        return _object_safe(old, cur, ids)
     if old.types[7] != SPILL:
         return old.types[7] != ZERO or cur.types[7] == ZERO
     return reg_safe(old.reg, cur.reg, ids, exact)
+
+
+def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
+    """The same object of the kernel; how often an iterator went on does not matter."""
+    a, b = old.reg, cur.reg
+    if a.slot_state != b.slot_state or not ids.match(a.ref, b.ref):
+        return False
+    if old.types[7] == ITER:
+        return a.kind == b.kind and a.btf is b.btf and a.btf_id == b.btf_id
+    return old.types[7] == IRQ_FLAG or a.slot_depth == b.slot_depth
 
 
 ALL_FREE: Final = -1

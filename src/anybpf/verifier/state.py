@@ -39,6 +39,10 @@ ZERO: Final = 3
 DYNPTR: Final = 4
 ITER: Final = 5
 IRQ_FLAG: Final = 6
+SPECIAL: Final = (SPILL, DYNPTR, ITER, IRQ_FLAG)
+# an iterator's `Reg.slot_state`
+ACTIVE: Final = 1
+DRAINED: Final = 2
 SLOT_LETTERS: Final = "?rm0dif"
 
 #: `Frame.callsite` of the outermost frame
@@ -158,6 +162,11 @@ class Slot:
     def is_spill(self) -> bool:
         """A register was spilled here (perhaps less than all of it)."""
         return self.types[7] == SPILL
+
+    @property
+    def is_special(self) -> bool:
+        """A spill, or an object of the kernel (is_stack_slot_special)."""
+        return self.types[7] in SPECIAL
 
     @property
     def is_scalar_spill(self) -> bool:

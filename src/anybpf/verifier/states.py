@@ -18,7 +18,7 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, State, mark_not_init
+from anybpf.verifier.state import ACTIVE, FP, INVALID, ITER, SLOT_BYTES, State, mark_not_init
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -95,12 +95,16 @@ class Explored:
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
+        if env.aux[idx].is_iter_next:
+            loop = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            return loop, loop, True
         if env.insns[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
             return True, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+                and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
@@ -304,6 +308,23 @@ def _maybe_looping(old: State, cur: State) -> bool:
         return False
     return all(a.kind == b.kind and a.off == b.off and a.vv == b.vv and a.vm == b.vm
                for a, b in zip(old.regs[:FP], cur.regs[:FP], strict=True))
+
+
+def _iterates(cur: State) -> bool:
+    """The iterator in r1 is not at its end."""
+    reg = cur.regs[1]
+    number = (-(reg.off + reg.smin) - 1) // SLOT_BYTES
+    return cur.frames[reg.frameno].stack[number].reg.slot_state == ACTIVE
+
+
+def _depths_differ(old: State, cur: State) -> bool:
+    """Some iterator went on in between (iter_active_depths_differ)."""
+    for a, b in zip(old.frames, cur.frames, strict=True):
+        for i, slot in enumerate(a.stack):
+            if slot.types[0] == ITER and slot.reg.slot_state == ACTIVE \
+                    and b.stack[i].reg.slot_depth != slot.reg.slot_depth:
+                return True
+    return False
 
 
 def _forget_precision(state: State) -> None:

@@ -8,6 +8,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
+from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
@@ -43,7 +44,7 @@ def _starts(env: Env) -> list[int]:
     starts = {0}
     for index, insn in slots(env.insns):
         if is_kfunc_call(insn):
-            raise NotSupported("kernel functions in the verifier")
+            kfuncs.add(env, index, insn)
         if is_pseudo_call(insn) or is_pseudo_func(insn):
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):

@@ -16,6 +16,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.explore import Walk
 from anybpf.verifier.region.access import MAX_OFFSET, Access
 from anybpf.verifier.state import (
+    DYNPTR,
     INVALID,
     MAX_STACK,
     MISC,
@@ -159,7 +160,7 @@ def _writes_zero(what: Access) -> bool:
 
 def _write_data(what: Access, slot: Slot, off: int) -> None:
     """Bytes that are no spill."""
-    if slot.is_spill:
+    if slot.is_special:
         _scrub(slot)
     slot.reg.kind = kinds.NOT_INIT
     kind = MISC
@@ -294,25 +295,42 @@ def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zer
     if size == 0 and not zero_ok:
         raise env.reject(EACCES, "invalid zero-sized read")
     check_bounds(env, reg, regno, off, size, write)
-    if raw and not reg.vm:
-        return True
     frame = frame_of(env, reg)
     low = reg.smin + off
     high = (reg.smax if reg.vm else reg.smin) + off + size
+    if raw and not reg.vm:
+        _check_no_dynptr(env, frame, low, high)
+        return True
     for at in range(low, high):
         number, byte = divmod(-at - 1, SLOT_BYTES)
-        _check_byte(env, frame.stack[number], byte, write)
+        if not _check_byte(frame.stack[number], byte, write):
+            bits = f"off {low}" if not reg.vm else "var_off " + log.tnum_text(reg.vv, reg.vm)
+            raise env.reject(EACCES, f"invalid read from stack R{regno} {bits}+{at - low} "
+                                     f"size {size}")
         walk.live.read(frame.frameno, env.idx, 1 << number)
     return False
 
 
-def _check_byte(env: Env, slot: Slot, byte: int, write: bool) -> None:
+def _check_no_dynptr(env: Env, frame: Frame, low: int, high: int) -> None:
+    for at in range(low, high):
+        number, byte = divmod(-at - 1, SLOT_BYTES)
+        if number < len(frame.stack) and frame.stack[number].types[byte] == DYNPTR:
+            raise env.reject(EACCES, f"potential write to dynptr at off={at} disallowed")
+
+
+def _check_byte(slot: Slot, byte: int, write: bool) -> bool:
+    """Whether the byte is plain data."""
     kind = slot.types[byte]
-    if kind in (ZERO, INVALID) and write:
-        slot.types[byte] = MISC
-    elif kind == SPILL and write:
-        mark_unknown(slot.reg)
-        _scrub(slot)
+    if kind in (ZERO, INVALID):
+        if write:
+            slot.types[byte] = MISC
+        return True
+    if slot.is_spill:
+        if write:
+            mark_unknown(slot.reg)
+            _scrub(slot)
+        return True
+    return kind == MISC
 
 
 def forget_bytes(walk: Walk, regno: int, size: int) -> None:
@@ -332,7 +350,7 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     env.log.scratched_stack |= 1 << number
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, 1 << number)
-    if slot.is_spill:
+    if slot.is_special:
         _scrub(slot)
     slot.reg.kind = kinds.NOT_INIT
     for i in range(size):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import E2BIG
 
-from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
@@ -24,13 +23,13 @@ Entry = Callable[[Frame, Frame], None]
 
 def step(walk: Walk, insn: Insn) -> int:
     """Any call."""
-    from anybpf.verifier.step import helper
+    from anybpf.verifier.step import helper, kfunc
 
     env = walk.env
-    if is_kfunc_call(insn):
-        raise NotSupported("kernel functions in the verifier")
     if is_pseudo_call(insn):
         return _function(walk, insn)
+    if is_kfunc_call(insn):
+        return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
     return NEXT

@@ -203,7 +203,7 @@ def _refine(made: Call) -> None:
 
 
 def _tail_call(made: Call) -> None:
-    ends.check_resources(made.env, True, "tail_call")
+    ends.check_resources(made.env, "tail_call")
 
 
 def _local_storage(made: Call) -> None:
