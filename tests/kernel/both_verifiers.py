@@ -135,15 +135,21 @@ class Both:
         fields = Fields(attr)
         if fields["log_level"]:
             return
-        insns = decode(ctypes.string_at(fields["insns"], 8 * fields["insn_cnt"]))
+        insns = self.insns(fields)
         kernel = ask_kernel(self.kernel, attr, self.level)
         name = fields.text("prog_name")
         try:
-            self.pairs.append(Pair(name, kernel, ask_ours(insns, self._facts(fields), self.level)))
+            self.pairs.append(Pair(name, kernel, ask_ours(insns, self.facts(fields), self.level)))
         except NotSupported as error:
             self.pairs.append(Pair(name, kernel, None, error.feature))
 
-    def _facts(self, fields: Fields) -> Facts:
+    @staticmethod
+    def insns(fields: Fields) -> list[Insn]:
+        """The instructions of a program that is to be loaded."""
+        return decode(ctypes.string_at(fields["insns"], 8 * fields["insn_cnt"]))
+
+    def facts(self, fields: Fields) -> Facts:
+        """What the verifier is told of it."""
         return Facts(
             fields["prog_type"], fields["expected_attach_type"],
             gpl=b"GPL" in ctypes.string_at(fields["license"]),

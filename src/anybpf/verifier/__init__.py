@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from anybpf import uapi
 from anybpf.isa.insn import Insn
-from anybpf.verifier import cfg, explore, liveness, resolve, stack_depth, subprogs
+from anybpf.verifier import cfg, explore, kfuncs, liveness, resolve, stack_depth, subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Facts, FuncArg, FuncInfo, LineInfo, MapFacts, Options, Verdict
 from anybpf.verifier.reject import Reject
@@ -28,6 +28,7 @@ PASSES = (
     liveness.registers,     # which registers matter where
     explore.start,          # every path
     stack_depth.check,      # the stack of every chain of calls
+    kfuncs.check_left_out,  # no kernel function was left out that is needed
     stack_depth.extra,      # and what the rewrites take
 )
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from anybpf import uapi
 from anybpf.errors import Bug
-from anybpf.isa.insn import Insn, is_ld_imm64, is_pseudo_call
 from anybpf.proto import kinds
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
 from anybpf.verifier.state import Hop, Reg, State
@@ -110,23 +110,19 @@ class _Walk:
 
     def _through(self, state: State, idx: int, subsequent: int, skip: bool) -> int:
         """All instructions of one state, last to first; returns the index of the first."""
-        history = len(state.history)
+        hop = state.history
         while True:
             if not skip:
-                hop = state.history[history - 1] if history else None
-                if hop is not None and hop.idx != idx:
-                    hop = None
-                self._insn(idx, subsequent, hop)
+                self._insn(idx, subsequent, hop if hop is not None and hop.idx == idx else None)
             skip = False
             if self.wanted.empty:
                 return idx
             subsequent = idx
             if idx == state.first_insn_idx and (
-                    history == 0 or (history == 1 and state.history[0].idx == idx)):
+                    hop is None or (hop.before is None and hop.idx == idx)):
                 return idx
-            if history and state.history[history - 1].idx == idx:
-                idx = state.history[history - 1].prev
-                history -= 1
+            if hop is not None and hop.idx == idx:
+                idx, hop = hop.prev, hop.before
             else:
                 idx -= 1
 
@@ -140,7 +136,7 @@ class _Walk:
                     wanted.regs[number] &= ~(1 << i)
             for i in _bits(wanted.slots[number]):
                 if i >= len(frame.stack) or not (
-                        frame.stack[i].is_scalar_spill and self._precise(frame.stack[i].reg)):
+                        frame.stack[i].scalar_spilled() and self._precise(frame.stack[i].reg)):
                     wanted.slots[number] &= ~(1 << i)
             if self.env.log.detailed:
                 self.env.log.write(
@@ -159,7 +155,7 @@ class _Walk:
     # -- one instruction
 
     def _insn(self, idx: int, subsequent: int, hop: Hop | None) -> None:
-        insn, wanted = self.env.insns[idx], self.wanted
+        insn, wanted = self.env.decoded[idx], self.wanted
         if insn.code == 0:
             return
         if self.env.log.detailed:
@@ -182,7 +178,7 @@ class _Walk:
         for frame, number, is_reg in hop.linked:
             (wanted.regs if is_reg else wanted.slots)[frame] |= 1 << number
 
-    def alu(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def alu(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
         if not wanted.has(insn.dst) or insn.op in (uapi.BPF_END, uapi.BPF_NEG):
             return
@@ -191,36 +187,34 @@ class _Walk:
         if insn.uses_reg and insn.src != FP:
             wanted.set(insn.src)
 
-    def load(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def load(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
-        if hop is not None and hop.stack is not None:
-            frame, slot = hop.stack
-            self.wanted.slots[frame] |= 1 << slot
+        if hop is not None and hop.frame >= 0:
+            self.wanted.slots[hop.frame] |= 1 << hop.slot
 
-    def store(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def store(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
         if insn.mode == uapi.BPF_ATOMIC and insn.imm == uapi.BPF_LOAD_ACQ:
             self.load(insn, idx, subsequent, hop)
             return
         if wanted.has(insn.dst):
             raise _Unknown
-        if hop is None or hop.stack is None:
+        if hop is None or hop.frame < 0:
             return
-        frame, slot = hop.stack
-        if not wanted.slots[frame] >> slot & 1:
+        if not wanted.slots[hop.frame] >> hop.slot & 1:
             return
-        wanted.slots[frame] &= ~(1 << slot)
+        wanted.slots[hop.frame] &= ~(1 << hop.slot)
         if insn.cls == uapi.BPF_STX:
             wanted.set(insn.src)
 
-    def jump(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def jump(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
-        if is_pseudo_call(insn) and self.env.subprogs[
+        if insn.is_pseudo_call and self.env.subprogs[
                 self.env.subprog_at(idx + insn.imm + 1)].is_global:
             wanted.clear(0)
-        elif is_pseudo_call(insn):
+        elif insn.is_pseudo_call:
             self._into_caller(pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
             if self.env.aux[idx].calls_callback and idx != subsequent - 1:
@@ -255,22 +249,22 @@ class _Walk:
             wanted.regs[wanted.frame] &= ~_ARGUMENTS
         if wanted.regs[wanted.frame] & _ARGUMENTS:
             raise Bug("precision of arguments wanted after a call")
-        returned = (subsequent > 0 and is_pseudo_call(env.insns[subsequent - 1])
+        returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
         wanted.clear(0)
         wanted.frame += 1
         if returned:
             wanted.set(0)
 
-    def ld(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def ld(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
-        if not is_ld_imm64(insn):
+        if not insn.is_ld_imm64:
             raise _Unknown
 
 
-_Rule = Callable[[_Walk, Insn, int, int, "Hop | None"], None]
+_Rule = Callable[[_Walk, Decoded, int, int, "Hop | None"], None]
 _RULES: dict[int, _Rule] = {
     uapi.BPF_ALU: _Walk.alu, uapi.BPF_ALU64: _Walk.alu, uapi.BPF_LDX: _Walk.load,
     uapi.BPF_ST: _Walk.store, uapi.BPF_STX: _Walk.store, uapi.BPF_JMP: _Walk.jump,
@@ -298,7 +292,7 @@ def mark_everything(env: Env, start: State) -> None:
             for i, reg in enumerate(frame.regs[:FP]):
                 _force(env, reg, f"frame{number}: forcing r{i}")
             for i, slot in enumerate(frame.stack):
-                if slot.is_spill:
+                if slot.spilled():
                     _force(env, slot.reg, f"frame{number}: forcing fp{-8 * (i + 1)}")
         state = state.parent
 
@@ -311,19 +305,16 @@ def _force(env: Env, reg: Reg, what: str) -> None:
         env.log.write(f"force_precise: {what} to be precise\n")
 
 
-def push(env: Env, stack: tuple[int, int] | None = None,
-         linked: tuple[tuple[int, int, bool], ...] = (), dst_on_stack: bool = False,
-         src_on_stack: bool = False) -> None:
-    """Remember something about the current instruction in the history (push_jmp_history)."""
+def push(env: Env) -> Hop:
+    """The current instruction's entry in the history, made if there is none (push_jmp_history)."""
     hop = env.hop
     if hop is None:
-        hop = env.hop = Hop(env.idx, env.prev_idx, stack, linked)
-        env.state.history.append(hop)
-        hop.dst_on_stack, hop.src_on_stack = dst_on_stack, src_on_stack
-        return
-    if stack is not None:
-        hop.stack = stack
-    if linked:
-        hop.linked = linked
-    hop.dst_on_stack |= dst_on_stack
-    hop.src_on_stack |= src_on_stack
+        state = env.state
+        hop = env.hop = state.history = Hop(env.idx, env.prev_idx, state.history)
+    return hop
+
+
+def push_stack(env: Env, frame: int, slot: int) -> None:
+    """Remember that the instruction read or wrote a spilled register."""
+    hop = push(env)
+    hop.frame, hop.slot = frame, slot

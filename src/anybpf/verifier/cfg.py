@@ -54,7 +54,8 @@ def _edges(env: Env, idx: int) -> tuple[int, ...]:
 def _mark_jump(env: Env, idx: int, insn: Insn, after: tuple[int, ...]) -> None:
     if len(after) == 2:
         env.aux[idx].prune_point = True
-        env.aux[idx].force_checkpoint |= insn.code == MAY_GOTO
+        env.aux[idx].force_checkpoint |= (
+            insn.code == MAY_GOTO and insn.src == uapi.BPF_MAY_GOTO)
     if after and after[-1] < len(env.insns):
         _mark_join(env, after[-1])
 
@@ -167,10 +168,7 @@ def postorder(env: Env) -> None:
 
 
 def loops(env: Env) -> None:
-    """Number the strongly connected components that are loops (Tarjan's algorithm).
-
-    A helper that calls back is a loop by itself.
-    """
+    """Number the strongly connected components that are loops (Tarjan's algorithm)."""
     finder = _Components(env)
     for idx in range(len(env.insns)):
         finder.visit(idx)
@@ -211,7 +209,7 @@ class _Components:
         at = self.stack.index(top)
         members, self.stack = self.stack[at:], self.stack[:at]
         self.done.update(members)
-        if len(members) == 1 and not self_loop and not self.env.aux[top].calls_callback:
+        if len(members) == 1 and not self_loop:
             return
         self.number += 1
         for idx in members:

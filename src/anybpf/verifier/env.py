@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
@@ -19,27 +18,28 @@ from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
 if TYPE_CHECKING:
+    from anybpf.verifier.decoded import Decoded
     from anybpf.verifier.kfuncs import Kfunc
 
 
-@dataclass
 class Subprog:
     """A function of the program: slots `start` up to `end`."""
 
-    start: int
-    end: int = 0
-    name: str = ""
-    is_global: bool = False
-    args: tuple[FuncArg, ...] = ()
-    #: a global function that something calls, so that it must be walked
-    called: bool = False
-    verified: bool = False
-    stack_depth: int = 0
-    changes_packet: bool = False
-    might_sleep: bool = False
-    has_tail_call: bool = False
-    tail_call_reachable: bool = False
-    postorder: list[int] = field(default_factory=list)
+    def __init__(self, start: int, end: int = 0, name: str = "", is_global: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.name = name
+        self.is_global = is_global
+        self.args: tuple[FuncArg, ...] = ()
+        #: a global function that something calls, so that it must be walked
+        self.called = False
+        self.verified = False
+        self.stack_depth = 0
+        self.changes_packet = False
+        self.might_sleep = False
+        self.has_tail_call = False
+        self.tail_call_reachable = False
+        self.postorder: list[int] = []
 
 
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
@@ -48,10 +48,6 @@ LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
-
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "is_iter_next",
-                 "jump_point", "kind", "live_before", "loop_inline", "map", "map_offset",
-                 "prune_point", "scc", "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -83,6 +79,11 @@ class Env:
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
+        #: the instructions as the walk reads them, once maps have their addresses
+        self.decoded: list[Decoded] = []
+        self.insn_limit = options.insn_limit
+        #: for operands that are no registers
+        self.scratch = Reg()
         self.subprogs: list[Subprog] = []
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
@@ -116,11 +117,17 @@ class Env:
 
     @property
     def frame(self) -> Frame:
-        return self.state.frames[-1]
+        """The innermost frame of the current state."""
+        return self.state.innermost()
 
     @property
     def regs(self) -> list[Reg]:
-        return self.state.frames[-1].regs
+        """The innermost frame's registers."""
+        return self.state.innermost().regs
+
+    def reg(self, number: int) -> Reg:
+        """Register `number` of the innermost frame: the quick way."""
+        return self.state.innermost().regs[number]
 
     def new_id(self) -> int:
         """A number that no register has yet."""
@@ -178,9 +185,11 @@ class Env:
 
     def _call_text(self, insn: Insn) -> str | None:
         """The name of the kernel function that is called."""
-        if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL or insn.imm not in self.kfuncs:
+        if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
             return None
-        return f"{self.kfuncs[insn.imm].name}#{insn.imm}"
+        # a call that was left out names type 0, which has no name
+        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:
         """The address that a map's load gets, as the log prints it."""

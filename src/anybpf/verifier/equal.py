@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from anybpf import uapi
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
-from anybpf.verifier import ranges, tnum
+from anybpf.verifier import consts, ranges, tnum
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import (
     ADD_CONST,
-    DYNPTR,
     INVALID,
     IRQ_FLAG,
     ITER,
     MISC,
-    SPILL,
-    ZERO,
     Frame,
     Reg,
     Slot,
@@ -38,8 +36,6 @@ RANGE_WITHIN: Final = 2
 _IN_RANGE = frozenset({kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
                        kinds.PTR_TO_BUF, kinds.PTR_TO_TP_BUFFER})
 _PACKETS = frozenset({kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META})
-
-_OBJECTS = frozenset({DYNPTR, ITER, IRQ_FLAG})
 
 _UNBOUND = Reg()
 mark_unknown(_UNBOUND)
@@ -158,41 +154,48 @@ def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
 
 def _as_scalar(slot: Slot) -> Reg | None:
     """The number that a load of all eight bytes gives, if it is one."""
-    if slot.is_whole_scalar:
+    if slot.whole_scalar():
         return slot.reg
-    return _UNBOUND if all(t in (MISC, INVALID) for t in slot.types) else None
+    return _UNBOUND if _all_free(slot) else None
+
+
+def _all_free(slot: Slot) -> bool:
+    """Nothing that may be relied on: bytes of any content, or never written."""
+    return slot.types & ~(consts.EACH_BYTE * consts.MISC) & uapi.U64 == 0
 
 
 def _stacks_equal(old: list[Slot], cur: list[Slot], ids: Ids, exact: int) -> bool:
-    for i, slot in enumerate(old):
-        if not _slot_safe(slot, cur[i] if i < len(cur) else None, ids, exact):
+    for i in range(len(old)):
+        if not _slot_safe(old[i], cur[i] if i < len(cur) else None, ids, exact):
             return False
     return True
 
 
 def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
-    if exact != NOT_EXACT and (cur is None or old.types[0] != cur.types[0]):
+    if exact != NOT_EXACT and (cur is None or old.types != cur.types):
         return False
+    if _all_free(old):
+        return True
     if cur is None:
-        return all(t in (INVALID, MISC) for t in old.types)
-    compared = _first_compared(old, cur, exact)
-    if compared < 0:
-        return compared == ALL_FREE
-    old_reg, cur_reg = _as_scalar(old), _as_scalar(cur)
-    if old_reg is not None and cur_reg is not None:
-        return reg_safe(old_reg, cur_reg, ids, exact)
-    for a, b in zip(old.types, cur.types, strict=True):
-        if exact != NOT_EXACT and a != b:
+        return False
+    if old.whole_scalar():
+        number = _as_scalar(cur)
+        if number is not None:
+            return reg_safe(old.reg, number, ids, exact)
+    if old.types != cur.types and not _bytes_safe(old, cur):
+        return False
+    if old.spilled():
+        return reg_safe(old.reg, cur.reg, ids, exact)
+    return not old.special() or _object_safe(old, cur, ids)
+
+
+def _bytes_safe(old: Slot, cur: Slot) -> bool:
+    """Every byte that matters holds the same kind."""
+    for i in range(consts.SLOT_BYTES):
+        kind = old.kind(i)
+        if kind not in (INVALID, MISC) and kind != cur.kind(i):
             return False
-        if a in (INVALID, MISC):
-            continue
-        if a != b:
-            return False
-    if old.types[7] in _OBJECTS:
-        return _object_safe(old, cur, ids)
-    if old.types[7] != SPILL:
-        return old.types[7] != ZERO or cur.types[7] == ZERO
-    return reg_safe(old.reg, cur.reg, ids, exact)
+    return True
 
 
 def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
@@ -200,20 +203,6 @@ def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
     a, b = old.reg, cur.reg
     if a.slot_state != b.slot_state or not ids.match(a.ref, b.ref):
         return False
-    if old.types[7] == ITER:
+    if old.kind(7) == ITER:
         return a.kind == b.kind and a.btf is b.btf and a.btf_id == b.btf_id
-    return old.types[7] == IRQ_FLAG or a.slot_depth == b.slot_depth
-
-
-ALL_FREE: Final = -1
-_DIFFERENT: Final = -2
-
-
-def _first_compared(old: Slot, cur: Slot, exact: int) -> int:
-    """The first byte that matters; ALL_FREE if none does."""
-    for i, (a, b) in enumerate(zip(old.types, cur.types, strict=True)):
-        if exact != NOT_EXACT and a != b:
-            return _DIFFERENT
-        if a not in (INVALID, MISC):
-            return i
-    return ALL_FREE
+    return old.kind(7) == IRQ_FLAG or a.slot_depth == b.slot_depth

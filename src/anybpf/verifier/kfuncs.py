@@ -13,7 +13,7 @@ from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
-from anybpf.isa.insn import Insn, is_kfunc_call
+from anybpf.isa.insn import Insn, is_kfunc_call, slots
 from anybpf.proto import kfuncs as rows
 from anybpf.verifier.env import Env
 from anybpf.verifier.reject import Reject
@@ -107,6 +107,14 @@ def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
     if len(proto.params) > MAX_ARGS:
         raise Reject(EINVAL, f"The function {func.name} has {len(proto.params)} arguments. "
                              "Too many.", idx)
+
+
+def check_left_out(env: Env) -> None:
+    """Calls of no function are good only where nothing comes (fixup_kfunc_call)."""
+    for idx, insn in slots(env.insns):
+        if is_kfunc_call(insn) and not insn.imm and env.aux[idx].seen:
+            raise Reject(EINVAL, "invalid kernel function call not eliminated in verifier pass",
+                         idx)
 
 
 def of(env: Env, insn: Insn) -> Kfunc | None:

@@ -18,7 +18,6 @@ from anybpf.verifier.state import (
     DYNPTR,
     ITER,
     SLOT_LETTERS,
-    SPILL,
     Frame,
     Reg,
     Slot,
@@ -46,6 +45,8 @@ class Log:
         self.detailed = bool(level & uapi.BPF_LOG_LEVEL2)
         self._parts: list[str] = []
         self._ends: list[int] = []
+        #: how many characters there are
+        self.end = 0
         #: where the last instruction's text ended, and how long it was
         self.insn_end = 0
         self.insn_width = 0
@@ -53,15 +54,11 @@ class Log:
         self.scratched_regs = 0
         self.scratched_stack = 0
 
-    @property
-    def end(self) -> int:
-        """How many characters there are."""
-        return self._ends[-1] if self._ends else 0
-
     def write(self, text: str) -> None:
         """Add text, at any level of the caller but 0."""
         if self.level and text:
-            self._ends.append(self.end + len(text))
+            self.end += len(text)
+            self._ends.append(self.end)
             self._parts.append(text)
 
     def cut(self, position: int) -> None:
@@ -72,6 +69,7 @@ class Log:
             if start < position:
                 self._parts.append(text[:position - start])
                 self._ends.append(position)
+        self.end = self._ends[-1] if self._ends else 0
 
     @property
     def text(self) -> str:
@@ -113,7 +111,7 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     parts += [f" R{i}={reg_text(frame, reg)}" for i, reg in enumerate(frame.regs)
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [text for i, slot in enumerate(frame.stack)
-              if stack >> i & 1 and any(slot.types) and (text := _stack_text(frame, i, slot))]
+              if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
     if state.refs:
         parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
     if frame.in_callback:
@@ -125,11 +123,11 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
 
 def _stack_text(frame: Frame, number: int, slot: Slot) -> str:
     """A slot with its place; of objects of the kernel, their first slot alone."""
-    if slot.types[7] == DYNPTR:
+    if slot.kind(7) == DYNPTR:
         if not slot.reg.slot_depth:
             return ""
         return f" fp{-8 * (number + 1)}={_dynptr_text(slot.reg)}"
-    if slot.types[7] == ITER:
+    if slot.kind(7) == ITER:
         return f" fp{-8 * (number + 1)}={_iter_text(slot.reg)}" if slot.reg.ref else ""
     return f" fp{-8 * (number + 1)}={slot_text(frame, slot)}"
 
@@ -147,8 +145,8 @@ def _dynptr_text(reg: Reg) -> str:
 
 def slot_text(frame: Frame, slot: Slot) -> str:
     """Eight letters, or a spilled register behind the letters of what lies above it."""
-    letters = "".join(SLOT_LETTERS[t] for t in slot.types)
-    if slot.types[7] != SPILL:
+    letters = "".join(SLOT_LETTERS[t] for t in slot.each())
+    if not slot.spilled():
         return letters
     return letters[:letters.index("r")] + reg_text(frame, slot.reg)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from errno import E2BIG, EACCES
 
+from anybpf import uapi
 from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier.env import Env
@@ -16,34 +17,53 @@ from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 #: a frame takes a multiple of this (the x86 and arm64 JIT)
 ROUND = 16
 MAX_BEFORE_TAIL_CALL = 256
+#: a frame of at least this size gets a stack of its own where the program type allows it
+PRIVATE = 64
 #: a function with `may_goto` counts passes and time; bpf_loop() in line saves three registers
 MAY_GOTO_STACK, LOOP_STACK = 16, 24
+
+_PRIVATE_TYPES = frozenset({
+    uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_PERF_EVENT,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT})
 
 
 def check(env: Env) -> None:
     """Every chain of calls from the main function."""
-    _visit(env, 0, 0, 1)
+    _visit(env, 0, 0, 1, has_private_stacks(env))
+
+
+def has_private_stacks(env: Env) -> bool:
+    """The JIT gives large frames a stack of their own (bpf_enable_priv_stack)."""
+    if any(subprog.has_tail_call for subprog in env.subprogs):
+        return False
+    facts = env.facts
+    traced = (facts.type == uapi.BPF_PROG_TYPE_TRACING
+              and facts.attach_type != uapi.BPF_TRACE_ITER)
+    return traced or facts.type in _PRIVATE_TYPES
 
 
 def _rounded(size: int) -> int:
-    return (max(size, 1) + ROUND - 1) // ROUND * ROUND
+    return (size + ROUND - 1) // ROUND * ROUND
 
 
-def _visit(env: Env, number: int, depth: int, frames: int) -> None:
+def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> None:
+    """One function; `depth` is what its callers take of the common stack."""
     subprog = env.subprogs[number]
     if number and subprog.has_tail_call and depth >= MAX_BEFORE_TAIL_CALL:
         raise Reject(EACCES, "tail_calls are not allowed when call stack of previous frames is "
                              f"{depth} bytes. Too large")
-    depth += _rounded(subprog.stack_depth)
-    if depth > MAX_STACK:
-        raise Reject(EACCES, f"combined stack size of {frames} calls is {depth}. Too large")
+    size = _rounded(subprog.stack_depth)
+    if not private or size < PRIVATE:
+        depth += size
+        if depth > MAX_STACK:
+            raise Reject(EACCES, f"combined stack size of {frames} calls is {depth}. Too large")
     for idx in range(subprog.start, subprog.end):
         insn = env.insns[idx]
         if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
             continue
         if frames >= MAX_FRAMES:
-            raise Reject(E2BIG, f"the call stack of {frames + 1} frames is too deep !")
-        _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1)
+            raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
+        _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1, private)
 
 
 def extra(env: Env) -> None:

@@ -10,36 +10,35 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from anybpf import uapi
 from anybpf.proto import kinds
-from anybpf.verifier import ranges
+from anybpf.verifier import consts, ranges
 from anybpf.verifier.ranges import Range
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
     from anybpf.verifier.facts import MapFacts
 
-REGS: Final = 11
-FP: Final = 10
-SLOT_BYTES: Final = 8
-MAX_STACK: Final = 512
-MAX_FRAMES: Final = 8
+REGS: Final = consts.REGS
+FP: Final = consts.FP
+SLOT_BYTES: Final = consts.SLOT_BYTES
+MAX_STACK: Final = consts.MAX_STACK
+MAX_FRAMES: Final = consts.MAX_FRAMES
 
-AT_END: Final = -1
-BEYOND_END: Final = -2
+AT_END: Final = consts.AT_END
+BEYOND_END: Final = consts.BEYOND_END
 
 # bits of `Reg.id`: the register is another one of that id plus `off`, in 64 or 32 bits
-ADD_CONST64: Final = 1 << 31
-ADD_CONST32: Final = 1 << 30
-ADD_CONST: Final = ADD_CONST64 | ADD_CONST32
+ADD_CONST64: Final = consts.ADD_CONST64
+ADD_CONST32: Final = consts.ADD_CONST32
+ADD_CONST: Final = consts.ADD_CONST
 
 # what a byte of the stack holds
-INVALID: Final = 0
-SPILL: Final = 1
-MISC: Final = 2
-ZERO: Final = 3
-DYNPTR: Final = 4
-ITER: Final = 5
-IRQ_FLAG: Final = 6
-SPECIAL: Final = (SPILL, DYNPTR, ITER, IRQ_FLAG)
+INVALID: Final = consts.INVALID
+SPILL: Final = consts.SPILL
+MISC: Final = consts.MISC
+ZERO: Final = consts.ZERO
+DYNPTR: Final = consts.DYNPTR
+ITER: Final = consts.ITER
+IRQ_FLAG: Final = consts.IRQ_FLAG
 # an iterator's `Reg.slot_state`
 ACTIVE: Final = 1
 DRAINED: Final = 2
@@ -89,7 +88,7 @@ def copy_reg(dst: Reg, src: Reg) -> None:
 
 def clone_reg(src: Reg) -> Reg:
     """A new register like `src`."""
-    made = Reg()
+    made = Reg.__new__(Reg)
     copy_reg(made, src)
     return made
 
@@ -151,46 +150,71 @@ def same_pointer(a: Reg, b: Reg) -> bool:
 class Slot:
     """Eight bytes of the stack: what each byte holds, and the register spilled to the last of them.
 
-    `types[0]` is the byte with the highest address.
+    `types` has a byte for each byte of the stack, the one with the highest address lowest:
+    `kind(0)` is the byte with the highest address.
     """
 
     def __init__(self) -> None:
-        self.types = bytearray(SLOT_BYTES)
+        self.types = 0
         self.reg = Reg()
 
-    @property
-    def is_spill(self) -> bool:
+    def kind(self, index: int) -> int:
+        """What byte `index` (0 .. 7) holds."""
+        return self.types >> (8 * index) & 0xFF
+
+    def put(self, index: int, kind: int) -> None:
+        """Byte `index` holds `kind`."""
+        self.put_many(index, 1, kind)
+
+    def put_many(self, index: int, count: int, kind: int) -> None:
+        """`count` (1 .. 8) bytes from `index` up hold `kind`."""
+        mask = uapi.U64 >> (64 - 8 * count) << (8 * index)
+        self.types = self.types & ~mask | consts.EACH_BYTE * kind & mask
+
+    def all_are(self, index: int, count: int, kind: int) -> bool:
+        """Whether `count` bytes from `index` up all hold `kind`."""
+        mask = uapi.U64 >> (64 - 8 * count) << (8 * index)
+        return (self.types ^ consts.EACH_BYTE * kind) & mask == 0
+
+    def each(self) -> list[int]:
+        """What all eight bytes hold."""
+        return [self.kind(i) for i in range(consts.SLOT_BYTES)]
+
+    def spilled(self) -> bool:
         """A register was spilled here (perhaps less than all of it)."""
-        return self.types[7] == SPILL
+        return self.types >> 56 == consts.SPILL
 
-    @property
-    def is_special(self) -> bool:
+    def special(self) -> bool:
         """A spill, or an object of the kernel (is_stack_slot_special)."""
-        return self.types[7] in SPECIAL
+        kind = self.types >> 56
+        return kind == consts.SPILL or kind >= consts.DYNPTR
 
-    @property
-    def is_scalar_spill(self) -> bool:
-        return self.types[7] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
+    def scalar_spilled(self) -> bool:
+        """A number was spilled here."""
+        return self.types >> 56 == consts.SPILL and self.reg.kind == kinds.SCALAR_VALUE
 
-    @property
-    def is_whole_scalar(self) -> bool:
+    def whole_scalar(self) -> bool:
         """All 64 bits of a number were spilled here."""
-        return self.types[0] == SPILL and self.reg.kind == kinds.SCALAR_VALUE
+        return self.types & 0xFF == consts.SPILL and self.reg.kind == kinds.SCALAR_VALUE
 
     def fill(self, kind: int) -> None:
         """All eight bytes hold `kind`."""
-        for i in range(SLOT_BYTES):
-            self.types[i] = kind
+        self.types = consts.EACH_BYTE * kind
 
     def scrub(self, index: int) -> None:
         """Byte `index` no longer belongs to a spilled register (scrub_spilled_slot)."""
-        if self.types[index] != INVALID:
-            self.types[index] = MISC
+        if self.kind(index) != consts.INVALID:
+            self.put(index, consts.MISC)
+
+    def scrub_all(self) -> None:
+        """No byte belongs to a spilled register any more."""
+        for i in range(consts.SLOT_BYTES):
+            self.scrub(i)
 
     def copy(self) -> Slot:
-        made = Slot()
-        made.types = bytearray(self.types)
-        copy_reg(made.reg, self.reg)
+        made = Slot.__new__(Slot)
+        made.types = self.types
+        made.reg = clone_reg(self.reg)
         return made
 
 
@@ -198,7 +222,7 @@ class Frame:
     """One call of a function: registers, stack, and where it was called from."""
 
     def __init__(self, callsite: int, frameno: int, subprog: int) -> None:
-        self.regs = [Reg() for _ in range(REGS)]
+        self.regs = [Reg() for _ in range(consts.REGS)]
         self.stack: list[Slot] = []
         self.callsite = callsite
         self.frameno = frameno
@@ -212,7 +236,7 @@ class Frame:
     def copy(self) -> Frame:
         made = Frame.__new__(Frame)
         made.regs = [clone_reg(reg) for reg in self.regs]
-        made.stack = [slot.copy() for slot in self.stack]
+        made.stack = [copy_slot(slot) for slot in self.stack]
         made.callsite, made.frameno, made.subprog = self.callsite, self.frameno, self.subprog
         made.in_callback, made.in_async_callback = self.in_callback, self.in_async_callback
         made.async_entries, made.callback_depth = self.async_entries, self.callback_depth
@@ -222,12 +246,17 @@ class Frame:
     @property
     def allocated(self) -> int:
         """Bytes of stack that were touched, counted from the top."""
-        return len(self.stack) * SLOT_BYTES
+        return len(self.stack) * consts.SLOT_BYTES
 
     def grow(self, size: int) -> None:
         """Make room for `size` bytes of stack."""
-        while len(self.stack) * SLOT_BYTES < size:
+        while len(self.stack) * consts.SLOT_BYTES < size:
             self.stack.append(Slot())
+
+
+def copy_slot(slot: Slot) -> Slot:
+    """The same as `slot.copy()`."""
+    return slot.copy()
 
 
 # what a `Ref` is
@@ -249,16 +278,22 @@ class Ref(NamedTuple):
 
 
 class Hop:
-    """One entry of the history of jumps: how `idx` was reached, and what it did to the stack."""
+    """One entry of the history of jumps: how `idx` was reached, and what it did to the stack.
 
-    def __init__(self, idx: int, prev: int, stack: tuple[int, int] | None,
-                 linked: tuple[tuple[int, int, bool], ...]) -> None:
+    Entries are linked, the last first, so that states share what they have in common.
+    """
+
+    def __init__(self, idx: int, prev: int, before: Hop | None) -> None:
         self.idx = idx
         self.prev = prev
-        #: (frame, slot) that was read or written
-        self.stack = stack
+        #: the entry before this one, and how many there are with this one
+        self.before = before
+        self.count: int = before.count + 1 if before is not None else 1
+        #: frame and slot that was read or written; frame -1: none
+        self.frame = -1
+        self.slot = 0
         #: (frame, register or slot, is it a register) of registers that learnt together
-        self.linked = linked
+        self.linked: tuple[tuple[int, int, bool], ...] = ()
         #: the comparison's operands that are stack pointers
         self.dst_on_stack = False
         self.src_on_stack = False
@@ -284,7 +319,8 @@ class State:
         self.insn_idx = 0
         self.first_insn_idx = 0
         self.last_insn_idx = -1
-        self.history: list[Hop] = []
+        #: the last entry of the history of jumps
+        self.history: Hop | None = None
         self.equal_state: State | None = None
         self.dfs_depth = 0
         self.callback_unroll_depth = 0
@@ -292,13 +328,14 @@ class State:
         self.cleaned = False
 
     def copy(self) -> State:
-        """A state with frames of its own; the history is shared until one of them adds to it."""
+        """A state with frames of its own."""
         made = State.__new__(State)
-        made.__dict__.update(self.__dict__)
-        made.frames = [frame.copy() for frame in self.frames]
-        made.refs = list(self.refs)
-        made.history = list(self.history)
+        copy_state(made, self)
         return made
+
+    def innermost(self) -> Frame:
+        """The innermost frame."""
+        return self.frames[len(self.frames) - 1]
 
     @property
     def frame(self) -> Frame:
@@ -307,6 +344,7 @@ class State:
 
     @property
     def regs(self) -> list[Reg]:
+        """The innermost frame's registers."""
         return self.frames[len(self.frames) - 1].regs
 
     def insn_of(self, frameno: int) -> int:
@@ -314,6 +352,25 @@ class State:
         if frameno == len(self.frames) - 1:
             return self.insn_idx
         return self.frames[frameno + 1].callsite
+
+
+def copy_state(dst: State, src: State) -> None:
+    """`dst` (a new one) becomes what `src` is, with frames of its own."""
+    dst.frames = [copy_frame(frame) for frame in src.frames]
+    dst.refs = list(src.refs)
+    dst.locks, dst.lock_id, dst.lock_owner = src.locks, src.lock_id, src.lock_owner
+    dst.rcu_locks, dst.preempt_locks, dst.irq_id = src.rcu_locks, src.preempt_locks, src.irq_id
+    dst.sleepable, dst.speculative = src.sleepable, src.speculative
+    dst.parent, dst.branches, dst.insn_idx = src.parent, src.branches, src.insn_idx
+    dst.first_insn_idx, dst.last_insn_idx = src.first_insn_idx, src.last_insn_idx
+    dst.history, dst.equal_state, dst.dfs_depth = src.history, src.equal_state, src.dfs_depth
+    dst.callback_unroll_depth, dst.cleaned = src.callback_unroll_depth, src.cleaned
+    dst.may_goto_depth = src.may_goto_depth
+
+
+def copy_frame(frame: Frame) -> Frame:
+    """The same as `frame.copy()`."""
+    return frame.copy()
 
 
 def imm_u64(imm: int) -> int:

@@ -18,7 +18,16 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import ACTIVE, FP, INVALID, ITER, SLOT_BYTES, State, mark_not_init
+from anybpf.verifier.state import (
+    ACTIVE,
+    FP,
+    INVALID,
+    ITER,
+    SLOT_BYTES,
+    State,
+    copy_state,
+    mark_not_init,
+)
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -64,19 +73,19 @@ class Explored:
         env, cur = self.env, self.env.state
         aux = env.aux[idx]
         force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
-                 or len(cur.history) > MAX_HISTORY)
+                 or (cur.history is not None and cur.history.count > MAX_HISTORY))
         add = force or (env.jumps - self.last_jumps >= 2
                         and env.processed - self.last_processed >= 8)
         # as the kernel hashes them: the counters count the whole bucket
         bucket = self.buckets.setdefault(
             ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
         self._clean(bucket, cur)
-        count = 0
+        count, loop = 0, False
         for seen in list(bucket):
             count += 1
             if seen.insn_idx != idx:
                 continue
-            loop, hit, again = self._compare(seen, cur, idx)
+            loop, hit, again = self._compare(seen, cur, idx, loop)
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
@@ -89,26 +98,30 @@ class Explored:
             self._remember(bucket, idx)
         return False
 
-    def _compare(self, seen: Seen, cur: State, idx: int) -> tuple[bool, bool, bool]:
-        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)"""
+    def _compare(self, seen: Seen, cur: State, idx: int,
+                 loop: bool) -> tuple[bool, bool, bool]:
+        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)
+
+        A call that calls back takes the first answer from the state before it in the list.
+        """
         env = self.env
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
         if env.aux[idx].is_iter_next:
-            loop = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
-            return loop, loop, True
+            same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            return loop or same, same, True
         if env.insns[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return True, states_equal(env, seen, cur, RANGE_WITHIN), True
+            return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
                 and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
-        return False, False, True
+        return loop, False, True
 
     def _infinite(self, seen: Seen, cur: State, idx: int) -> None:
         env = self.env
@@ -159,13 +172,13 @@ class Explored:
         self.last_jumps, self.last_processed = env.jumps, env.processed
         _forget_precision(cur)
         new = Seen()
-        new.__dict__.update(cur.copy().__dict__)
+        copy_state(new, cur)
         new.insn_idx = idx
         self._enter_loop(new)
         cur.parent = new
         cur.first_insn_idx = idx
         cur.dfs_depth = new.dfs_depth + 1
-        cur.history = []
+        cur.history = None
         bucket.insert(0, new)
 
     # -- old states need only what may still be read
@@ -188,7 +201,7 @@ class Explored:
             for i, slot in enumerate(frame.stack):
                 if not alive(number, i):
                     mark_not_init(slot.reg)
-                    slot.types[:] = bytes([INVALID]) * 8
+                    slot.fill(INVALID)
 
     # -- precision
 
@@ -209,7 +222,7 @@ class Explored:
                 wanted.regs[number] |= 1 << i
                 names.append(f"r{i}")
         for i, slot in enumerate(frame.stack):
-            if slot.is_scalar_spill and slot.reg.precise:
+            if slot.scalar_spilled() and slot.reg.precise:
                 wanted.slots[number] |= 1 << i
                 names.append(f"fp{-8 * (i + 1)}")
         return names
@@ -321,7 +334,7 @@ def _depths_differ(old: State, cur: State) -> bool:
     """Some iterator went on in between (iter_active_depths_differ)."""
     for a, b in zip(old.frames, cur.frames, strict=True):
         for i, slot in enumerate(a.stack):
-            if slot.types[0] == ITER and slot.reg.slot_state == ACTIVE \
+            if slot.kind(0) == ITER and slot.reg.slot_state == ACTIVE \
                     and b.stack[i].reg.slot_depth != slot.reg.slot_depth:
                 return True
     return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import E2BIG, EINVAL
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -12,6 +12,8 @@ from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
+
+MAX_SUBPROGS = 256
 
 
 def find(env: Env) -> None:
@@ -48,7 +50,9 @@ def _starts(env: Env) -> list[int]:
         if is_pseudo_call(insn) or is_pseudo_func(insn):
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):
-                raise Reject(EINVAL, f"invalid insn idx {target} insn_cnt {len(env.insns)}", index)
+                raise Reject(EINVAL, "call to invalid destination", index)
+            if len(starts) >= MAX_SUBPROGS and target not in starts:
+                raise Reject(E2BIG, "too many subprograms", index)
             starts.add(target)
     return sorted(starts)
 

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.region import stack
 from anybpf.verifier.state import (
     ACTIVE,
@@ -29,6 +28,7 @@ from anybpf.verifier.state import (
     mark_pointer,
 )
 from anybpf.verifier.step import mem
+from anybpf.verifier.walk import Walk
 
 # `Reg.slot_state` of interrupt flags
 NATIVE: Final = 0
@@ -144,7 +144,7 @@ def check_new_iter(env: Env, reg: Reg, number: int, kind: IterType) -> None:
     """There is no iterator yet where `reg` points to."""
     place = find(env, reg, "iter", kind.slots)
     bad = place.errno not in (0, ERANGE) or (not place.errno and any(
-        ITER in place.slot(i).types for i in range(kind.slots)))
+        ITER in place.slot(i).each() for i in range(kind.slots)))
     if bad:
         raise env.reject(EINVAL, f"{place.text}expected uninitialized iter_{kind.name} as arg "
                                  f"#{number}")
@@ -181,7 +181,7 @@ def _iter_slot_errno(slot: Slot, index: int, kind: IterType) -> int:
     if held.kind & kinds.PTR_UNTRUSTED:
         return EPROTO
     good = (bool(held.ref) == (index == 0) and held.btf is kind.btf and held.btf_id == kind.id
-            and all(one == ITER for one in slot.types))
+            and slot.all_are(0, SLOT_BYTES, ITER))
     return 0 if good else EINVAL
 
 
@@ -198,7 +198,7 @@ def end_iter(walk: Walk, place: Place, count: int) -> None:
 def check_new_irq_flag(env: Env, reg: Reg, number: int) -> None:
     """No flag is saved yet where `reg` points to."""
     place = find(env, reg, "irq_flag", 1)
-    if place.errno not in (0, ERANGE) or (not place.errno and IRQ_FLAG in place.slot().types):
+    if place.errno not in (0, ERANGE) or (not place.errno and IRQ_FLAG in place.slot().each()):
         raise env.reject(EINVAL, f"{place.text}expected uninitialized irq flag as arg#{number}")
 
 
@@ -216,8 +216,8 @@ def restore_irq_flag(walk: Walk, reg: Reg, number: int, family: int) -> None:
     """Interrupts are as they were before (unmark_stack_slot_irq_flag)."""
     env = walk.env
     place = find(env, reg, "irq_flag", 1)
-    if place.errno or not place.slot().reg.ref or any(
-            one != IRQ_FLAG for one in place.slot().types):
+    if place.errno or not place.slot().reg.ref or not place.slot().all_are(
+            0, SLOT_BYTES, IRQ_FLAG):
         raise env.reject(EINVAL, f"{place.text}expected an initialized irq flag as arg#{number}")
     note_read(walk, place, 1)
     held = place.slot().reg
@@ -245,4 +245,4 @@ def _release_irq(env: Env, identity: int) -> None:
 def iterators(env: Env) -> list[Reg]:
     """What is kept of iterators in all frames."""
     return [slot.reg for frame in env.state.frames for slot in frame.stack
-            if slot.types[7] == ITER]
+            if slot.kind(7) == ITER]

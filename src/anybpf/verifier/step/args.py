@@ -27,12 +27,12 @@ from anybpf.proto.kinds import (
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import ctx, map_value, packet, stack
 from anybpf.verifier.region.access import check_region
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
 from anybpf.verifier.step import mem, regs
+from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
 
@@ -203,10 +203,10 @@ def _constant_key(env: Env, reg: Reg, size: int) -> int:
     number, byte = divmod(-(reg.off + reg.smin) - 1, SLOT_BYTES)
     frame = stack.frame_of(env, reg)
     slot = frame.stack[number]
-    below = list(reversed(slot.types[:byte + 1]))
+    below = list(reversed(slot.each()[:byte + 1]))
     if _leading(below, ZERO) >= size:
         return 0
-    if not slot.is_scalar_spill or _leading(below, SPILL) != size or slot.reg.vm:
+    if not slot.scalar_spilled() or _leading(below, SPILL) != size or slot.reg.vm:
         return -1
     wanted = Wanted(len(env.state.frames) - 1)
     wanted.slots[reg.frameno] |= 1 << number

@@ -12,10 +12,10 @@ from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import JUMPED, NEXT, Walk
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
+from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]
@@ -29,6 +29,7 @@ def step(walk: Walk, insn: Insn) -> int:
     if is_pseudo_call(insn):
         return _function(walk, insn)
     if is_kfunc_call(insn):
+        env.log.scratched_regs |= 1
         return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1

@@ -14,7 +14,6 @@ from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import stack
 from anybpf.verifier.reject import Reject
@@ -22,6 +21,7 @@ from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, ends, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
+from anybpf.verifier.walk import Walk
 
 MAX_ERRNO = 4095
 CALLER_SAVED = range(6)
@@ -47,6 +47,7 @@ def call(walk: Walk, insn: Insn) -> None:
     """Check the call, then do what it does to the state."""
     env = walk.env
     row = _row(env, insn)
+    _check_sections(env, row)
     made = Call(walk, row)
     for number, arg in enumerate(row.args):
         args.check(made, number, arg)
@@ -82,6 +83,17 @@ def _row(env: Env, insn: Insn) -> Helper:
     if row.name in _LATER or row.does & Does.ASYNC_CALLBACK:
         raise NotSupported(f"helper {row.symbol} in the verifier")
     return row
+
+
+def _check_sections(env: Env, row: Helper) -> None:
+    """Nothing sleeps where it must not."""
+    state = env.state
+    sections = ((state.rcu_locks, "rcu_read_lock region"),
+                (state.preempt_locks, "non-preemptible region"),
+                (state.irq_id, "IRQ-disabled region"))
+    for entered, where in sections:
+        if entered and row.does & Does.MIGHT_SLEEP:
+            raise env.reject(EINVAL, f"sleepable helper {row.symbol}#{row.id} in {where}")
 
 
 def _record_map(made: Call) -> None:

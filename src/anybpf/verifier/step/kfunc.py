@@ -13,7 +13,6 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import DONE, NEXT, Walk
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import slots
 from anybpf.verifier.state import (
@@ -27,6 +26,7 @@ from anybpf.verifier.state import (
 from anybpf.verifier.step import ends, helper, jump, kfunc_args, regs
 from anybpf.verifier.step.kfunc_args import Call
 from anybpf.verifier.step.widen import widen_loop
+from anybpf.verifier.walk import DONE, NEXT, Walk
 
 CALLER_SAVED = range(6)
 
@@ -89,14 +89,15 @@ def _sleeps(env: Env, kfunc: Kfunc, where: str) -> Exception:
 def _rcu(env: Env, kfunc: Kfunc, change: str | None) -> None:
     state = env.state
     if change == "rcu_lock":
-        state.rcu_locks += 1
+        if state.rcu_locks:
+            raise env.reject(EINVAL, f"nested rcu read lock (kernel function {kfunc.name})")
+        state.rcu_locks = 1
     elif change == "rcu_unlock":
         if not state.rcu_locks:
             raise env.reject(
                 EINVAL, f"unmatched rcu read unlock (kernel function {kfunc.name})")
-        state.rcu_locks -= 1
-        if not state.rcu_locks:
-            _forget_rcu(env)
+        state.rcu_locks = 0
+        _forget_rcu(env)
     elif state.rcu_locks and kfunc.might_sleep:
         raise _sleeps(env, kfunc, "rcu_read_lock region")
 

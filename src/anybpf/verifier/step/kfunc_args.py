@@ -20,7 +20,6 @@ from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, log, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import slots
@@ -28,6 +27,7 @@ from anybpf.verifier.region.slots import IterType, Place
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
 from anybpf.verifier.step import args, regs
+from anybpf.verifier.walk import Walk
 
 MAX_REGISTERS = 5
 #: how deep structs of nothing but numbers may be nested

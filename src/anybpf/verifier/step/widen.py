@@ -33,7 +33,7 @@ def widen_loop(env: Env, state: State, since: State) -> None:
         for i in range(FP):
             _widen(old.regs[i], cur.regs[i], ids)
         for a, b in zip(old.stack, cur.stack, strict=False):
-            if a.is_spill and b.is_spill:
+            if a.spilled() and b.spilled():
                 _widen(a.reg, b.reg, ids)
 
 
