@@ -13,7 +13,7 @@ from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
-from anybpf.verifier.log import Log
+from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
@@ -38,6 +38,7 @@ class Subprog:
         self.changes_packet = False
         self.might_sleep = False
         self.has_tail_call = False
+        self.has_ld_abs = False
         self.tail_call_reachable = False
         self.postorder: list[int] = []
 
@@ -70,12 +71,13 @@ class Aux:
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
-    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options,
+                 sink: Sink | None = None) -> None:
         self._started = time.perf_counter_ns()
         self.insns = list(insns)
         self.facts = facts
         self.options = options
-        self.log = Log(options.log_level)
+        self.log = Log(options.log_level, sink)
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
@@ -90,10 +92,11 @@ class Env:
         self.used_maps: list[MapFacts] = []
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        self.digest = b""
+        #: the instructions behind CO-RE, before map references are filled in
+        self.relocated: list[Insn] = []
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
-        if self.view is None:
-            raise NotSupported(f"{self.prog.name} programs in the verifier")
         # the walk
         self.state = State()
         self.idx = 0
@@ -104,7 +107,6 @@ class Env:
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None
-        self._lines = {line.insn: line for line in facts.lines}
         # the limits' counters
         self.max_states_per_insn = 0
         self.total_states = 0
@@ -170,7 +172,7 @@ class Env:
                             and line.file == self._line.file and line.text == self._line.text):
             return
         name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
+        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
         self._line = line
 
     def forget_line(self) -> None:

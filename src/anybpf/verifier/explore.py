@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from errno import E2BIG, EFAULT
 
+from anybpf.errors import NotSupported
 from anybpf.verifier import backtrack, consts
 from anybpf.verifier.decoded import decode
 from anybpf.verifier.entry import function_state, main_state
@@ -114,6 +115,8 @@ def _tell(env: Env) -> None:
 
 def start(env: Env) -> None:
     """Walk the main function, then the global functions that are called (do_check_subprogs)."""
+    if env.view is None:
+        raise NotSupported(f"{env.prog.name} programs in the verifier")
     env.decoded = decode(env.insns)
     live = LiveStack(env)
     _walk(env, main_state(env), live)

@@ -12,7 +12,6 @@ from errno import EINVAL, EPROTO
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, slots
 from anybpf.proto import kfuncs as rows
 from anybpf.verifier.env import Env
@@ -61,30 +60,27 @@ class Kfunc:
 
 def add(env: Env, idx: int, insn: Insn) -> None:
     """Learn what the call at `idx` means."""
-    if env.facts.kernel_btf is None:
-        raise NotSupported("kernel functions without the kernel's types")
     if not env.facts.gpl:
         raise Reject(EINVAL, "cannot call kernel function from non-GPL compatible program", idx)
     if not insn.imm and not insn.off:
         return
     btf = _types(env, idx, insn)
-    if insn.imm in env.kfuncs:
+    if btf is None or insn.imm in env.kfuncs:
         return
     if len(env.kfuncs) == MAX_KFUNCS:
         raise Reject(7, "too many different kernel function calls", idx)
     env.kfuncs[insn.imm] = _described(env, btf, idx, insn.imm)
 
 
-def _types(env: Env, idx: int, insn: Insn) -> Btf:
+def _types(env: Env, idx: int, insn: Insn) -> Btf | None:
+    """The types that the call's number means; None where they are not known."""
     failed = "failed to find BTF for kernel function"
     if insn.off < 0:
         raise Reject(EINVAL, "negative offset disallowed for kernel module function call\n"
                              + failed, idx)
-    if insn.off and not env.facts.fd_array:
+    if insn.off and env.facts.fd_array is None:
         raise Reject(EPROTO, "kfunc offset > 0 without fd_array is invalid\n" + failed, idx)
-    if insn.off or env.facts.kernel_btf is None:
-        raise NotSupported("kernel functions of modules")
-    return env.facts.kernel_btf
+    return None if insn.off else env.facts.kernel_btf
 
 
 def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
