@@ -231,8 +231,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     if into is None:
         return False
     if size <= spilled and off % SLOT_BYTES == 0:
-        if size == 4 and spilled == 4 and regs.width(slot.reg) <= 32:
-            regs.assign_id(env, slot.reg)
         copy_reg(into, slot.reg)
         if regs.width(slot.reg) > size * 8:
             into.id = 0
@@ -269,6 +267,10 @@ def _loaded_data(what: Access, types: list[int]) -> None:
 
 def _read_variable(what: Access) -> None:
     env, reg = what.env, what.reg
+    if what.value < 0:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, "variable offset stack pointer cannot be passed into helper "
+                                 f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
     types: list[int] = []
