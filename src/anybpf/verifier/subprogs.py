@@ -39,9 +39,9 @@ def prototypes(env: Env) -> None:
     """What global functions take, and whether all that is called can be walked."""
     for _, insn in slots(env.insns):
         if is_kfunc_call(insn) and env.facts.kernel_btf is None:
-            raise NotSupported("kernel functions without the kernel's types")
+            raise NotSupported("kernel functions in the verifier without the kernel's types")
         if is_kfunc_call(insn) and insn.off:
-            raise NotSupported("kernel functions of modules")
+            raise NotSupported("kernel functions of modules in the verifier")
     names = {f.insn: f for f in env.facts.funcs}
     for subprog in env.subprogs:
         if subprog.is_global:
