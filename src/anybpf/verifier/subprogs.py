@@ -56,6 +56,16 @@ def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
 
 def _starts(env: Env) -> list[int]:
     starts = {0}
+    try:
+        _collect(env, starts)
+    except Reject:
+        # those found so far are told of
+        env.subprogs = [Subprog(start) for start in sorted(starts)]
+        raise
+    return sorted(starts)
+
+
+def _collect(env: Env, starts: set[int]) -> None:
     for index, insn in slots(env.insns):
         if is_kfunc_call(insn):
             kfuncs.add(env, index, insn)
@@ -66,7 +76,6 @@ def _starts(env: Env) -> list[int]:
             if len(starts) >= MAX_SUBPROGS and target not in starts:
                 raise Reject(E2BIG, "too many subprograms", index)
             starts.add(target)
-    return sorted(starts)
 
 
 def _tail_calls(env: Env) -> None:
