@@ -34,6 +34,8 @@ class Subprog:
         #: a global function that something calls, so that it must be walked
         self.called = False
         self.verified = False
+        #: a static function whose BTF says nothing about its arguments, or was wrong once
+        self.unreliable = True
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
@@ -112,6 +114,9 @@ class Env:
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
+        #: `jumps` and `processed` when a state was remembered last
+        self.last_jumps = 0
+        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 

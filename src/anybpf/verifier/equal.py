@@ -145,7 +145,7 @@ def _inside(old: Reg, cur: Reg) -> bool:
 def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
     if not old.precise and exact == NOT_EXACT:
         return True
-    if old.id & ADD_CONST != cur.id & ADD_CONST:
+    if old.id and old.id & ADD_CONST != cur.id & ADD_CONST:
         return False
     if old.id & ADD_CONST and old.off != cur.off:
         return False

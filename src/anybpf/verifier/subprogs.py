@@ -35,6 +35,12 @@ def find(env: Env) -> None:
     _tail_calls(env)
 
 
+def _static(subprog: Subprog, info: FuncInfo) -> None:
+    """Numbers and contexts are told where they do not fit; other types of BTF are not looked at."""
+    if info.args is not None and all(arg.kind in ("scalar", "ctx") for arg in info.args):
+        subprog.args, subprog.unreliable = info.args, False
+
+
 def prototypes(env: Env) -> None:
     """What global functions take, and whether all that is called can be walked."""
     for _, insn in slots(env.insns):
@@ -46,6 +52,8 @@ def prototypes(env: Env) -> None:
     for subprog in env.subprogs:
         if subprog.is_global:
             subprog.args = _arguments(names[subprog.start])
+        elif subprog.start in names and subprog.start:
+            _static(subprog, names[subprog.start])
 
 
 def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:

@@ -37,6 +37,8 @@ def step(walk: Walk, insn: Insn) -> int:
 
 
 def _function(walk: Walk, insn: Insn) -> int:
+    from anybpf.verifier.step import globals_
+
     env = walk.env
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
@@ -44,6 +46,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
+    globals_.check_static(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -93,7 +96,10 @@ def _arguments(callee: Frame, caller: Frame) -> None:
 
 def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The helper may call the function now: put that aside as a path (push_callback_call)."""
+    from anybpf.verifier.step import globals_
+
     env = walk.env
+    globals_.check_static(walk, subprog)
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
