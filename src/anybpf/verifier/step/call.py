@@ -12,6 +12,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
+from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.map_value import map_of
@@ -30,21 +31,34 @@ from anybpf.verifier.walk import JUMPED, NEXT, Walk
 #: helpers that may be called with a lock held
 _UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
 
+#: the same of kernel functions
+_KFUNCS_UNDER_LOCK = frozenset(f"bpf_{name}" for name in ["list_push_front_impl", "list_push_back_impl", "list_pop_front", "list_pop_back", "list_front", "list_back", "rbtree_add_impl", "rbtree_remove", "rbtree_first", "rbtree_root", "rbtree_left", "rbtree_right", "refcount_acquire_impl", "iter_num_new", "iter_num_next", "iter_num_destroy", "res_spin_lock", "res_spin_unlock", "res_spin_lock_irqsave", "res_spin_unlock_irqrestore"])
+
+
+def _under_lock(env: Env, insn: Insn) -> bool:
+    """Whether the helper or kernel function may be called with a lock held."""
+    if is_kfunc_call(insn):
+        kfunc = kfuncs.of(env, insn)
+        return kfunc is None or (insn.off == 0 and kfunc.name in _KFUNCS_UNDER_LOCK)
+    return insn.imm in _UNDER_LOCK
+
+
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]
 
 
 def step(walk: Walk, insn: Insn) -> int:
     """Any call."""
-    from anybpf.verifier.step import helper
+    from anybpf.verifier.step import helper, kfunc
 
     env = walk.env
-    if is_kfunc_call(insn):
-        raise NotSupported("kernel functions in the verifier")
-    if env.state.locks and not is_pseudo_call(insn) and insn.imm not in _UNDER_LOCK:
-        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
     if is_pseudo_call(insn):
         return _function(walk, insn)
+    if env.state.locks and not _under_lock(env, insn):
+        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
+    if is_kfunc_call(insn):
+        env.log.scratched_regs |= 1
+        return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
     return NEXT

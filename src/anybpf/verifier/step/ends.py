@@ -20,54 +20,61 @@ def step(walk: Walk) -> int:
     """`exit`"""
     env = walk.env
     outermost = len(env.state.frames) == 1
-    check_resources(env, outermost, "BPF_EXIT instruction in main prog")
+    check_resources(env, "BPF_EXIT instruction in main prog", locks_count=outermost)
     if not outermost:
         _return_to_caller(walk)
         env.print_state = True
         return JUMPED
-    _check_return(env)
+    check_return(env)
     return DONE
 
 
-def check_resources(env: Env, check_lock: bool, where: str) -> None:
+def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool = False) -> None:
     """Nothing is held that must be given back (check_resource_leak)."""
     state = env.state
-    if check_lock and state.locks:
-        raise env.reject(EINVAL, f"{where} cannot be used inside bpf_spin_lock-ed region")
-    leaks = [r for r in state.refs if r.type == REF_PTR] if len(state.frames) == 1 else []
-    if leaks:
-        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in leaks]
+    if locks_count and state.locks:
+        raise _inside(env, where, "bpf_spin_lock")
+    outermost = thrown or len(state.frames) == 1
+    held = [r for r in state.refs if r.type == REF_PTR] if outermost else []
+    if held:
+        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in held]
         raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
-    for held, name in ((state.irq_id, "bpf_local_irq_save"), (state.rcu_locks, "bpf_rcu_read_lock"),
-                       (state.preempt_locks, "bpf_preempt_disable")):
-        if check_lock and held:
-            raise env.reject(EINVAL, f"{where} cannot be used inside {name}-ed region")
+    sections = ((state.irq_id, "bpf_local_irq_save"), (state.rcu_locks, "bpf_rcu_read_lock"),
+                (state.preempt_locks, "bpf_preempt_disable"))
+    for entered, name in sections if locks_count else ():
+        if entered:
+            raise _inside(env, where, name)
 
 
-def _check_return(env: Env) -> None:
-    """r0 is a number in the range of the program type (check_return_code)."""
-    reg = regs.read(env, 0)
+def _inside(env: Env, where: str, section: str) -> Exception:
+    return env.reject(EINVAL, f"{where} cannot be used inside {section}-ed region")
+
+
+def check_return(env: Env, regno: int = 0) -> None:
+    """What is given back is a number in the range of the program type (check_return_code)."""
+    reg = regs.read(env, regno)
     frame = env.state.frames[0]
     if frame.in_async_callback:
         low, high = frame.callback_returns
-        _check_result(env, reg, low, high, "async callback return")
+        _check_result(env, regno, low, high, "async callback return")
         return
     if frame.subprog:
         if reg.kind != kinds.SCALAR_VALUE:
-            raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
-                                     f"({regtype.text(reg.kind)})")
+            raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
+                                     f"value ({regtype.text(reg.kind)})")
         return
     wanted = env.prog.returned(env.facts.attach_type)
     if wanted is not None:
-        _check_result(env, reg, wanted.low, wanted.high, "program exit")
+        _check_result(env, regno, wanted.low, wanted.high, "program exit")
 
 
-def _check_result(env: Env, reg: Reg, low: int, high: int, where: str) -> None:
+def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
+    reg = env.regs[regno]
     if reg.kind != kinds.SCALAR_VALUE:
-        raise env.reject(EINVAL, f"At {where} the register R0 is not a known value "
+        raise env.reject(EINVAL, f"At {where} the register R{regno} is not a known value "
                                  f"({regtype.text(reg.kind)})")
-    backtrack.mark(env, 0)
-    check_range(env, reg, bits.s32(low & uapi.U32), bits.s32(high & uapi.U32), where, "R0")
+    backtrack.mark(env, regno)
+    check_range(env, reg, bits.s32(low & uapi.U32), bits.s32(high & uapi.U32), where, f"R{regno}")
 
 
 def check_range(env: Env, reg: Reg, low: int, high: int, where: str, name: str) -> None:
