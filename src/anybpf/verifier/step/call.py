@@ -9,7 +9,6 @@ from collections.abc import Callable
 from errno import E2BIG
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
@@ -26,19 +25,22 @@ Entry = Callable[[Frame, Frame], None]
 
 def step(walk: Walk, insn: Insn) -> int:
     """Any call."""
-    from anybpf.verifier.step import helper
+    from anybpf.verifier.step import helper, kfunc
 
     env = walk.env
-    if is_kfunc_call(insn):
-        raise NotSupported("kernel functions in the verifier")
     if is_pseudo_call(insn):
         return _function(walk, insn)
+    if is_kfunc_call(insn):
+        env.log.scratched_regs |= 1
+        return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
     return NEXT
 
 
 def _function(walk: Walk, insn: Insn) -> int:
+    from anybpf.verifier.step import globals_
+
     env = walk.env
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
@@ -46,6 +48,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
+    globals_.check_static(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -95,7 +98,10 @@ def _arguments(callee: Frame, caller: Frame) -> None:
 
 def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The helper may call the function now: put that aside as a path (push_callback_call)."""
+    from anybpf.verifier.step import globals_
+
     env = walk.env
+    globals_.check_static(walk, subprog)
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
