@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
@@ -39,12 +38,10 @@ class MapFacts:
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
 
-    @cached_property
-    def inner_meta(self) -> MapFacts | None:
-        """What is known of maps that are this map's values (bpf_map_meta_alloc)."""
-        if self.inner is None:
-            return None
-        return replace(self.inner, name="", frozen=False, content=None, inner=None)
+    def __post_init__(self) -> None:
+        if self.inner is not None:
+            # what inner maps have in common is known, not which one there will be
+            self.inner = replace(self.inner, name="", content=None, frozen=False)
 
     def offset_of(self, name: str) -> int:
         """Where the value has its `struct NAME` (or pointer with tag NAME); -1: it has none."""

@@ -16,6 +16,7 @@ from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.map_value import map_of
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import (
     MAIN,
     MAX_FRAMES,
@@ -32,7 +33,13 @@ from anybpf.verifier.walk import JUMPED, NEXT, Walk
 _UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
 
 #: the same of kernel functions
-_KFUNCS_UNDER_LOCK = frozenset(f"bpf_{name}" for name in ["list_push_front_impl", "list_push_back_impl", "list_pop_front", "list_pop_back", "list_front", "list_back", "rbtree_add_impl", "rbtree_remove", "rbtree_first", "rbtree_root", "rbtree_left", "rbtree_right", "refcount_acquire_impl", "iter_num_new", "iter_num_next", "iter_num_destroy", "res_spin_lock", "res_spin_unlock", "res_spin_lock_irqsave", "res_spin_unlock_irqrestore"])
+_KFUNCS_UNDER_LOCK = frozenset({
+    "bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_pop_front",
+    "bpf_list_pop_back", "bpf_list_front", "bpf_list_back", "bpf_rbtree_add_impl",
+    "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left",
+    "bpf_rbtree_right", "bpf_refcount_acquire_impl", "bpf_iter_num_new", "bpf_iter_num_next",
+    "bpf_iter_num_destroy", "bpf_res_spin_lock", "bpf_res_spin_unlock",
+    "bpf_res_spin_lock_irqsave", "bpf_res_spin_unlock_irqrestore"})
 
 
 def _under_lock(env: Env, insn: Insn) -> bool:
@@ -146,9 +153,17 @@ def loop_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
+#: maps whose elements a callback may be called for
+_ITERABLE = frozenset({uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_LRU_HASH,
+                       uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+                       uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
+
+
 def map_element_callback(callee: Frame, caller: Frame) -> None:
     """callback(map, key, value, ctx) of bpf_for_each_map_elem()"""
     found = map_of(caller.regs[1])
+    if found.type not in _ITERABLE:
+        raise Reject(ENOTSUPP, "callback function not allowed for map", callee.callsite)
     for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
                          (3, kinds.PTR_TO_MAP_VALUE)):
         mark_pointer(callee.regs[number], kind)

@@ -16,7 +16,7 @@ from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import map_value, stack
-from anybpf.verifier.reject import ENOTSUPP, Reject
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
@@ -254,15 +254,7 @@ def _local_storage(made: Call) -> None:
         raise made.env.reject(EINVAL, "get_local_storage() doesn't support non-zero flags")
 
 
-#: maps whose elements can be walked
-_WALKED = frozenset({
-    uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY, uapi.BPF_MAP_TYPE_HASH,
-    uapi.BPF_MAP_TYPE_LRU_HASH, uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH})
-
-
 def _for_each(made: Call) -> None:
-    if made.map is not None and made.map.type not in _WALKED:
-        raise made.env.reject(ENOTSUPP, "callback function not allowed for map")
     calls.push_callback(made.walk, made.subprog, calls.map_element_callback)
 
 

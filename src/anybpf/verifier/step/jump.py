@@ -273,7 +273,7 @@ def not_null(reg: Reg) -> None:
     reg.kind &= ~PTR_MAYBE_NULL
     if reg.kind & KIND_MASK != kinds.PTR_TO_MAP_VALUE or reg.map is None:
         return
-    inner = reg.map.inner_meta
+    inner = reg.map.inner
     if inner is not None:
         reg.kind, reg.map = kinds.CONST_PTR_TO_MAP, inner
         if any(inner.offset_of(name) >= 0 for name in _BOUND):
