@@ -92,3 +92,9 @@ def _kept_may_goto(env: Env, idx: int) -> bool:
     insn = env.insns[idx]
     return (insn.code == MAY_GOTO and env.aux[idx].seen and insn.off != 0
             and env.aux[idx + 1].seen and env.aux[idx + 1 + insn.off].seen)
+
+
+def told(env: Env, accepted: bool) -> tuple[int, ...]:
+    """The functions' depths; those that no path reaches are taken out of an accepted program."""
+    return tuple(s.stack_depth for s in env.subprogs if not accepted or any(
+        env.aux[idx].seen for idx in range(s.start, s.end)))
