@@ -37,6 +37,8 @@ cdef class Slot:
     @cython.locals(mask=uint64_t)
     cpdef bint all_are(self, int index, int count, int kind) noexcept
     cpdef bint spilled(self) noexcept
+    @cython.locals(kind=cython.int)
+    cpdef bint special(self) noexcept
     cpdef bint scalar_spilled(self) noexcept
     cpdef bint whole_scalar(self) noexcept
     cpdef void fill(self, int kind) noexcept
@@ -64,6 +66,9 @@ cdef class Hop:
     cdef public Hop before
     cdef public tuple linked
     cdef public bint dst_on_stack, src_on_stack
+
+@cython.locals(made=Hop)
+cpdef Hop new_hop(int idx, int prev, Hop before)
 
 cdef class State:
     cdef public list frames, refs
