@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 SRC = Path("src")
 #: modules whose header is all of their C side: they are cimported, never compiled
-HEADER_ONLY = {"uapi", "bits", "numbers"}
+HEADER_ONLY = {"uapi", "bits", "numbers", "consts", "kinds"}
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,

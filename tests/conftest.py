@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-import anybpf.linux
-from anybpf import toolchain
-from anybpf.linux import Linux
+import uncompiled
+
+uncompiled.install()
+
+import anybpf.linux  # noqa: E402
+from anybpf import toolchain  # noqa: E402
+from anybpf.linux import Linux  # noqa: E402
 
 # `make test` tries the same examples every time, so that it says something about the change alone;
 # `make fuzz` (ANYBPF_FUZZ) looks for new ones.

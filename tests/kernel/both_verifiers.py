@@ -8,10 +8,12 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
+from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
@@ -19,15 +21,13 @@ from anybpf.linux import Linux
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.prototypes import arguments
+from kernel.verdicts import kernel_btf
 
 LOG_SIZE = 1 << 24
 STATIC = 0
 GLOBAL = 1
-#: structs in a map's value that the kernel guards
-GUARDED = {"bpf_spin_lock": "spin_lock", "bpf_timer": "timer", "bpf_wq": "wq",
-           "bpf_list_head": "list_head", "bpf_rb_root": "rb_root", "bpf_refcount": "refcount",
-           "bpf_res_spin_lock": "res_spin_lock", "bpf_task_work": "task_work"}
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
+TIME = re.compile(r"verification time \d+ usec")
 
 
 class Answer(NamedTuple):
@@ -65,17 +65,24 @@ class Pair:
 
 
 def masked(log: str) -> str:
-    """Without addresses, which differ from run to run."""
-    return ADDRESS.sub("ADDRESS", log)
+    """Without addresses and times, which differ from run to run."""
+    return TIME.sub("verification time", ADDRESS.sub("ADDRESS", log))
 
 
 def errno_name(number: int) -> str:
     return {0: "OK", 524: "ENOTSUPP"}.get(number) or errno.errorcode[number]
 
 
+@cache
+def _log_buffer() -> ctypes.Array[ctypes.c_char]:
+    """Kept: sixteen megabytes of zeros take longer than most programs."""
+    return ctypes.create_string_buffer(LOG_SIZE)
+
+
 def ask_kernel(kernel: Linux, attr: bytearray, level: int) -> Answer:
     """Load and close; the log has room for everything."""
-    buffer = ctypes.create_string_buffer(LOG_SIZE)
+    buffer = _log_buffer()
+    buffer[0] = b"\0"
     mine = bytearray(attr)
     _put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
     try:
@@ -112,6 +119,11 @@ class Both:
     resolves_core_relos: bool = True
 
     @property
+    def types_of_kernel(self) -> Btf:
+        """The running kernel's."""
+        return kernel_btf()
+
+    @property
     def num_possible_cpus(self) -> int:
         return self.kernel.num_possible_cpus
 
@@ -131,15 +143,21 @@ class Both:
         fields = Fields(attr)
         if fields["log_level"]:
             return
-        insns = decode(ctypes.string_at(fields["insns"], 8 * fields["insn_cnt"]))
+        insns = self.insns(fields)
         kernel = ask_kernel(self.kernel, attr, self.level)
         name = fields.text("prog_name")
         try:
-            self.pairs.append(Pair(name, kernel, ask_ours(insns, self._facts(fields), self.level)))
+            self.pairs.append(Pair(name, kernel, ask_ours(insns, self.facts(fields), self.level)))
         except NotSupported as error:
             self.pairs.append(Pair(name, kernel, None, error.feature))
 
-    def _facts(self, fields: Fields) -> Facts:
+    @staticmethod
+    def insns(fields: Fields) -> list[Insn]:
+        """The instructions of a program that is to be loaded."""
+        return decode(ctypes.string_at(fields["insns"], 8 * fields["insn_cnt"]))
+
+    def facts(self, fields: Fields) -> Facts:
+        """What the verifier is told of it."""
         return Facts(
             fields["prog_type"], fields["expected_attach_type"],
             gpl=b"GPL" in ctypes.string_at(fields["license"]),
@@ -166,12 +184,14 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        guarded = dict(_guarded(btf, fields["btf_value_type_id"])) if btf else {}
+        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel) \
+            if btf else ()
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
-            fields["map_flags"], fields.text("map_name"), inner=inner, fields=guarded,
+            fields["map_flags"], fields.text("map_name"), inner=inner, fields=special,
+            has_btf=btf is not None,
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:
@@ -211,17 +231,3 @@ class Fields:
 
 _NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.updated,
           uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
-
-
-def _guarded(btf: Btf, type_id: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, int]]:
-    """Guarded structs, and pointers with type tags (kptrs), inside a type."""
-    found = btf.type(btf.resolve(type_id)) if type_id else None
-    if isinstance(found, t.Ptr) and isinstance(btf.type(found.type), t.TypeTag):
-        yield "kptr", base
-    if not isinstance(found, t.Struct) or depth > 8:
-        return
-    if found.name in GUARDED:
-        yield GUARDED[found.name], base
-        return
-    for member in found.members:
-        yield from _guarded(btf, member.type, base + member.bit_offset // 8, depth + 1)

@@ -7,9 +7,19 @@
     [reject EACCES]
     invalid access to map value, value_size=8 off=8 size=1
 
-`[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are `strict`
-(alignment) and `nogpl`. `[accept]` may be followed by lines that the log has somewhere, in order,
-at level 2. A rejecting text may go over several lines.
+`[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
+`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, and `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`).
+`[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
+text may go over several lines. In between there may be
+
+* `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
+  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`;
+* `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
+  first at slot 0, the others at the labels with their names;
+* `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
+* `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. The word of both: `rec_size=N`.
+
+A case without an outcome gets one from `pytest --update`.
 """
 
 from __future__ import annotations
@@ -17,28 +27,46 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.isa.asm import Pseudo, assemble
+from anybpf.btf.builtin import builtin
+from anybpf.btf.fields import value_fields
+from anybpf.btf.parse import Btf
+from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
-from anybpf.proto import progs
-from anybpf.verifier import Facts, MapFacts
+from anybpf.proto import kfuncs, progs
+from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
+from anybpf.verifier.prototypes import arguments
+from kernel.both_verifiers import GLOBAL
+from kernel.verdicts import kernel_btf
+from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
-HEADER = re.compile(r"\[(\w+)\s*(.*?)\]$")
+HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
 SHORT = {"socket": "socket_filter", "tc": "sched_cls"}
+FLAGS = {
+    "strict": uapi.BPF_F_STRICT_ALIGNMENT, "any_alignment": uapi.BPF_F_ANY_ALIGNMENT,
+    "freq": uapi.BPF_F_TEST_STATE_FREQ, "sleepable": uapi.BPF_F_SLEEPABLE,
+    "frags": uapi.BPF_F_XDP_HAS_FRAGS, "invariants": uapi.BPF_F_TEST_REG_INVARIANTS,
+}
 
 
 class MapKind(NamedTuple):
-    """A map that cases may name: what MAP_CREATE takes."""
+    """A map that cases may name: what MAP_CREATE takes, and what is done with it then."""
 
     type: int
     key_size: int
     value_size: int
     max_entries: int
     flags: int = 0
+    value_type: str = ""
+    inner: str = ""
+    content: bytes = b""
+    frozen: bool = False
 
 
 MAPS = {
@@ -55,57 +83,180 @@ MAPS = {
     "devices": MapKind(uapi.BPF_MAP_TYPE_DEVMAP, 4, 4, 4),
 }
 #: descriptors that stand for the maps where there is no kernel
-FDS = {name: 100 + i for i, name in enumerate(MAPS)}
+FIRST_FD = 100
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """One program and what is expected of it."""
 
     file: Path
     name: str
-    prog: str
-    words: tuple[str, ...]
-    source: str
-    #: `"OK"` or the errno's name
+    #: section -> (words behind its name, lines)
+    parts: dict[str, tuple[str, tuple[str, ...]]]
+    #: `"OK"` or the errno's name; empty if nothing is expected yet
     verdict: str
     text: tuple[str, ...]
 
-    def insns(self, fds: dict[str, int]) -> list[Insn]:
-        """The program, its maps by these descriptors; `NAME.value` is a value's address."""
-        symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
-        symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
-                    for name, fd in fds.items()}
-        return assemble(self.source, symbols)
+    def words(self, part: str) -> list[str]:
+        return self.parts[part][0].split() if part in self.parts else []
 
-    def facts(self, fds: dict[str, int], cpus: int) -> Facts:
-        """What the verifier is told."""
-        maps = {fds[n]: MapFacts(k.type, k.key_size, k.value_size, k.max_entries, k.flags)
-                for n, k in MAPS.items() if n in fds}
-        return Facts(self.prog_type, self.attach, gpl="nogpl" not in self.words, flags=self.flags,
-                     maps=maps, cpus=cpus)
+    def lines(self, part: str) -> tuple[str, ...]:
+        return tuple(line for line in self.parts[part][1] if line) if part in self.parts else ()
+
+    def option(self, part: str, name: str) -> str:
+        """The value of the word `name=VALUE`, or nothing."""
+        return next((w.partition("=")[2] for w in self.words(part) if w.startswith(name + "=")), "")
+
+    # -- the program
 
     @property
     def prog_type(self) -> int:
-        return progs.BY_NAME[SHORT.get(self.prog, self.prog)].type
+        name = self.words("prog")[0]
+        return progs.BY_NAME[SHORT.get(name, name)].type
 
     @property
     def attach(self) -> int:
-        """The expected attach type, given as a word `attach=NUMBER`."""
-        return next((int(w[7:]) for w in self.words if w.startswith("attach=")), 0)
+        """The expected attach type."""
+        return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
     def flags(self) -> int:
-        return uapi.BPF_F_STRICT_ALIGNMENT if "strict" in self.words else 0
+        return sum(FLAGS.get(word, 0) for word in self.words("prog"))
+
+    @property
+    def gpl(self) -> bool:
+        return "nogpl" not in self.words("prog")
+
+    def insns(self, fds: dict[str, int]) -> list[Insn]:
+        """The program, its maps by these descriptors; `NAME.value` is a value's address."""
+        return self._assembled(fds)[0]
+
+    def _assembled(self, fds: dict[str, int]) -> tuple[list[Insn], dict[str, int]]:
+        symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
+        symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
+                    for name, fd in fds.items()}
+        source = "\n".join(self.parts["prog"][1])
+        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
+                    for name, number in kfunc_ids(source).items()}
+        return tuple(parse(source, symbols))
+
+    # -- maps
+
+    @cached_property
+    def own_maps(self) -> dict[str, MapKind]:
+        return dict(_map(line) for line in self.lines("maps"))
+
+    @property
+    def maps(self) -> dict[str, MapKind]:
+        return MAPS | self.own_maps
+
+    def fds(self) -> dict[str, int]:
+        """Descriptors that nothing stands behind."""
+        return {name: FIRST_FD + i for i, name in enumerate(self.maps)}
+
+    def _map_facts(self, fds: dict[str, int]) -> dict[int, MapFacts]:
+        made: dict[str, MapFacts] = {}
+        for name, kind in self.maps.items():
+            content = kind.content.ljust(kind.value_size, b"\0")
+            fields = value_fields(self.types.parsed(), self.types.ids[kind.value_type],
+                                  kernel_types()) if kind.value_type else ()
+            made[name] = MapFacts(
+                kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
+                name if name in self.own_maps else "", frozen=kind.frozen,
+                inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
+        return {fds[name]: facts for name, facts in made.items()}
+
+    # -- types, functions, lines
+
+    @cached_property
+    def types(self) -> CTypes:
+        return CTypes("\n".join(self.lines("types")))
+
+    def func_info(self, fds: dict[str, int]) -> list[tuple[int, int]]:
+        """(slot, type) of each record."""
+        if "func_info" in self.parts:
+            return [(int(slot), _type(self.types, name))
+                    for slot, name in map(str.split, self.lines("func_info"))]
+        labels = self._assembled(fds)[1]
+        names = self.types.functions() if "types" in self.parts else []
+        return [(labels.get(name, 0), self.types.ids[name]) for name in names
+                if name in labels or name == names[0]]
+
+    def line_info(self) -> list[LineInfo]:
+        found = (line.split(None, 3) for line in self.lines("line_info"))
+        return [LineInfo(int(slot), file, int(number), *(rest or [""]))
+                for slot, file, number, *rest in found]
+
+    def facts(self, fds: dict[str, int], cpus: int) -> Facts:
+        """What the verifier is told."""
+        return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
+                     sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
+                     maps=self._map_facts(fds), funcs=tuple(self._funcs(fds)),
+                     lines=tuple(self.line_info()), cpus=cpus,
+                     kernel_btf=kernel_types(),
+                     btf=self.types.parsed() if "types" in self.parts else None)
+
+    def _funcs(self, fds: dict[str, int]) -> Iterator[FuncInfo]:
+        btf = self.types.parsed()
+        for slot, type_id in self.func_info(fds):
+            func = btf.type(type_id)
+            yield FuncInfo(slot, func.name, func.linkage == GLOBAL,
+                           arguments(btf, type_id, self.prog_type))
 
 
-def parse(path: Path) -> Iterator[Case]:
+def kernel_types() -> Btf:
+    """The running kernel's types where it tells them, else the built-in ones."""
+    return kernel_btf() if Path("/sys/kernel/btf/vmlinux").exists() else builtin()
+
+
+def kfunc_ids(source: str) -> dict[str, int]:
+    """The kernel functions that a program calls by name, and their numbers in the kernel's types.
+
+    Raises KeyError where the types do not have one.
+    """
+    names = [name for name in re.findall(r"\bcall (\w+)", source) if name in kfuncs.BY_NAME]
+    found = {name: kernel_types().find(name, uapi.BTF_KIND_FUNC) for name in names}
+    if not all(found.values()):
+        raise KeyError(*(name for name, number in found.items() if not number))
+    return found
+
+
+def _number(text: str, prefix: str) -> int:
+    return int(text) if text.isdecimal() else int(getattr(uapi, prefix + text.upper()))
+
+
+def _type(types: CTypes, name: str) -> int:
+    return int(name) if name.isdecimal() else types.ids[name]
+
+
+def _map(line: str) -> tuple[str, MapKind]:
+    name, kind, key, value, entries, *words = line.split()
+    made = MapKind(_number(kind, "BPF_MAP_TYPE_"), int(key), int(value), int(entries))
+    for word in words:
+        option, _, text = word.partition("=")
+        made = _OPTIONS[option](made, text) if option in _OPTIONS else made._replace(
+            flags=made.flags | _number(word, "BPF_F_"))
+    return name, made
+
+
+_OPTIONS = {
+    "value": lambda made, text: made._replace(value_type=text.replace("_", " ", 1)),
+    "inner": lambda made, text: made._replace(inner=text),
+    "content": lambda made, text: made._replace(content=bytes.fromhex(text)),
+    "frozen": lambda made, text: made._replace(frozen=True),
+}
+
+
+def read(path: Path) -> Iterator[Case]:
     """The cases of a file."""
     for block in re.split(r"(?m)^(?=\[case )", path.read_text()):
         if block.startswith("[case "):
-            yield _parse(path, block)
+            yield _read(path, block)
 
 
-def _parse(path: Path, block: str) -> Case:
+def _read(path: Path, block: str) -> Case:
     parts: dict[str, tuple[str, list[str]]] = {}
     body: list[str] = []
     for line in block.rstrip().splitlines():
@@ -115,22 +266,25 @@ def _parse(path: Path, block: str) -> Case:
             parts[header[1]] = (header[2], body)
         else:
             body.append(line)
-    prog, *words = parts["prog"][0].split()
-    verdict, said = ("OK", parts["accept"][1]) if "accept" in parts else parts["reject"]
-    return Case(path, parts["case"][0], prog, tuple(words), "\n".join(parts["prog"][1]), verdict,
-                tuple(said))
+    verdict, text = ("OK", parts.pop("accept")[1]) if "accept" in parts else parts.pop(
+        "reject", ("", []))
+    return Case(path, parts["case"][0], {k: (w, tuple(v)) for k, (w, v) in parts.items()}, verdict,
+                tuple(text))
 
 
 def all_cases() -> list[Case]:
     """The cases of every file, in order."""
-    return [case for path in sorted(HERE.glob("*.case")) for case in parse(path)]
+    return [case for path in sorted(HERE.glob("*.case")) for case in read(path)]
 
 
 def written(case: Case, verdict: str, text: tuple[str, ...]) -> str:
     """A case as it stands in its file, with this outcome."""
-    outcome = "[accept]" if verdict == "OK" else f"[reject {verdict}]"
-    prog = " ".join((case.prog, *case.words))
-    return "\n".join((f"[case {case.name}]", f"[prog {prog}]", case.source, outcome, *text)) + "\n"
+    lines: list[str] = []
+    for part, (words, body) in case.parts.items():
+        lines += [f"[{part} {words}]" if words else f"[{part}]", *body]
+    if verdict:
+        lines += ["[accept]" if verdict == "OK" else f"[reject {verdict}]", *text]
+    return "\n".join(lines) + "\n"
 
 
 def errno_name(number: int) -> str:

@@ -38,6 +38,11 @@ class Special(NamedTuple):
     pointer: bool = False
 
     @property
+    def word(self) -> str:
+        """What the kernel's messages call it."""
+        return "kptr" if self.name == "kptr_untrusted" else self.name
+
+    @property
     def repeats(self) -> bool:
         """May it stand in an array?"""
         return bool(self.node) or self.pointer
@@ -164,6 +169,16 @@ def parse_fields(btf: Btf, type_id: int, finder: Finder | None = None) -> list[F
             fields[i] = finder.located(one)
     _check_together({one.special.name for one in fields})
     return fields
+
+
+def value_fields(btf: Btf, type_id: int, kernel: Btf | None = None) -> tuple[Field, ...]:
+    """The special members of a map's value, if it is a struct (or data section).
+
+    Raises BadFields.
+    """
+    if not type_id:
+        return ()
+    return tuple(parse_fields(btf, btf.resolve(type_id), Finder(btf, MAP_VALUE, kernel)))
 
 
 def _check_together(names: set[str]) -> None:

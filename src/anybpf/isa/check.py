@@ -121,10 +121,15 @@ def check_opcodes(insns: Sequence[Insn]) -> None:
     """Every opcode exists and every 64-bit immediate load has its two slots and a known kind."""
     index = 0
     while index < len(insns):
-        try:
-            index += _check_opcode(insns, index)
-        except _Refused as bad:
-            raise BadInsn(index, bad.errno, bad.message) from None
+        index += check_opcode(insns, index)
+
+
+def check_opcode(insns: Sequence[Insn], index: int) -> int:
+    """The same for one instruction; gives how many slots it takes."""
+    try:
+        return _check_opcode(insns, index)
+    except _Refused as bad:
+        raise BadInsn(index, bad.errno, bad.message) from None
 
 
 def _check_opcode(insns: Sequence[Insn], index: int) -> int:

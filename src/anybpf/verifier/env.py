@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -12,36 +13,46 @@ from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
-from anybpf.verifier.log import Log
+from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
+if TYPE_CHECKING:
+    from anybpf.verifier.decoded import Decoded
+    from anybpf.verifier.kfuncs import Kfunc
 
-@dataclass
+
 class Subprog:
     """A function of the program: slots `start` up to `end`."""
 
-    start: int
-    end: int = 0
-    name: str = ""
-    is_global: bool = False
-    args: tuple[FuncArg, ...] = ()
-    #: a global function that something calls, so that it must be walked
-    called: bool = False
-    verified: bool = False
-    stack_depth: int = 0
-    changes_packet: bool = False
-    might_sleep: bool = False
-    has_tail_call: bool = False
-    tail_call_reachable: bool = False
-    postorder: list[int] = field(default_factory=list)
+    def __init__(self, start: int, end: int = 0, name: str = "", is_global: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.name = name
+        self.is_global = is_global
+        self.args: tuple[FuncArg, ...] = ()
+        #: a global function that something calls, so that it must be walked
+        self.called = False
+        self.verified = False
+        #: a static function whose BTF says nothing about its arguments, or was wrong once
+        self.unreliable = True
+        self.stack_depth = 0
+        self.changes_packet = False
+        self.might_sleep = False
+        #: something calls it later, by itself
+        self.is_async_callback = False
+        self.has_tail_call = False
+        self.has_ld_abs = False
+        self.tail_call_reachable = False
+        self.postorder: list[int] = []
+
+
+#: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
+LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
 
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
-
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "map", "map_offset", "prune_point", "scc", "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -49,34 +60,49 @@ class Aux:
         self.force_checkpoint = False
         self.calls_callback = False
         self.live_before = 0
+        self.is_iter_next = False
         self.scc = 0
         self.seen = False
         #: kind of the pointer that a load or store goes through (the rewrites need one)
         self.kind = 0
         self.map: MapFacts | None = None
         self.map_offset = 0
+        #: of a bpf_loop() that may become a loop in line: the function that it calls
+        self.loop_inline = LOOP_UNSEEN
         self.alu_state = 0
 
 
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
-    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options,
+                 sink: Sink | None = None) -> None:
+        self._started = time.perf_counter_ns()
         self.insns = list(insns)
         self.facts = facts
         self.options = options
-        self.log = Log(options.log_level)
+        self.log = Log(options.log_level, sink)
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
+        #: the instructions as the walk reads them, once maps have their addresses
+        self.decoded: list[Decoded] = []
+        self.insn_limit = options.insn_limit
+        #: for operands that are no registers
+        self.scratch = Reg()
         self.subprogs: list[Subprog] = []
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: how far the program reaches into buffers of a kind, which its attachment checks
+        self.buffer_reach: dict[str, int] = {}
+        #: kernel functions that are called, by the number of their type
+        self.kfuncs: dict[int, Kfunc] = {}
+        self.digest = b""
+        #: the instructions behind CO-RE, before map references are filled in
+        self.relocated: list[Insn] = []
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
-        if self.view is None:
-            raise NotSupported(f"{self.prog.name} programs in the verifier")
         # the walk
         self.state = State()
         self.idx = 0
@@ -87,12 +113,14 @@ class Env:
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None
-        self._lines = {line.insn: line for line in facts.lines}
         # the limits' counters
         self.max_states_per_insn = 0
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
+        #: `jumps` and `processed` when a state was remembered last
+        self.last_jumps = 0
+        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 
@@ -100,11 +128,17 @@ class Env:
 
     @property
     def frame(self) -> Frame:
-        return self.state.frames[-1]
+        """The innermost frame of the current state."""
+        return self.state.innermost()
 
     @property
     def regs(self) -> list[Reg]:
-        return self.state.frames[-1].regs
+        """The innermost frame's registers."""
+        return self.state.innermost().regs
+
+    def reg(self, number: int) -> Reg:
+        """Register `number` of the innermost frame: the quick way."""
+        return self.state.innermost().regs[number]
 
     def new_id(self) -> int:
         """A number that no register has yet."""
@@ -120,6 +154,10 @@ class Env:
                                self.explored_states + self.free_states + self.backedges)
 
     # -- speech
+
+    def microseconds(self) -> int:
+        """How long it took so far."""
+        return (time.perf_counter_ns() - self._started) // 1000
 
     def reject(self, errno: int, text: str) -> Reject:
         """The refusal of the current instruction; raise it."""
@@ -143,7 +181,7 @@ class Env:
                             and line.file == self._line.file and line.text == self._line.text):
             return
         name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
+        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
         self._line = line
 
     def forget_line(self) -> None:
@@ -154,7 +192,15 @@ class Env:
         """The instruction's text."""
         insn = self.insns[idx]
         hi = self.insns[idx + 1] if insn.code == LD_IMM64 else None
-        return insn_text(insn, hi, Callbacks(imm=self._imm_text))
+        return insn_text(insn, hi, Callbacks(self._call_text, self._imm_text))
+
+    def _call_text(self, insn: Insn) -> str | None:
+        """The name of the kernel function that is called."""
+        if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
+            return None
+        # a call that was left out names type 0, which has no name
+        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:
         """The address that a map's load gets, as the log prints it."""

@@ -1,8 +1,12 @@
 # The C side of equal.py.
+from libc.stdint cimport uint64_t
+
 import cython
 
-from anybpf.verifier cimport ranges, tnum
-from anybpf.verifier.state cimport Frame, Reg, Slot
+from anybpf cimport uapi
+from anybpf.proto cimport kinds
+from anybpf.verifier cimport consts, ranges, tnum
+from anybpf.verifier.state cimport Frame, Reg, Slot, State, same_pointer, same_value
 
 cdef class Ids:
     cdef public dict pairs
@@ -20,3 +24,11 @@ cpdef bint reg_safe(Reg old, Reg cur, Ids ids, int exact) except -1
 cdef bint _reaches(int old, int cur) noexcept
 cdef bint _inside(Reg old, Reg cur) noexcept
 cdef bint _scalar_safe(Reg old, Reg cur, Ids ids, int exact) except -1
+cdef Reg _as_scalar(Slot slot)
+cdef bint _all_free(Slot slot) noexcept
+@cython.locals(i=cython.int, n=cython.int)
+cdef bint _stacks_equal(list old, list cur, Ids ids, int exact) except -1
+@cython.locals(number=Reg)
+cdef bint _slot_safe(Slot old, Slot cur, Ids ids, int exact) except -1
+@cython.locals(i=cython.int, kind=cython.int)
+cdef bint _bytes_safe(Slot old, Slot cur) noexcept

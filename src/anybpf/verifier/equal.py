@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from anybpf import uapi
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
-from anybpf.verifier import ranges, tnum
+from anybpf.verifier import consts, ranges, tnum
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import (
     ADD_CONST,
     INVALID,
+    IRQ_FLAG,
+    ITER,
     MISC,
-    SPILL,
-    ZERO,
     Frame,
     Reg,
     Slot,
@@ -86,11 +87,13 @@ def states_equal(env: Env, old: State, cur: State, exact: int) -> bool:
 def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
     if (len(old.refs) != len(cur.refs) or old.locks != cur.locks
             or old.preempt_locks != cur.preempt_locks or old.rcu_locks != cur.rcu_locks
+            or not ids.match(old.irq_id, cur.irq_id)
             or old.lock_owner is not cur.lock_owner):
         return False
     if not ids.match(old.lock_id, cur.lock_id):
         return False
-    return all(ids.match(a.id, b.id) for a, b in zip(old.refs, cur.refs, strict=True))
+    return all(a.type == b.type and a.owner is b.owner and ids.match(a.id, b.id)
+               for a, b in zip(old.refs, cur.refs, strict=True))
 
 
 def _frames_equal(env: Env, old: Frame, cur: Frame, idx: int, ids: Ids, exact: int) -> bool:
@@ -142,7 +145,7 @@ def _inside(old: Reg, cur: Reg) -> bool:
 def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
     if not old.precise and exact == NOT_EXACT:
         return True
-    if old.id & ADD_CONST != cur.id & ADD_CONST:
+    if old.id and old.id & ADD_CONST != cur.id & ADD_CONST:
         return False
     if old.id & ADD_CONST and old.off != cur.off:
         return False
@@ -151,50 +154,55 @@ def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
 
 def _as_scalar(slot: Slot) -> Reg | None:
     """The number that a load of all eight bytes gives, if it is one."""
-    if slot.is_whole_scalar:
+    if slot.whole_scalar():
         return slot.reg
-    return _UNBOUND if all(t in (MISC, INVALID) for t in slot.types) else None
+    return _UNBOUND if _all_free(slot) else None
+
+
+def _all_free(slot: Slot) -> bool:
+    """Nothing that may be relied on: bytes of any content, or never written."""
+    return slot.types & ~(consts.EACH_BYTE * consts.MISC) & uapi.U64 == 0
 
 
 def _stacks_equal(old: list[Slot], cur: list[Slot], ids: Ids, exact: int) -> bool:
-    for i, slot in enumerate(old):
-        if not _slot_safe(slot, cur[i] if i < len(cur) else None, ids, exact):
+    for i in range(len(old)):
+        if not _slot_safe(old[i], cur[i] if i < len(cur) else None, ids, exact):
             return False
     return True
 
 
 def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
-    if exact != NOT_EXACT and (cur is None or old.types[0] != cur.types[0]):
+    if exact != NOT_EXACT and (cur is None or old.types != cur.types):
         return False
+    if _all_free(old):
+        return True
     if cur is None:
-        return all(t in (INVALID, MISC) for t in old.types)
-    compared = _first_compared(old, cur, exact)
-    if compared < 0:
-        return compared == ALL_FREE
-    old_reg, cur_reg = _as_scalar(old), _as_scalar(cur)
-    if old_reg is not None and cur_reg is not None:
-        return reg_safe(old_reg, cur_reg, ids, exact)
-    for a, b in zip(old.types, cur.types, strict=True):
-        if exact != NOT_EXACT and a != b:
+        return False
+    if old.whole_scalar():
+        number = _as_scalar(cur)
+        if number is not None:
+            return reg_safe(old.reg, number, ids, exact)
+    if old.types != cur.types and not _bytes_safe(old, cur):
+        return False
+    if old.spilled():
+        return reg_safe(old.reg, cur.reg, ids, exact)
+    return not old.special() or _object_safe(old, cur, ids)
+
+
+def _bytes_safe(old: Slot, cur: Slot) -> bool:
+    """Every byte that matters holds the same kind."""
+    for i in range(consts.SLOT_BYTES):
+        kind = old.kind(i)
+        if kind not in (INVALID, MISC) and kind != cur.kind(i):
             return False
-        if a in (INVALID, MISC):
-            continue
-        if a != b:
-            return False
-    if old.types[7] != SPILL:
-        return old.types[7] != ZERO or cur.types[7] == ZERO
-    return reg_safe(old.reg, cur.reg, ids, exact)
+    return True
 
 
-ALL_FREE: Final = -1
-_DIFFERENT: Final = -2
-
-
-def _first_compared(old: Slot, cur: Slot, exact: int) -> int:
-    """The first byte that matters; ALL_FREE if none does."""
-    for i, (a, b) in enumerate(zip(old.types, cur.types, strict=True)):
-        if exact != NOT_EXACT and a != b:
-            return _DIFFERENT
-        if a not in (INVALID, MISC):
-            return i
-    return ALL_FREE
+def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
+    """The same object of the kernel; how often an iterator went on does not matter."""
+    a, b = old.reg, cur.reg
+    if a.slot_state != b.slot_state or not ids.match(a.ref, b.ref):
+        return False
+    if old.kind(7) == ITER:
+        return a.kind == b.kind and a.btf is b.btf and a.btf_id == b.btf_id
+    return old.kind(7) == IRQ_FLAG or a.slot_depth == b.slot_depth

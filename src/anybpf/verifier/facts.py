@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
+from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto.access import ALL_CAPS
+
+if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
+    from anybpf.btf.relo_cands import Target
+    from anybpf.isa.insn import Insn
+
+
+def map_address(number: int) -> int:
+    """Where the map of this number is said to be in the kernel's memory."""
+    return 0xFFFF_8880_0000_0000 + 0x1000 * number
 
 
 @dataclass(eq=False)
@@ -20,13 +31,30 @@ class MapFacts:
     max_entries: int = 1
     flags: int = 0
     name: str = ""
-    address: int = 0xFFFF_8880_0000_0000
+    address: int = map_address(0)
     #: what a frozen, read-only array holds, so that loads from it are constants; or None
     content: bytes | None = None
     frozen: bool = False
     inner: MapFacts | None = None
-    #: kind of special field ("spin_lock", "timer", ...) -> its offset in the value
-    fields: Mapping[str, int] = field(default_factory=dict)
+    #: locks, timers, kernel pointers, ... in the value (`btf.fields.value_fields()`)
+    fields: tuple[Field, ...] = ()
+    #: whether the map was made with types
+    has_btf: bool = False
+    #: the digest of the only program that may use the map, or empty
+    exclusive: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.inner is not None:
+            # what inner maps have in common is known, not which one there will be
+            self.inner = replace(self.inner, name="", content=None, frozen=False)
+
+    def offset_of(self, name: str) -> int:
+        """Where the value has its `struct NAME` (or pointer with tag NAME); -1: it has none."""
+        return next((f.offset for f in self.fields if f.special.name == name), -1)
+
+    @property
+    def has_lock(self) -> bool:
+        return any(f.special.name in LOCKS for f in self.fields)
 
 
 class FuncArg(NamedTuple):
@@ -48,6 +76,8 @@ class FuncInfo(NamedTuple):
     name: str
     is_global: bool = False
     args: tuple[FuncArg, ...] | None = None
+    #: the FUNC in the program's types
+    type_id: int = 0
 
 
 class LineInfo(NamedTuple):
@@ -57,12 +87,46 @@ class LineInfo(NamedTuple):
     file: str
     line: int
     text: str
+    #: struct bpf_line_info
+    record: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records in the caller's memory: how many, each of how many bytes, and how they are read.
+
+    `read(offset, size)` and `tell(size)`, which answers with the size that is known, may raise
+    BpfError.
+    """
+
+    count: int
+    size: int
+    read: Callable[[int, int], bytes]
+    tell: Callable[[int], None]
+
+
+@dataclass
+class Records:
+    """What a caller gives beside a program; each is read, and checked, when its turn comes.
+
+    `btf` is the program's own types, `target` what CO-RE relocates against. Both may raise
+    BpfError.
+    """
+
+    btf: Callable[[], Btf]
+    funcs: Table
+    lines: Table
+    relos: Table
+    target: Callable[[], Target | None]
 
 
 @dataclass
 class Facts:
-    """A program: its type and what surrounds it. `maps` is keyed by the descriptor (or, for
-    `BPF_PSEUDO_MAP_IDX`, the index) that the instructions hold."""
+    """A program: its type and what surrounds it.
+
+    `maps` is keyed by descriptor; it may raise BpfError for what is no map. `funcs`, `lines` and
+    `btf` are filled in from `records` where those are given.
+    """
 
     type: int
     attach_type: int = 0
@@ -73,8 +137,23 @@ class Facts:
     maps: Mapping[int, MapFacts] = field(default_factory=dict)
     funcs: tuple[FuncInfo, ...] = ()
     lines: tuple[LineInfo, ...] = ()
+    #: the descriptors that `BPF_PSEUDO_MAP_IDX` loads index; the first `bound` of them are the
+    #: program's whether it uses them or not
+    fd_array: Sequence[int] | Mapping[int, int] | None = None
+    bound: int = 0
+    #: the descriptors that are types
+    btfs: Container[int] = frozenset()
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
+    #: the kernel's types, which kernel functions and typed pointers need; or None
+    kernel_btf: Btf | None = None
+    #: the program's own types, or None
+    btf: Btf | None = None
+    records: Records | None = None
+    #: what names a program to maps that are for one program alone
+    digest: Callable[[Sequence[Insn]], bytes] | None = None
 
     @property
     def strict_alignment(self) -> bool:
@@ -102,6 +181,14 @@ class Verdict:
     total_states: int
     peak_states: int
     stack: tuple[int, ...]
+    #: how many bytes the log had when it was longest (with log level 1 it is cut back)
+    longest: int = 0
+    time_us: int = 0
+    #: the instructions behind CO-RE, map references as they were given
+    program: tuple[Insn, ...] = ()
+    #: the first slot of every function
+    starts: tuple[int, ...] = ()
+    maps: tuple[MapFacts, ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -1,17 +1,30 @@
 """The verifier's log: text, and how a state prints (kernel/bpf/log.c).
 
-With log level 0 nothing is kept but what `reject` brings. Positions count characters, so that the
-log of a finished path can be cut off again.
+With log level 0 nothing is kept but what `reject` brings. Positions count bytes, so that the log of
+a finished path can be cut off again.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from anybpf import bits, uapi
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
-from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, SPILL, Frame, Reg, Slot, State
+from anybpf.verifier.state import (
+    ACTIVE,
+    ADD_CONST,
+    DRAINED,
+    DYNPTR,
+    ITER,
+    SLOT_LETTERS,
+    Frame,
+    Reg,
+    Slot,
+    State,
+)
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
 # numbers up to these are printed in decimal
@@ -20,17 +33,40 @@ UNSIGNED_DECIMAL = 0xFFFF
 #: where the state begins behind an instruction: at this column, or a multiple of the other
 COLUMN, COLUMN_STEP = 40, 8
 ALL_SCRATCHED = uapi.U64
+ITER_STATES = {ACTIVE: "active", DRAINED: "drained"}
+#: names of the types of dynptrs
+DYNPTR_TYPES = ("invalid", "local", "ringbuf", "skb", "xdp", "skb_meta")
+#: the kernel writes by the piece, and cuts what is longer
+MAX_PIECE = 1023
+
+
+class Sink(Protocol):
+    """Whoever wants the log as it grows, such as a caller's buffer."""
+
+    def write(self, text: bytes) -> None: ...
+
+    def cut(self, position: int) -> None: ...
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a text; names that are no UTF-8 come out as they were."""
+    return text.encode(errors="surrogateescape")
 
 
 class Log:
     """Text that grows and may be cut; `level` is the caller's."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, sink: Sink | None = None) -> None:
         self.level = level
+        self.sink = sink
+        #: how many bytes there ever were
+        self.longest = 0
         self.on = bool(level & LEVEL)
         self.detailed = bool(level & uapi.BPF_LOG_LEVEL2)
         self._parts: list[str] = []
         self._ends: list[int] = []
+        #: how many bytes there are
+        self.end = 0
         #: where the last instruction's text ended, and how long it was
         self.insn_end = 0
         self.insn_width = 0
@@ -38,25 +74,28 @@ class Log:
         self.scratched_regs = 0
         self.scratched_stack = 0
 
-    @property
-    def end(self) -> int:
-        """How many characters there are."""
-        return self._ends[-1] if self._ends else 0
-
     def write(self, text: str) -> None:
         """Add text, at any level of the caller but 0."""
-        if self.level and text:
-            self._ends.append(self.end + len(text))
-            self._parts.append(text)
+        if not self.level or not text:
+            return
+        self.end += len(text) if text.isascii() else len(encoded(text))
+        self._ends.append(self.end)
+        self._parts.append(text)
+        self.longest = max(self.longest, self.end)
+        if self.sink is not None:
+            self.sink.write(encoded(text))
 
     def cut(self, position: int) -> None:
         """Forget all after `position`."""
         while self._ends and self._ends[-1] > position:
-            text, end = self._parts.pop(), self._ends.pop()
+            text, end = encoded(self._parts.pop()), self._ends.pop()
             start = end - len(text)
             if start < position:
-                self._parts.append(text[:position - start])
+                self._parts.append(text[:position - start].decode(errors="surrogateescape"))
                 self._ends.append(position)
+        self.end = self._ends[-1] if self._ends else 0
+        if self.sink is not None:
+            self.sink.cut(position)
 
     @property
     def text(self) -> str:
@@ -97,10 +136,10 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     parts = [f" frame{frame.frameno}:"] if frame.frameno else []
     parts += [f" R{i}={reg_text(frame, reg)}" for i, reg in enumerate(frame.regs)
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
-    parts += [f" fp{-8 * (i + 1)}={slot_text(frame, slot)}" for i, slot in enumerate(frame.stack)
-              if stack >> i & 1 and any(slot.types)]
-    if state.refs:
-        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
+    parts += [text for i, slot in enumerate(frame.stack)
+              if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
+    if state.refs and state.refs[0].id:
+        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs if r.id))
     if frame.in_callback:
         parts.append(" cb")
     if frame.in_async_callback:
@@ -108,10 +147,32 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     return "".join(parts)
 
 
+def _stack_text(frame: Frame, number: int, slot: Slot) -> str:
+    """A slot with its place; of objects of the kernel, their first slot alone."""
+    if slot.kind(7) == DYNPTR:
+        if not slot.reg.slot_depth:
+            return ""
+        return f" fp{-8 * (number + 1)}={_dynptr_text(slot.reg)}"
+    if slot.kind(7) == ITER:
+        return f" fp{-8 * (number + 1)}={_iter_text(slot.reg)}" if slot.reg.ref else ""
+    return f" fp{-8 * (number + 1)}={slot_text(frame, slot)}"
+
+
+def _iter_text(reg: Reg) -> str:
+    name = reg.btf.type(reg.btf_id).name.removeprefix("bpf_iter_") if reg.btf else "<invalid>"
+    return (f"iter_{name}(ref_id={reg.ref},state={ITER_STATES[reg.slot_state]},"
+            f"depth={reg.slot_depth})")
+
+
+def _dynptr_text(reg: Reg) -> str:
+    parts = [f"{word}={value}" for word, value in (("id", reg.id), ("ref_id", reg.ref)) if value]
+    return f"dynptr_{DYNPTR_TYPES[reg.slot_state]}({','.join(parts)})"
+
+
 def slot_text(frame: Frame, slot: Slot) -> str:
     """Eight letters, or a spilled register behind the letters of what lies above it."""
-    letters = "".join(SLOT_LETTERS[t] for t in slot.types)
-    if slot.types[7] != SPILL:
+    letters = "".join(SLOT_LETTERS[t] for t in slot.each())
+    if not slot.spilled():
         return letters
     return letters[:letters.index("r")] + reg_text(frame, slot.reg)
 

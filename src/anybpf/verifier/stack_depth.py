@@ -1,10 +1,15 @@
-"""How much stack a chain of calls may take (check_max_stack_depth, kernel/bpf/verifier.c)."""
+"""How much stack a chain of calls may take (check_max_stack_depth, kernel/bpf/verifier.c).
+
+What the rewrites of loops add to it is told in the log, and no more checked.
+"""
 
 from __future__ import annotations
 
 from errno import E2BIG, EACCES
 
+from anybpf import uapi
 from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
+from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier.env import Env
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
@@ -12,29 +17,84 @@ from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 #: a frame takes a multiple of this (the x86 and arm64 JIT)
 ROUND = 16
 MAX_BEFORE_TAIL_CALL = 256
+#: a frame of at least this size gets a stack of its own where the program type allows it
+PRIVATE = 64
+#: a function with `may_goto` counts passes and time; bpf_loop() in line saves three registers
+MAY_GOTO_STACK, LOOP_STACK = 16, 24
+
+_PRIVATE_TYPES = frozenset({
+    uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_PERF_EVENT,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT})
 
 
 def check(env: Env) -> None:
-    """Every chain of calls from the main function."""
-    _visit(env, 0, 0, 1)
+    """Every chain of calls from the main function and from callbacks that run later."""
+    private = has_private_stacks(env)
+    for number in reversed(range(len(env.subprogs))):
+        if not number or env.subprogs[number].is_async_callback:
+            _visit(env, number, 0, 1, private and not number)
+
+
+def has_private_stacks(env: Env) -> bool:
+    """The JIT gives large frames a stack of their own (bpf_enable_priv_stack)."""
+    if any(subprog.has_tail_call for subprog in env.subprogs):
+        return False
+    facts = env.facts
+    traced = (facts.type == uapi.BPF_PROG_TYPE_TRACING
+              and facts.attach_type != uapi.BPF_TRACE_ITER)
+    return traced or facts.type in _PRIVATE_TYPES
 
 
 def _rounded(size: int) -> int:
-    return (max(size, 1) + ROUND - 1) // ROUND * ROUND
+    return (size + ROUND - 1) // ROUND * ROUND
 
 
-def _visit(env: Env, number: int, depth: int, frames: int) -> None:
+def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> None:
+    """One function; `depth` is what its callers take of the common stack."""
     subprog = env.subprogs[number]
     if number and subprog.has_tail_call and depth >= MAX_BEFORE_TAIL_CALL:
         raise Reject(EACCES, "tail_calls are not allowed when call stack of previous frames is "
                              f"{depth} bytes. Too large")
-    depth += _rounded(subprog.stack_depth)
-    if depth > MAX_STACK:
-        raise Reject(EACCES, f"combined stack size of {frames} calls is {depth}. Too large")
+    size = _rounded(subprog.stack_depth)
+    if not private or size < PRIVATE:
+        depth += size
+        if depth > MAX_STACK:
+            raise Reject(EACCES, f"combined stack size of {frames} calls is {depth}. Too large")
     for idx in range(subprog.start, subprog.end):
         insn = env.insns[idx]
         if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
             continue
+        called = env.subprog_at(idx + insn.imm + 1)
+        if env.subprogs[called].is_async_callback and is_pseudo_func(insn):
+            # it runs on a stack of its own
+            continue
         if frames >= MAX_FRAMES:
-            raise Reject(E2BIG, f"the call stack of {frames + 1} frames is too deep !")
-        _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1)
+            raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
+        _visit(env, called, depth, frames + 1, private)
+
+
+def extra(env: Env) -> None:
+    """Add what the rewritten program takes (do_misc_fixups, optimize_bpf_loop)."""
+    for subprog in env.subprogs:
+        body = range(subprog.start, subprog.end)
+        if any(_inlined_loop(env, idx) for idx in body):
+            subprog.stack_depth += LOOP_STACK
+        if any(_kept_may_goto(env, idx) for idx in body):
+            subprog.stack_depth += MAY_GOTO_STACK
+
+
+def _inlined_loop(env: Env, idx: int) -> bool:
+    return env.aux[idx].loop_inline >= 0
+
+
+def _kept_may_goto(env: Env, idx: int) -> bool:
+    """A `may_goto` that is reached and goes two ways."""
+    insn = env.insns[idx]
+    return (insn.code == MAY_GOTO and env.aux[idx].seen and insn.off != 0
+            and env.aux[idx + 1].seen and env.aux[idx + 1 + insn.off].seen)
+
+
+def told(env: Env, accepted: bool) -> tuple[int, ...]:
+    """The functions' depths; those that no path reaches are taken out of an accepted program."""
+    return tuple(s.stack_depth for s in env.subprogs if not accepted or any(
+        env.aux[idx].seen for idx in range(s.start, s.end)))

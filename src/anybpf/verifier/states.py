@@ -18,7 +18,17 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, State, mark_not_init
+from anybpf.verifier.state import (
+    ACTIVE,
+    FP,
+    INVALID,
+    ITER,
+    SLOT_BYTES,
+    Frame,
+    State,
+    copy_state,
+    mark_not_init,
+)
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -52,10 +62,9 @@ class Explored:
     def __init__(self, env: Env, live: LiveStack) -> None:
         self.env = env
         self.live = live
-        self.buckets: dict[int, list[Seen]] = {}
+        self.buckets: list[list[Seen] | None] = [None] * len(env.insns)
+        self.test_freq = bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ)
         self.visits: dict[Callchain, Visit] = {}
-        self.last_jumps = 0
-        self.last_processed = 0
 
     # -- the question
 
@@ -63,25 +72,23 @@ class Explored:
         """Whether the current path may end at `idx`; else perhaps remember the state."""
         env, cur = self.env, self.env.state
         aux = env.aux[idx]
-        force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
-                 or len(cur.history) > MAX_HISTORY)
-        add = force or (env.jumps - self.last_jumps >= 2
-                        and env.processed - self.last_processed >= 8)
-        # as the kernel hashes them: the counters count the whole bucket
-        bucket = self.buckets.setdefault(
-            ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
+        force = (self.test_freq or aux.force_checkpoint
+                 or (cur.history is not None and cur.history.count > MAX_HISTORY))
+        add = force or (env.jumps - env.last_jumps >= 2
+                        and env.processed - env.last_processed >= 8)
+        bucket = self._bucket(idx, cur)
         self._clean(bucket, cur)
-        count = 0
+        count, loop = 0, False
         for seen in list(bucket):
             count += 1
             if seen.insn_idx != idx:
                 continue
-            loop, hit, again = self._compare(seen, cur, idx)
+            loop, hit, again = self._compare(seen, cur, idx, loop)
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
-            if again and not force and (env.jumps - self.last_jumps < 20
-                                        and env.processed - self.last_processed < 100):
+            if again and not force and (env.jumps - env.last_jumps < 20
+                                        and env.processed - env.last_processed < 100):
                 add = False
             self._miss(bucket, seen, add, idx)
         env.max_states_per_insn = max(env.max_states_per_insn, count)
@@ -89,22 +96,40 @@ class Explored:
             self._remember(bucket, idx)
         return False
 
-    def _compare(self, seen: Seen, cur: State, idx: int) -> tuple[bool, bool, bool]:
-        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)"""
+    def _bucket(self, idx: int, cur: State) -> list[Seen]:
+        """The states that may be compared: as the kernel hashes them, for what is counted."""
+        number = ((idx ^ cur.innermost().callsite) & uapi.U32) % len(self.buckets)
+        bucket = self.buckets[number]
+        if bucket is None:
+            bucket = self.buckets[number] = []
+        return bucket
+
+    def _compare(self, seen: Seen, cur: State, idx: int,
+                 loop: bool) -> tuple[bool, bool, bool]:
+        """(in a loop, does `seen` cover `cur`, is `seen` still being walked)
+
+        A call that calls back takes the first answer from the state before it in the list.
+        """
         env = self.env
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
-        if env.insns[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
+        if _other_async(seen.frames[-1], cur.frames[-1]):
+            return loop, False, True
+        if env.aux[idx].is_iter_next:
+            same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            return loop or same, same, True
+        if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return True, states_equal(env, seen, cur, RANGE_WITHIN), True
+            return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+                and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
-        return False, False, True
+        return loop, False, True
 
     def _infinite(self, seen: Seen, cur: State, idx: int) -> None:
         env = self.env
@@ -142,8 +167,8 @@ class Explored:
             self._release(seen)
 
     def _release(self, seen: Seen) -> None:
-        """Forget a useless state once all that came of it has ended."""
-        if seen.free and not seen.branches:
+        """Forget a useless state once all that came of it has ended, and its loop is complete."""
+        if seen.free and not seen.branches and not self.incomplete(seen):
             seen.free = False
             self.env.free_states -= 1
 
@@ -152,16 +177,18 @@ class Explored:
         env.total_states += 1
         env.explored_states += 1
         env.update_peak()
-        self.last_jumps, self.last_processed = env.jumps, env.processed
+        env.last_jumps, env.last_processed = env.jumps, env.processed
         _forget_precision(cur)
-        new = Seen()
-        new.__dict__.update(cur.copy().__dict__)
+        new = Seen.__new__(Seen)
+        copy_state(new, cur)
+        new.misses = new.hits = 0
+        new.free = False
         new.insn_idx = idx
         self._enter_loop(new)
         cur.parent = new
         cur.first_insn_idx = idx
         cur.dfs_depth = new.dfs_depth + 1
-        cur.history = []
+        cur.history = None
         bucket.insert(0, new)
 
     # -- old states need only what may still be read
@@ -170,21 +197,16 @@ class Explored:
         for seen in bucket:
             if seen.insn_idx != cur.insn_idx or seen.branches or seen.cleaned:
                 continue
-            if _same_calls(seen, cur) and not self.incomplete(seen):
+            if same_calls(seen, cur) and not self.incomplete(seen):
                 self._clean_state(seen)
 
     def _clean_state(self, seen: Seen) -> None:
-        alive = self.live.query(seen)
+        """Forget registers and slots that nothing reads any more."""
+        query = self.live.query(seen)
         seen.cleaned = True
-        for number, frame in enumerate(seen.frames):
+        for number in range(len(seen.frames)):
             live = self.env.aux[seen.insn_of(number)].live_before
-            for i in range(FP):
-                if not live >> i & 1:
-                    mark_not_init(frame.regs[i])
-            for i, slot in enumerate(frame.stack):
-                if not alive(number, i):
-                    mark_not_init(slot.reg)
-                    slot.types[:] = bytes([INVALID]) * 8
+            _clean_frame(seen.frames[number], live, query.alive(number))
 
     # -- precision
 
@@ -192,23 +214,12 @@ class Explored:
         """What `old` needed to know exactly, `cur` needs too; True if that was new."""
         wanted = Wanted(len(old.frames) - 1)
         for number in range(len(old.frames) - 1, -1, -1):
-            names = self._needed(old, number, wanted)
-            if names and self.env.log.detailed:
-                self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
+            _want(old.frames[number], number, wanted)
+            if self.env.log.detailed:
+                names = _wanted_names(wanted, number)
+                if names:
+                    self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
         return backtrack.chain(self.env, cur, wanted)
-
-    @staticmethod
-    def _needed(old: State, number: int, wanted: Wanted) -> list[str]:
-        frame, names = old.frames[number], []
-        for i, reg in enumerate(frame.regs[:FP]):
-            if reg.kind == kinds.SCALAR_VALUE and reg.precise:
-                wanted.regs[number] |= 1 << i
-                names.append(f"r{i}")
-        for i, slot in enumerate(frame.stack):
-            if slot.is_scalar_spill and slot.reg.precise:
-                wanted.slots[number] |= 1 << i
-                names.append(f"fp{-8 * (i + 1)}")
-        return names
 
     # -- loops
 
@@ -294,16 +305,77 @@ def _chain_text(chain: Callchain) -> str:
     return f"({','.join(map(str, chain))})"
 
 
-def _same_calls(a: State, b: State) -> bool:
-    return [f.callsite for f in a.frames] == [f.callsite for f in b.frames]
+def _clean_frame(frame: Frame, live: int, alive: int) -> None:
+    for i in range(FP):
+        if not live >> i & 1:
+            mark_not_init(frame.regs[i])
+    for i in range(len(frame.stack)):
+        if not alive >> i & 1:
+            slot = frame.stack[i]
+            mark_not_init(slot.reg)
+            slot.fill(INVALID)
+
+
+def _want(frame: Frame, number: int, wanted: Wanted) -> None:
+    """Ask for what an old state needs to know exactly."""
+    for i in range(FP):
+        reg = frame.regs[i]
+        if reg.kind == kinds.SCALAR_VALUE and reg.precise:
+            wanted.add_reg(number, i)
+    for i in range(len(frame.stack)):
+        slot = frame.stack[i]
+        if slot.scalar_spilled() and slot.reg.precise:
+            wanted.add_slot(number, i)
+
+
+def _wanted_names(wanted: Wanted, number: int) -> list[str]:
+    regs, slots = wanted.regs[number], wanted.slots[number]
+    return ([f"r{i}" for i in range(FP) if regs >> i & 1]
+            + [f"fp{-8 * (i + 1)}" for i in range(64) if slots >> i & 1])
+
+
+def same_calls(a: State, b: State) -> bool:
+    """Whether the two are in the same calls of the same functions."""
+    if len(a.frames) != len(b.frames):
+        return False
+    for i in range(len(a.frames)):
+        if a.frames[i].callsite != b.frames[i].callsite:
+            return False
+    return True
+
+
+def _other_async(old: Frame, cur: Frame) -> bool:
+    """Another entry into a callback that runs later: nothing follows from equal states."""
+    return old.in_async_callback and old.async_entries != cur.async_entries
 
 
 def _maybe_looping(old: State, cur: State) -> bool:
     """A cheap look whether the innermost registers are the same."""
     if len(old.frames) != len(cur.frames):
         return False
-    return all(a.kind == b.kind and a.off == b.off and a.vv == b.vv and a.vm == b.vm
-               for a, b in zip(old.regs[:FP], cur.regs[:FP], strict=True))
+    mine, other = old.innermost(), cur.innermost()
+    for i in range(FP):
+        a, b = mine.regs[i], other.regs[i]
+        if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
+            return False
+    return True
+
+
+def _iterates(cur: State) -> bool:
+    """The iterator in r1 is not at its end."""
+    reg = cur.regs[1]
+    number = (-(reg.off + reg.smin) - 1) // SLOT_BYTES
+    return cur.frames[reg.frameno].stack[number].reg.slot_state == ACTIVE
+
+
+def _depths_differ(old: State, cur: State) -> bool:
+    """Some iterator went on in between (iter_active_depths_differ)."""
+    for a, b in zip(old.frames, cur.frames, strict=True):
+        for i, slot in enumerate(a.stack):
+            if slot.kind(0) == ITER and slot.reg.slot_state == ACTIVE \
+                    and b.stack[i].reg.slot_depth != slot.reg.slot_depth:
+                return True
+    return False
 
 
 def _forget_precision(state: State) -> None:

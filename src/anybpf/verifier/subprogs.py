@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import E2BIG, EINVAL
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
+from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
+
+_PACKET_LOADS = (uapi.BPF_ABS, uapi.BPF_IND)
+MAX_SUBPROGS = 256
 
 
 def find(env: Env) -> None:
@@ -24,13 +28,32 @@ def find(env: Env) -> None:
                                     bool(info and info.is_global and number)))
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
-        if env.subprogs[-1].is_global and info is not None:
-            env.subprogs[-1].args = _arguments(info)
     try:
         check_subprogs(env.insns)
     except BadInsn as bad:
         raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
     _tail_calls(env)
+
+
+def _static(subprog: Subprog, info: FuncInfo) -> None:
+    """Numbers and contexts are told where they do not fit; other types of BTF are not looked at."""
+    if info.args is not None and all(arg.kind in ("scalar", "ctx") for arg in info.args):
+        subprog.args, subprog.unreliable = info.args, False
+
+
+def prototypes(env: Env) -> None:
+    """What global functions take, and whether all that is called can be walked."""
+    for _, insn in slots(env.insns):
+        if is_kfunc_call(insn) and env.facts.kernel_btf is None:
+            raise NotSupported("kernel functions in the verifier without the kernel's types")
+        if is_kfunc_call(insn) and insn.off:
+            raise NotSupported("kernel functions of modules in the verifier")
+    names = {f.insn: f for f in env.facts.funcs}
+    for subprog in env.subprogs:
+        if subprog.is_global:
+            subprog.args = _arguments(names[subprog.start])
+        elif subprog.start in names and subprog.start:
+            _static(subprog, names[subprog.start])
 
 
 def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
@@ -41,15 +64,26 @@ def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
 
 def _starts(env: Env) -> list[int]:
     starts = {0}
+    try:
+        _collect(env, starts)
+    except Reject:
+        # those found so far are told of
+        env.subprogs = [Subprog(start) for start in sorted(starts)]
+        raise
+    return sorted(starts)
+
+
+def _collect(env: Env, starts: set[int]) -> None:
     for index, insn in slots(env.insns):
         if is_kfunc_call(insn):
-            raise NotSupported("kernel functions in the verifier")
+            kfuncs.add(env, index, insn)
         if is_pseudo_call(insn) or is_pseudo_func(insn):
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):
-                raise Reject(EINVAL, f"invalid insn idx {target} insn_cnt {len(env.insns)}", index)
+                raise Reject(EINVAL, "call to invalid destination", index)
+            if len(starts) >= MAX_SUBPROGS and target not in starts:
+                raise Reject(E2BIG, "too many subprograms", index)
             starts.add(target)
-    return sorted(starts)
 
 
 def _tail_calls(env: Env) -> None:
@@ -58,3 +92,5 @@ def _tail_calls(env: Env) -> None:
         subprog.has_tail_call = any(
             insn.code == call and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call
             for insn in env.insns[subprog.start:subprog.end])
+        subprog.has_ld_abs = any(insn.cls == uapi.BPF_LD and insn.mode in _PACKET_LOADS
+                                 for insn in env.insns[subprog.start:subprog.end])

@@ -9,6 +9,7 @@ from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.log import Log, reg_text, slot_text, state_text
 from anybpf.verifier.state import (
     ADD_CONST64,
+    INVALID,
     MISC,
     SPILL,
     ZERO,
@@ -70,10 +71,12 @@ def test_pointers() -> None:
 
 def test_slots() -> None:
     slot = Slot()
-    slot.types[:] = bytes((MISC, ZERO, MISC, 0, SPILL, SPILL, SPILL, SPILL))
+    slot.fill(SPILL)
+    for index, kind in enumerate((MISC, ZERO, MISC, INVALID)):
+        slot.put(index, kind)
     mark_known_scalar(slot.reg, 7)
     assert slot_text(FRAME, slot) == "m0m?7"
-    slot.types[7] = ZERO
+    slot.put(7, ZERO)
     assert slot_text(FRAME, slot) == "m0m?rrr0"
 
 
@@ -83,7 +86,7 @@ def test_a_whole_state() -> None:
     state.frames = [frame]
     mark_known_scalar(frame.regs[0], 1)
     frame.grow(8)
-    frame.stack[0].types[0] = MISC
+    frame.stack[0].put(0, MISC)
     state.refs = [Ref(4, 0), Ref(6, 1)]
     assert state_text(state, frame, -1, -1) == " R0=1 R10=fp0 fp-8=m??????? refs=4,6"
     assert state_text(state, frame, 1, 0) == " R0=1 refs=4,6"

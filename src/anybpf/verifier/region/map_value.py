@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES
 
 from anybpf import uapi
+from anybpf.btf.fields import Field
 from anybpf.errors import Bug, NotSupported
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
@@ -32,7 +33,10 @@ def access(what: Access) -> None:
     """A load or store; loads of constants give them."""
     env, reg = what.env, what.reg
     check_flags(env, reg, what.off, what.size, what.write)
-    check(env, reg, what.regno, what.off, what.size)
+    check(env, reg, what.regno, what.off, what.size, direct=True)
+    if any(one.special.pointer and one.offset == what.off + reg.vv
+           for one in map_of(reg).fields):
+        raise NotSupported("kernel pointers in map values in the verifier")
     if what.loads is not None:
         _load(what, what.loads)
 
@@ -47,12 +51,32 @@ def check_flags(env: Env, reg: Reg, off: int, size: int, write: bool) -> None:
                                  f"off={off} size={size}")
 
 
-def check(env: Env, reg: Reg, regno: int, off: int, size: int, zero_ok: bool = False) -> None:
+def check(env: Env, reg: Reg, regno: int, off: int, size: int, zero_ok: bool = False,
+          direct: bool = False) -> None:
     """Inside the value, and not on a special field."""
     found = map_of(reg)
     check_region(env, reg, regno, off, size, found.value_size, zero_ok)
-    if found.fields:
-        raise NotSupported(f"map values with {', '.join(found.fields)} in the verifier")
+    for one in found.fields:
+        if reg.smin + off < one.offset + one.special.size and one.offset < reg.umax + off + size:
+            _check_field(env, reg, off, size, one, direct)
+
+
+def _check_field(env: Env, reg: Reg, off: int, size: int, one: Field, direct: bool) -> None:
+    """Only pointers may be touched, whole, and by loads and stores of the program itself."""
+    special = one.special
+    text, at = "", off + reg.vv
+    if not special.pointer:
+        text = f"{special.name} cannot be accessed directly by load/store"
+    elif not direct:
+        text = f"{special.word} cannot be accessed indirectly by helper"
+    elif reg.vm:
+        text = f"{special.word} access cannot have variable offset"
+    elif at != one.offset:
+        text = f"{special.word} access misaligned expected={one.offset} off={at & uapi.U64}"
+    elif size != special.size:
+        text = f"{special.word} access size must be BPF_DW"
+    if text:
+        raise env.reject(EACCES, text)
 
 
 def _load(what: Access, into: Reg) -> None:

@@ -13,9 +13,9 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import backtrack, log, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.region.access import MAX_OFFSET, Access
 from anybpf.verifier.state import (
+    DYNPTR,
     INVALID,
     MAX_STACK,
     MISC,
@@ -30,6 +30,7 @@ from anybpf.verifier.state import (
     mark_unknown,
 )
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import Walk
 
 
 def frame_of(env: Env, reg: Reg) -> Frame:
@@ -92,7 +93,7 @@ def _write_fixed(what: Access, off: int) -> None:
     if size == SLOT_BYTES:
         what.walk.live.write(frame.frameno, 1 << number)
     if _spill(what, frame, slot, off):
-        backtrack.push(env, stack=(frame.frameno, number))
+        backtrack.push_stack(env, frame.frameno, number)
         return
     _write_data(what, slot, off)
 
@@ -139,16 +140,10 @@ def _spill_pointer(what: Access, frame: Frame, slot: Slot, reg: Reg) -> bool:
 def save(slot: Slot, reg: Reg, size: int) -> None:
     """The last `size` bytes of the slot are the register's (save_register_state)."""
     copy_reg(slot.reg, reg)
-    for i in range(SLOT_BYTES - size, SLOT_BYTES):
-        slot.types[i] = SPILL
+    slot.put_many(SLOT_BYTES - size, size, SPILL)
     for i in range(SLOT_BYTES - size):
-        if slot.types[i] not in (ZERO, INVALID):
-            slot.types[i] = MISC
-
-
-def _scrub(slot: Slot) -> None:
-    for i in range(SLOT_BYTES):
-        slot.scrub(i)
+        if slot.kind(i) not in (ZERO, INVALID):
+            slot.put(i, MISC)
 
 
 def _writes_zero(what: Access) -> bool:
@@ -159,8 +154,8 @@ def _writes_zero(what: Access) -> bool:
 
 def _write_data(what: Access, slot: Slot, off: int) -> None:
     """Bytes that are no spill."""
-    if slot.is_spill:
-        _scrub(slot)
+    if slot.special():
+        slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT
     kind = MISC
     if _writes_zero(what):
@@ -168,7 +163,7 @@ def _write_data(what: Access, slot: Slot, off: int) -> None:
             backtrack.mark(what.env, what.value)
         kind = ZERO
     for i in range(what.size):
-        slot.types[(-off - 1 - i) % SLOT_BYTES] = kind
+        slot.put((-off - 1 - i) % SLOT_BYTES, kind)
 
 
 def _write_variable(what: Access) -> None:
@@ -179,18 +174,18 @@ def _write_variable(what: Access) -> None:
         number, byte = divmod(-off - 1, SLOT_BYTES)
         slot = frame.stack[number]
         env.log.scratched_stack |= 1 << number
-        if zero and slot.types[byte] == SPILL and slot.is_scalar_spill and not slot.reg.vm \
+        if zero and slot.kind(byte) == SPILL and slot.scalar_spilled() and not slot.reg.vm \
                 and not slot.reg.vv:
             zero_kept = True
             continue
-        zero_byte = slot.types[byte] == ZERO
-        if slot.is_spill:
-            _scrub(slot)
+        zero_byte = slot.kind(byte) == ZERO
+        if slot.spilled():
+            slot.scrub_all()
         slot.reg.kind = kinds.NOT_INIT
         kind = MISC
         if zero and zero_byte:
             kind, zero_kept = ZERO, True
-        slot.types[byte] = kind
+        slot.put(byte, kind)
     if zero_kept and what.value >= 0:
         backtrack.mark(env, what.value)
 
@@ -205,19 +200,19 @@ def _read_fixed(what: Access, off: int) -> None:
     slot = frame.stack[number]
     env.log.scratched_stack |= 1 << number
     what.walk.live.read(frame.frameno, env.idx, 1 << number)
-    if slot.is_spill:
+    if slot.spilled():
         restored = _fill(what, slot, off)
     else:
         _check_bytes(env, slot, off, what.size, spills=False)
-        _loaded_data(what, [slot.types[(-off - 1 - i) % SLOT_BYTES] for i in range(what.size)])
+        _loaded_data(what, [slot.kind((-off - 1 - i) % SLOT_BYTES) for i in range(what.size)])
         restored = False
     if restored:
-        backtrack.push(env, stack=(frame.frameno, number))
+        backtrack.push_stack(env, frame.frameno, number)
 
 
 def _spill_size(slot: Slot) -> int:
     size = 1
-    while size < SLOT_BYTES and slot.types[SLOT_BYTES - 1 - size] == SPILL:
+    while size < SLOT_BYTES and slot.kind(SLOT_BYTES - 1 - size) == SPILL:
         size += 1
     return size
 
@@ -228,7 +223,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     spilled = _spill_size(slot)
     if size == SLOT_BYTES and spilled == SLOT_BYTES:
         if into is not None:
-            regs.assign_id(env, slot.reg)
             copy_reg(into, slot.reg)
         return True
     if slot.reg.kind != kinds.SCALAR_VALUE:
@@ -237,8 +231,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     if into is None:
         return False
     if size <= spilled and off % SLOT_BYTES == 0:
-        if size == 4 and spilled == 4 and regs.width(slot.reg) <= 32:
-            regs.assign_id(env, slot.reg)
         copy_reg(into, slot.reg)
         if regs.width(slot.reg) > size * 8:
             into.id = 0
@@ -248,7 +240,7 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
 
 def _fill_part(what: Access, slot: Slot, off: int, into: Reg) -> bool:
     _check_bytes(what.env, slot, off, what.size, spills=True)
-    types = [slot.types[(-off - 1 - i) % SLOT_BYTES] for i in range(what.size)]
+    types = [slot.kind((-off - 1 - i) % SLOT_BYTES) for i in range(what.size)]
     if all(t == SPILL for t in types) and not slot.reg.vm and not slot.reg.vv:
         mark_known_scalar(into, 0)
         return True
@@ -260,7 +252,7 @@ def _check_bytes(env: Env, slot: Slot, off: int, size: int, spills: bool) -> Non
     """Every byte was written, or may be read as it is (by the privileged)."""
     good = (MISC, ZERO, INVALID, SPILL) if spills else (MISC, ZERO, INVALID)
     for i in range(size):
-        if slot.types[(-off - 1 - i) % SLOT_BYTES] not in good:
+        if slot.kind((-off - 1 - i) % SLOT_BYTES) not in good:
             raise env.reject(EACCES, f"invalid read from stack off {off}+{i} size {size}")
 
 
@@ -275,13 +267,17 @@ def _loaded_data(what: Access, types: list[int]) -> None:
 
 def _read_variable(what: Access) -> None:
     env, reg = what.env, what.reg
+    if what.value < 0:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, "variable offset stack pointer cannot be passed into helper "
+                                 f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
     types: list[int] = []
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
         env.log.scratched_stack |= 1 << number
-        types.append(frame.stack[number].types[byte])
+        types.append(frame.stack[number].kind(byte))
         if types[-1] != ZERO:
             break
     _loaded_data(what, types)
@@ -294,25 +290,42 @@ def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zer
     if size == 0 and not zero_ok:
         raise env.reject(EACCES, "invalid zero-sized read")
     check_bounds(env, reg, regno, off, size, write)
-    if raw and not reg.vm:
-        return True
     frame = frame_of(env, reg)
     low = reg.smin + off
     high = (reg.smax if reg.vm else reg.smin) + off + size
+    if raw and not reg.vm:
+        _check_no_dynptr(env, frame, low, high)
+        return True
     for at in range(low, high):
         number, byte = divmod(-at - 1, SLOT_BYTES)
-        _check_byte(env, frame.stack[number], byte, write)
+        if not _check_byte(frame.stack[number], byte, write):
+            bits = f"off {low}" if not reg.vm else "var_off " + log.tnum_text(reg.vv, reg.vm)
+            raise env.reject(EACCES, f"invalid read from stack R{regno} {bits}+{at - low} "
+                                     f"size {size}")
         walk.live.read(frame.frameno, env.idx, 1 << number)
     return False
 
 
-def _check_byte(env: Env, slot: Slot, byte: int, write: bool) -> None:
-    kind = slot.types[byte]
-    if kind in (ZERO, INVALID) and write:
-        slot.types[byte] = MISC
-    elif kind == SPILL and write:
-        mark_unknown(slot.reg)
-        _scrub(slot)
+def _check_no_dynptr(env: Env, frame: Frame, low: int, high: int) -> None:
+    for at in range(low, high):
+        number, byte = divmod(-at - 1, SLOT_BYTES)
+        if number < len(frame.stack) and frame.stack[number].kind(byte) == DYNPTR:
+            raise env.reject(EACCES, f"potential write to dynptr at off={at} disallowed")
+
+
+def _check_byte(slot: Slot, byte: int, write: bool) -> bool:
+    """Whether the byte is plain data."""
+    kind = slot.kind(byte)
+    if kind in (ZERO, INVALID):
+        if write:
+            slot.put(byte, MISC)
+        return True
+    if slot.spilled():
+        if write:
+            mark_unknown(slot.reg)
+            slot.scrub_all()
+        return True
+    return kind == MISC
 
 
 def forget_bytes(walk: Walk, regno: int, size: int) -> None:
@@ -332,8 +345,8 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     env.log.scratched_stack |= 1 << number
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, 1 << number)
-    if slot.is_spill:
-        _scrub(slot)
+    if slot.special():
+        slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT
     for i in range(size):
-        slot.types[(-off - 1 - i) % SLOT_BYTES] = MISC
+        slot.put((-off - 1 - i) % SLOT_BYTES, MISC)

@@ -13,24 +13,23 @@ from anybpf.proto import access, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
-from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
+from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import stack
+from anybpf.verifier.region import map_value, stack
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, ends, regs
+from anybpf.verifier.step import args, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
+from anybpf.verifier.walk import Walk
 
 MAX_ERRNO = 4095
 CALLER_SAVED = range(6)
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
-#: helpers with rules that rows do not tell, not modelled yet
-_LATER = frozenset({"spin_lock", "spin_unlock", "snprintf", "kptr_xchg", "dynptr_data",
-                    "user_ringbuf_drain", "find_vma"})
+#: helpers that tracing programs may call at some places only, which bpf(2)'s own never are
+_NOT_IN_SYSCALLS = frozenset({"sk_storage_get", "sk_storage_delete", "d_path"})
 #: helpers whose result is at most the size they were given, or an errno
 _SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
                             "probe_read_kernel_str", "probe_read_user_str"})
@@ -47,6 +46,7 @@ def call(walk: Walk, insn: Insn) -> None:
     """Check the call, then do what it does to the state."""
     env = walk.env
     row = _row(env, insn)
+    _check_sections(env, row)
     made = Call(walk, row)
     for number, arg in enumerate(row.args):
         args.check(made, number, arg)
@@ -72,16 +72,27 @@ def _row(env: Env, insn: Insn) -> Helper:
     if insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
-    if row is None:
+    if row is None or row.name in facts.lacks:
         raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
+    if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
+        raise env.reject(EINVAL, "helper call is not allowed in probe")
     if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
         raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
-    if row.name in _LATER or row.does & Does.ASYNC_CALLBACK:
-        raise NotSupported(f"helper {row.symbol} in the verifier")
     return row
+
+
+def _check_sections(env: Env, row: Helper) -> None:
+    """Nothing sleeps where it must not."""
+    state = env.state
+    sections = ((state.rcu_locks, "rcu_read_lock region"),
+                (state.preempt_locks, "non-preemptible region"),
+                (state.irq_id, "IRQ-disabled region"))
+    for entered, where in sections:
+        if entered and row.does & Does.MIGHT_SLEEP:
+            raise env.reject(EINVAL, f"sleepable helper {row.symbol}#{row.id} in {where}")
 
 
 def _record_map(made: Call) -> None:
@@ -159,7 +170,9 @@ def _result(made: Call) -> None:
         if made.map is None:
             raise Bug(f"{row.symbol} gives a map's value without a map")
         r0.map, r0.map_uid = made.map, made.map_uid
-    r0.mem_size = made.mem_size if base == kinds.RET_PTR_TO_MEM else 0
+        if fields.may_hold_lock(r0):
+            r0.id = env.new_id()
+    r0.mem_size = made.mem_size & uapi.U32 if base == kinds.RET_PTR_TO_MEM else 0
     if regtype.may_be_null(r0.kind):
         r0.id = env.new_id()
     _acquire(made)
@@ -203,7 +216,37 @@ def _refine(made: Call) -> None:
 
 
 def _tail_call(made: Call) -> None:
-    ends.check_resources(made.env, True, "tail_call")
+    ends.check_resources(made.env, "tail_call")
+
+
+def _set_retval(made: Call) -> None:
+    if made.env.facts.type == uapi.BPF_PROG_TYPE_LSM:
+        raise NotSupported("bpf_set_retval() in LSM programs in the verifier")
+
+
+def _snprintf(made: Call) -> None:
+    """The format is constant, so its specifiers are checked now."""
+    env = made.env
+    text, size = env.regs[3], env.regs[5].vv
+    if size % 8:
+        # the kernel says nothing
+        raise Reject(EINVAL, "", env.idx, end="")
+    content = map_value.map_of(text).content or b""
+    wanted = formats.specifiers(content[text.off + text.vv:].split(b"\0")[0])
+    if not 0 <= wanted <= size // 8:
+        raise env.reject(EINVAL, "Invalid format string")
+
+
+def _timer_callback(made: Call) -> None:
+    calls.push_async_callback(made.walk, made.subprog, calls.timer_callback)
+
+
+def _find_vma(made: Call) -> None:
+    raise NotSupported("BTF pointers in callbacks of bpf_find_vma() in the verifier")
+
+
+def _drain(made: Call) -> None:
+    calls.push_callback(made.walk, made.subprog, calls.user_ringbuf_callback)
 
 
 def _local_storage(made: Call) -> None:
@@ -215,8 +258,21 @@ def _for_each(made: Call) -> None:
     calls.push_callback(made.walk, made.subprog, calls.map_element_callback)
 
 
+def _note_loop(env: Env, subprog: int) -> None:
+    """Calls that always have the same function and flags 0 become loops in line."""
+    aux = env.aux[env.idx]
+    if aux.loop_inline == LOOP_CALLED:
+        return
+    plain = regs.is_zero(env.regs[4])
+    if plain:
+        backtrack.mark(env, 4)
+    same = aux.loop_inline in (LOOP_UNSEEN, subprog)
+    aux.loop_inline = subprog if plain and same else LOOP_CALLED
+
+
 def _loop(made: Call) -> None:
     env = made.env
+    _note_loop(env, made.subprog)
     backtrack.mark(env, 1)
     if env.frame.callback_depth < env.regs[1].umax:
         calls.push_callback(made.walk, made.subprog, calls.loop_callback)
@@ -231,4 +287,9 @@ _SPECIAL: dict[str, Callable[[Call], None]] = {
     "get_local_storage": _local_storage,
     "for_each_map_elem": _for_each,
     "loop": _loop,
+    "find_vma": _find_vma,
+    "set_retval": _set_retval,
+    "snprintf": _snprintf,
+    "timer_set_callback": _timer_callback,
+    "user_ringbuf_drain": _drain,
 }

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
-from anybpf.isa.insn import Insn, is_ld_imm64
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, ranges, regtype, tnum
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.explore import NEXT, Walk
-from anybpf.verifier.region import ctx, map_value, memory, packet, sock, stack
-from anybpf.verifier.region.access import Access
+from anybpf.verifier.region import buffer, ctx, map_ptr, map_value, memory, packet, sock, stack
+from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import NEXT, Walk
 
 REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_MAP_KEY: map_value.access_key,
@@ -28,14 +28,16 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_PACKET: packet.access,
     kinds.PTR_TO_PACKET_META: packet.access,
     kinds.PTR_TO_FLOW_KEYS: sock.access_flow_keys,
+    kinds.PTR_TO_TP_BUFFER: buffer.access,
+    kinds.PTR_TO_BUF: buffer.access,
     kinds.PTR_TO_SOCKET: sock.access,
     kinds.PTR_TO_SOCK_COMMON: sock.access,
     kinds.PTR_TO_TCP_SOCK: sock.access,
     kinds.PTR_TO_XDP_SOCK: sock.access,
+    kinds.CONST_PTR_TO_MAP: map_ptr.access,
 }
 #: kinds whose accesses are not modelled yet
-TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_TP_BUFFER, kinds.PTR_TO_BUF,
-                   kinds.PTR_TO_ARENA, kinds.CONST_PTR_TO_MAP})
+TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_ARENA})
 
 
 class Alignment(NamedTuple):
@@ -65,13 +67,12 @@ REWRITTEN = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_
                        kinds.PTR_TO_ARENA})
 
 
-def step_ldx(walk: Walk, insn: Insn) -> int:
+def step_ldx(walk: Walk, insn: Decoded) -> None:
     """A load into a register."""
     load(walk, insn, strict=False, where="ldx")
-    return NEXT
 
 
-def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
+def load(walk: Walk, insn: Decoded, strict: bool, where: str) -> None:
     """r[dst] = what r[src] + off points to."""
     env = walk.env
     kind = regs.read(env, insn.src).kind
@@ -81,25 +82,19 @@ def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
     regs.check_sane(env, env.regs[insn.dst], where)
 
 
-def step_st(walk: Walk, insn: Insn) -> int:
+def step_st(walk: Walk, insn: Decoded) -> None:
     """A store of a constant."""
     kind = regs.read(walk.env, insn.dst).kind
     access(walk, insn, insn.dst, write=True, value=-1)
     _remember_kind(walk.env, kind)
-    return NEXT
 
 
-def step_stx(walk: Walk, insn: Insn) -> int:
-    """A store of a register, or an atomic operation."""
-    from anybpf.verifier.step import atomic
-
-    if insn.mode == uapi.BPF_ATOMIC:
-        return atomic.step(walk, insn)
+def step_stx(walk: Walk, insn: Decoded) -> None:
+    """A store of a register."""
     store(walk, insn, strict=False)
-    return NEXT
 
 
-def store(walk: Walk, insn: Insn, strict: bool) -> None:
+def store(walk: Walk, insn: Decoded, strict: bool) -> None:
     """What r[dst] + off points to = r[src]."""
     env = walk.env
     regs.read(env, insn.src)
@@ -116,7 +111,7 @@ def _remember_kind(env: Env, kind: int) -> None:
         raise env.reject(EINVAL, "same insn cannot be used with different pointers")
 
 
-def access(walk: Walk, insn: Insn, regno: int, write: bool, value: int,
+def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
            strict: bool = False) -> None:
     """One access of memory; the loaded register becomes what was read."""
     env = walk.env
@@ -124,7 +119,7 @@ def access(walk: Walk, insn: Insn, regno: int, write: bool, value: int,
     size = insn.size_bytes
     check_alignment(env, reg, insn.off, size, strict)
     signed = insn.cls == uapi.BPF_LDX and insn.mode == uapi.BPF_MEMSX
-    what = Access(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
+    what = make(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
     region = REGIONS.get(reg.kind & KIND_MASK)
     if region is None or regtype.may_be_null(reg.kind):
         _refuse(env, reg, regno)
@@ -169,9 +164,9 @@ def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> No
 # -- 64-bit immediates and the old packet loads
 
 
-def step_ld(walk: Walk, insn: Insn) -> int:
+def step_ld(walk: Walk, insn: Decoded) -> int:
     """`ld_imm64`, or a load from the packet by absolute or indirect offset."""
-    if not is_ld_imm64(insn):
+    if not insn.is_ld_imm64:
         return _ld_packet(walk, insn)
     env = walk.env
     dst = regs.overwrite(env, insn.dst)
@@ -192,7 +187,7 @@ def step_ld(walk: Walk, insn: Insn) -> int:
     return NEXT
 
 
-def _load_map(env: Env, insn: Insn, dst: Reg) -> None:
+def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
     aux = env.aux[env.idx]
     direct = insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
     mark_pointer(dst, kinds.PTR_TO_MAP_VALUE if direct else kinds.CONST_PTR_TO_MAP)
@@ -208,14 +203,14 @@ _LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCH
                         uapi.BPF_PROG_TYPE_SCHED_ACT})
 
 
-def _ld_packet(walk: Walk, insn: Insn) -> int:
+def _ld_packet(walk: Walk, insn: Decoded) -> int:
     from anybpf.verifier.step import ends
 
     env = walk.env
     if env.facts.type not in _LD_PACKET:
         raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
-    ends.check_resources(env, False, "BPF_LD_[ABS|IND]")
+    ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
         raise env.reject(EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb")
     if insn.mode == uapi.BPF_IND:

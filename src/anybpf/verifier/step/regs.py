@@ -73,7 +73,7 @@ def every(state: State) -> Iterator[Reg]:
     for frame in state.frames:
         yield from frame.regs
         for slot in frame.stack:
-            if slot.is_spill:
+            if slot.spilled():
                 yield slot.reg
 
 

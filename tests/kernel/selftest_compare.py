@@ -1,0 +1,84 @@
+"""One program before both verifiers at several log levels, and how the answers differ."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anybpf import uapi
+from anybpf.errors import NotSupported
+from kernel.both_verifiers import Answer, Both, Fields, Pair, ask_kernel, ask_ours
+
+COUNTERS = re.compile(r"processed (\d+) insns .*$", re.MULTILINE)
+#: programs whose walk is longer are compared by verdict and counters only
+LONG = 20_000
+#: and those whose walk is longer than this are not put before us
+TOO_LONG = 200_000
+
+
+@dataclass
+class Outcome:
+    """What came out for one program. The log fields are None where the logs were not compared."""
+
+    source: str
+    name: str
+    kernel: str
+    ours: str = ""
+    unsupported: str = ""
+    processed: int = 0
+    counters: bool = False
+    level1: bool | None = None
+    level2: bool | None = None
+    difference: str = ""
+    crash: str = ""
+    seconds: float = 0.0
+
+    @property
+    def same_verdict(self) -> bool:
+        return self.ours == self.kernel
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(both: Both, source: str, name: str, attr: bytearray, limit: int = TOO_LONG) -> Outcome:
+    """Ask both at level 4 (counters), then at levels 1 and 2."""
+    kernel = ask_kernel(both.kernel, attr, uapi.BPF_LOG_STATS)
+    outcome = Outcome(source, name, kernel.verdict)
+    found = COUNTERS.search(kernel.log)
+    outcome.processed = int(found[1]) if found else 0
+    started = time.process_time()
+    try:
+        _ask(both, attr, kernel, outcome, limit)
+    except NotSupported as error:
+        outcome.unsupported = error.feature
+    except Exception as error:
+        outcome.crash = f"{type(error).__name__}: {error}"
+    outcome.seconds = time.process_time() - started
+    return outcome
+
+
+def _ask(both: Both, attr: bytearray, kernel: Answer, outcome: Outcome, limit: int) -> None:
+    if outcome.processed > limit:
+        raise NotSupported(f"walks of more than {limit} instructions in this comparison")
+    fields = Fields(attr)
+    insns, facts = both.insns(fields), both.facts(fields)
+    ours = ask_ours(insns, facts, uapi.BPF_LOG_STATS)
+    outcome.ours = ours.verdict
+    outcome.counters = _counters(ours) == _counters(kernel)
+    if not outcome.same_verdict or not outcome.counters:
+        outcome.difference = Pair("", kernel, ours).first_difference
+    if outcome.processed > LONG:
+        return
+    for level in (1, 2):
+        pair = Pair("", ask_kernel(both.kernel, attr, level), ask_ours(insns, facts, level))
+        setattr(outcome, f"level{level}", not pair.first_difference)
+        if pair.first_difference:
+            outcome.difference = f"level {level} " + pair.first_difference
+
+
+def _counters(answer: Answer) -> str:
+    found = COUNTERS.search(answer.log)
+    return found[0] if found else ""

@@ -1,0 +1,90 @@
+"""The running kernel's side of a case: maps, types and the load."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from anybpf import uapi
+from anybpf.linux import Linux
+from kernel.both_verifiers import Answer, ask_kernel
+from kernel.calls import Calls
+from verifier.cases import MAPS, Case, MapKind
+
+COLUMN = 1
+FUNC, LINE = struct.Struct("<2I"), struct.Struct("<4I")
+
+
+class Bench:
+    """Loads cases; the maps that all cases share are made once."""
+
+    def __init__(self) -> None:
+        self.kernel = Linux()
+        self.cpus = self.kernel.num_possible_cpus
+        self.shared = Calls(self.kernel)
+        self.fds = {name: self.shared.map(k.type, k.key_size, k.value_size, k.max_entries,
+                                          map_flags=k.flags) for name, k in MAPS.items()}
+
+    def close(self) -> None:
+        self.shared.close()
+
+    @contextmanager
+    def setup(self, case: Case) -> Iterator[Setup]:
+        """The case's own maps and types exist."""
+        calls = Calls(self.kernel)
+        try:
+            yield Setup(case, calls, dict(self.fds))
+        finally:
+            calls.close()
+
+
+class Setup:
+    """What one case needs in the kernel."""
+
+    def __init__(self, case: Case, calls: Calls, fds: dict[str, int]) -> None:
+        self.case, self.calls, self.fds = case, calls, fds
+        self.btf: int | None = None
+        lines = [(line.insn, case.types.string(line.file), line.line,
+                  case.types.string(line.text)) for line in case.line_info()]
+        self.records: dict[str, Any] = {}
+        if "types" in case.parts:
+            self.btf = calls.btf(case.types.blob)
+            self.records["prog_btf_fd"] = self.btf
+        for name, kind in case.own_maps.items():
+            fds[name] = self._map(name, kind)
+        self._records("func_info", [FUNC.pack(*record) for record in case.func_info(fds)])
+        self._records("line_info", [LINE.pack(slot, file, text, number << 10 | COLUMN)
+                                    for slot, file, number, text in lines])
+
+    def _map(self, name: str, kind: MapKind) -> int:
+        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode()}
+        if kind.value_type:
+            types = self.case.types
+            fields |= {"btf_fd": self.btf, "btf_value_type_id": types.ids[kind.value_type],
+                       "btf_key_type_id": types.ids["int"]}
+        if kind.inner:
+            fields["inner_map_fd"] = self.fds[kind.inner]
+        made = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries, **fields)
+        if kind.content:
+            self.calls.call(uapi.BPF_MAP_UPDATE_ELEM, map_fd=made, key=bytes(kind.key_size),
+                            value=kind.content.ljust(kind.value_size, b"\0"))
+        if kind.frozen:
+            self.calls.call(uapi.BPF_MAP_FREEZE, map_fd=made)
+        return made
+
+    def _records(self, name: str, records: list[bytes]) -> None:
+        if records:
+            size = int(self.case.option(name, "rec_size") or len(records[0]))
+            self.records |= {name: b"".join(r[:size].ljust(size, b"\0") for r in records),
+                             f"{name}_cnt": len(records), f"{name}_rec_size": size}
+
+    def ask(self, level: int) -> Answer:
+        """The kernel's verdict and log."""
+        case = self.case
+        attr = self.calls.packed(self.calls.prog_fields(
+            case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
+            expected_attach_type=case.attach, license=b"GPL\0" if case.gpl else b"Proprietary\0",
+            **self.records))
+        return ask_kernel(self.calls.backend, attr, level)
