@@ -36,7 +36,7 @@ class KernelMap:
 
     def close(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
+            LINUX.close(self.fd)
             self.fd = -1
 
     def __del__(self) -> None:

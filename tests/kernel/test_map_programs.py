@@ -82,7 +82,7 @@ class Program:
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
-            os.close(self.fd)
+            LINUX.close(self.fd)
 
 
 def ours(m: Map, operation: str, flags: int, key: bytes, value: bytes) -> int:
