@@ -209,7 +209,7 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
     if env.facts.type not in _LD_PACKET:
         raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
-    ends.check_resources(env, False, "BPF_LD_[ABS|IND]")
+    ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
         raise env.reject(EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb")
     if insn.mode == uapi.BPF_IND:
