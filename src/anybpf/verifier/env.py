@@ -39,6 +39,8 @@ class Subprog:
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
+        #: the kernel calls it
+        self.is_callback = False
         self.has_tail_call = False
         self.has_ld_abs = False
         self.tail_call_reachable = False

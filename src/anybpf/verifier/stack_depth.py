@@ -5,12 +5,13 @@ What the rewrites of loops add to it is told in the log, and no more checked.
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES
+from errno import E2BIG, EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
+from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier.env import Env
+from anybpf.verifier.kfuncs import THROW
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 
@@ -30,6 +31,7 @@ _PRIVATE_TYPES = frozenset({
 def check(env: Env) -> None:
     """Every chain of calls from the main function."""
     _visit(env, 0, 0, 1, has_private_stacks(env))
+    _check_throws(env, 0, False)
 
 
 def has_private_stacks(env: Env) -> bool:
@@ -64,6 +66,20 @@ def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> Non
         if frames >= MAX_FRAMES:
             raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
         _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1, private)
+
+
+def _check_throws(env: Env, number: int, called_back: bool) -> None:
+    """Nothing that a callback calls throws."""
+    subprog = env.subprogs[number]
+    called_back |= subprog.is_callback
+    for idx in range(subprog.start, subprog.end):
+        insn = env.insns[idx]
+        kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+        if called_back and kfunc is not None and kfunc.name == THROW:
+            raise Reject(EINVAL, f"bpf_throw kfunc (insn {idx}) cannot be called from callback "
+                                 f"subprog {number}")
+        if is_pseudo_call(insn) or is_pseudo_func(insn):
+            _check_throws(env, env.subprog_at(idx + insn.imm + 1), called_back)
 
 
 def extra(env: Env) -> None:

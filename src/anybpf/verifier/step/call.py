@@ -6,7 +6,7 @@ Both are from kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import E2BIG
+from errno import E2BIG, EINVAL
 
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
@@ -66,6 +66,7 @@ def _global_function(walk: Walk, number: int) -> None:
     env = walk.env
     subprog = env.subprogs[number]
     globals_.check(walk, number)
+    _check_sleep(env, number)
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
@@ -74,6 +75,16 @@ def _global_function(walk: Walk, number: int) -> None:
     ends.forget_callers_registers(env.regs)
     mark_unknown(env.regs[0])
     env.log.scratched_regs |= 1
+
+
+def _check_sleep(env: Env, number: int) -> None:
+    """A function that may sleep is not called where nothing must."""
+    state = env.state
+    if env.subprogs[number].might_sleep and (
+            state.rcu_locks or state.preempt_locks or state.irq_id or not state.sleepable):
+        raise env.reject(EINVAL, "global functions that may sleep are not allowed in "
+                                 "non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled "
+                                 "section, or in\na non-sleepable BPF program context")
 
 
 def enter(env: Env, state: State, subprog: int, callsite: int, fill: Entry) -> None:
@@ -100,6 +111,7 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
 
     env = walk.env
     globals_.check_static(walk, subprog)
+    env.subprogs[subprog].is_callback = True
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
