@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import E2BIG, EINVAL
 
+from anybpf import uapi
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.map_value import map_of
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
@@ -127,9 +129,17 @@ def loop_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
+#: maps whose elements a callback may be called for
+_ITERABLE = frozenset({uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_LRU_HASH,
+                       uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+                       uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
+
+
 def map_element_callback(callee: Frame, caller: Frame) -> None:
     """callback(map, key, value, ctx) of bpf_for_each_map_elem()"""
     found = map_of(caller.regs[1])
+    if found.type not in _ITERABLE:
+        raise Reject(ENOTSUPP, "callback function not allowed for map", callee.callsite)
     for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
                          (3, kinds.PTR_TO_MAP_VALUE)):
         mark_pointer(callee.regs[number], kind)
