@@ -96,6 +96,8 @@ class Env:
         self.used_maps: list[MapFacts] = []
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        #: some path ends by bpf_throw()
+        self.throws = False
         self.digest = b""
         #: the instructions behind CO-RE, before map references are filled in
         self.relocated: list[Insn] = []

@@ -148,6 +148,7 @@ def _throw(env: Env) -> int:
             isinstance(found, t.DeclTag) and found.name.startswith("exception_callback:")
             for _, found in env.facts.btf.types()):
         raise NotSupported("exception callbacks in the verifier")
+    env.throws = True
     ends.check_return(env, 1)
     for number in CALLER_SAVED:
         mark_not_init(env.regs[number])
