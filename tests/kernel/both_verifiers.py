@@ -110,6 +110,10 @@ class Both:
     name: str = "both"
     resolves_core_relos: bool = True
 
+    def __getattr__(self, name: str) -> object:
+        """What else the loader asks a backend for: the kernel's types, memory of maps."""
+        return getattr(self.kernel, name)
+
     @property
     def types_of_kernel(self) -> Btf:
         """The running kernel's."""
