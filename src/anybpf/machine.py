@@ -84,7 +84,8 @@ class Machine:
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
     own BTF (None: it has none; "builtin": the few common types of `anybpf.btf.builtin`),
-    `checked` runs programs with every memory access tested.
+    `verify` refuses programs that the kernel's verifier refuses, in its words; `checked` runs
+    programs with every memory access tested.
     `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
     freed like any other object.
     """
@@ -94,11 +95,13 @@ class Machine:
     kernel_version = (6, 18, 0)
 
     def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | Literal["builtin"] | None = None,
-                 checked: bool = True, memory: UserMemory | None = None) -> None:
+                 checked: bool = True, verify: bool = False,
+                 memory: UserMemory | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
         for number, address in _helper_addresses().items():
             self.kernel.set_helper(number, address)
-        self._state = State(self.kernel, memory or OwnMemory(), checked=checked, seed=seed)
+        self._state = State(self.kernel, memory or OwnMemory(), checked=checked, seed=seed,
+                            verify=verify)
         self._task = Task()
         self._btf = _types(btf)
         if self._btf is not None:

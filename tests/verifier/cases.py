@@ -191,7 +191,8 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), funcs=tuple(self._funcs(fds)),
-                     lines=tuple(self.line_info()), cpus=cpus, kernel_btf=kernel_types(),
+                     lines=tuple(self.line_info()), cpus=cpus,
+                     kernel_btf=kernel_types(),
                      btf=self.types.parsed() if "types" in self.parts else None)
 
     def _funcs(self, fds: dict[str, int]) -> Iterator[FuncInfo]:

@@ -12,14 +12,15 @@ from anybpf.syscall.attr import Attr
 from anybpf.syscall.log import Log
 from anybpf.syscall.objects import BtfObject
 from anybpf.syscall.state import State, refuse_token
+from anybpf.verifier.log import encoded
 
 
 def _parse(data: bytes, log: Log, kernel: Btf | None) -> Btf:
     """The checked and parsed BTF; the log has the kernel's words."""
     try:
-        log.write(check(data, verbose=bool(log.level), kernel=kernel))
+        log.write(encoded(check(data, verbose=bool(log.level), kernel=kernel)))
     except BadBtf as error:
-        log.write(error.log)
+        log.write(encoded(error.log))
         raise
     return Btf(data)
 

@@ -1,4 +1,9 @@
-"""The log that PROG_LOAD and BTF_LOAD write for the caller (kernel/bpf/log.c)."""
+"""The log that PROG_LOAD and BTF_LOAD write for the caller (kernel/bpf/log.c).
+
+The caller's buffer keeps the end of the text: it is written round and round, and turned so that it
+begins where the text does when all is said (BPF_LOG_FIXED: it keeps the beginning). The verifier
+takes text back when a path ends well; what the buffer has lost by then stays lost.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +17,8 @@ MASK = (uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2 | uapi.BPF_LOG_STATS | uapi.BP
 MAX_SIZE = uapi.U32 >> 2
 
 
-class Refused(BpfError):
-    """What a log belongs to is refused: the errno, and the line that the log gets."""
-
-    def __init__(self, errno: int, text: str) -> None:
-        self.text = text
-        super().__init__(errno, text.strip())
-
-
 class Log:
-    """Collects text, then puts as much as fits into the caller's buffer."""
+    """A caller's buffer of `size` bytes at `address`, and what is written into it."""
 
     def __init__(self, level: int, address: int, size: int) -> None:
         """Raises EINVAL where the three do not go together."""
@@ -32,35 +29,66 @@ class Log:
         self.level = level
         self.address = address
         self.size = size
-        self._parts: list[str] = []
+        self.fixed = bool(level & uapi.BPF_LOG_FIXED)
+        #: what the buffer holds as far as it was written
+        self._buffer = bytearray()
+        #: the part of the text that the buffer holds: from `_start` to `end`
+        self._start = 0
+        self.end = 0
+        #: the size of the whole text when it was longest, with its NUL
+        self.longest = 0
 
-    def write(self, text: str, levels: int = uapi.U32) -> None:
-        """Add text (with its newline); kept only where the caller asked for one of `levels`."""
-        if self.level & levels and text:
-            self._parts.append(text)
+    def write(self, text: bytes) -> None:
+        """Add text, at any level but 0."""
+        if not self.level or not text:
+            return
+        data = text + b"\0"
+        self.longest = min(max(self.longest, self.end + len(data)), uapi.U32)
+        if self.fixed:
+            self._append(data)
+        else:
+            self._turn(data)
 
-    @property
-    def text(self) -> str:
-        """All that was written."""
-        return "".join(self._parts)
+    def _append(self, data: bytes) -> None:
+        """As much as there is room for."""
+        kept = data[:max(self.size - self.end, 0)]
+        if kept:
+            self._put(self.end, kept[:-1] + b"\0")
+        self.end += len(data) - 1
 
-    def _kept(self, data: bytes) -> bytes:
-        """What the caller's buffer gets: the beginning (BPF_LOG_FIXED) or the end of the text."""
-        if len(data) <= self.size:
-            return data
-        if self.level & uapi.BPF_LOG_FIXED:
-            return data[:self.size - 1] + b"\0"
-        return data[-self.size:]
+    def _turn(self, data: bytes) -> None:
+        """All of it, over what was written first."""
+        end = self.end + len(data)
+        self._start = max(self._start, end - self.size)
+        self.end = end - 1
+        if not self.size:
+            return
+        kept = data[-self.size:]
+        at = (end - len(kept)) % self.size
+        room = self.size - at
+        self._put(at, kept[:room])
+        self._put(0, kept[room:])
+
+    def cut(self, position: int) -> None:
+        """Take all text after `position` back (bpf_vlog_reset)."""
+        if not self.level:
+            return
+        self.end = position
+        self._start = min(self._start, position)
+        at = position + 1 if self.fixed else position % (self.size or 1)
+        if at < self.size:
+            self._put(at, b"\0")
+
+    def _put(self, at: int, data: bytes) -> None:
+        self._buffer[at:at + len(data)] = data
 
     def finish(self, memory: UserMemory) -> tuple[int, int]:
         """Deliver. Returns the size that the whole text needs (with NUL) and 0 or an errno."""
-        if not self._parts:
-            return 0, 0
-        data = self.text.encode(errors="surrogateescape") + b"\0"
-        if not self.address:
-            return len(data), 0
+        if not self.level or not self.address:
+            return self.longest, 0
+        shift = self._start % self.size
         try:
-            memory.write(self.address, self._kept(data))
+            memory.write(self.address, bytes(self._buffer[shift:] + self._buffer[:shift]))
         except BpfError:
-            return len(data), EFAULT
-        return len(data), ENOSPC if len(data) > self.size else 0
+            return self.longest, EFAULT
+        return self.longest, ENOSPC if self.longest > self.size else 0

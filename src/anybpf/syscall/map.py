@@ -9,6 +9,7 @@ from anybpf import uapi
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.maps import MapAttr, create
 from anybpf.syscall.attr import Attr
+from anybpf.syscall.facts import kernel_types, map_facts
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
 from anybpf.syscall.map_btf import check_map_btf, spin_lock_offset
 from anybpf.syscall.names import object_name
@@ -130,7 +131,8 @@ def _create(state: State, attr: Attr, flags: int) -> MapObject:
         check_map_btf(btf, native)
         offset = spin_lock_offset(btf)
         native = native if offset < 0 else _native(state, attr, flags, inner, name, offset)
-    map = MapObject(state, native, name, btf, _exclusive(state, attr))
+    like = map_facts(inner, kernel_types(state)) if inner else None
+    map = MapObject(state, native, name, btf, _exclusive(state, attr), like)
     state.kernel.add_map(native)
     return map
 

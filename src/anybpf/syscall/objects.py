@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anybpf.maps import Map
     from anybpf.maps.perf_event import PerfEvent
     from anybpf.syscall.state import State
+    from anybpf.verifier import MapFacts
 
 
 class BtfObject(KernelObject):
@@ -54,14 +55,18 @@ class MapObject(KernelObject):
     """One map: the native map, and what bpf(2) alone knows about it."""
 
     def __init__(self, state: State, map: Map, name: str, btf: MapBtf | None,
-                 exclusive: bytes) -> None:
-        """`exclusive` is the digest of the only program that may use the map, or empty."""
+                 exclusive: bytes, inner: MapFacts | None = None) -> None:
+        """`exclusive` is the digest of the only program that may use the map, or empty.
+
+        `inner` is what the maps in a map of maps are like.
+        """
         super().__init__()
         self._state = state
         self.map = map
         self.name = name
         self.btf = btf
         self.exclusive = exclusive
+        self.inner = inner
         self.id = state.maps.add(self)
         map.id = self.id
         if btf is not None:
@@ -123,6 +128,8 @@ class ProgFacts(NamedTuple):
     attach_btf_id: int
     uid: int
     load_time: int
+    #: how many instructions the verifier looked at
+    verified_insns: int = 0
 
 
 class ProgObject(KernelObject):

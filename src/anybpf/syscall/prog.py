@@ -1,6 +1,6 @@
-"""BPF_PROG_LOAD (bpf_prog_load in kernel/bpf/syscall.c, bpf_check in kernel/bpf/verifier.c).
+"""BPF_PROG_LOAD (bpf_prog_load in kernel/bpf/syscall.c).
 
-There is no verifier behind it yet: a program must be well formed, and runs in checked mode.
+Programs are verified, unless the Machine was made to skip that, and run in checked mode.
 """
 
 from __future__ import annotations
@@ -9,40 +9,36 @@ from errno import E2BIG, EFAULT, EINVAL, EOPNOTSUPP
 from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.btf.ext import FuncInfo, LineInfo
 from anybpf.core.prog import Prog
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
-from anybpf.isa.check import (
-    BadInsn,
-    check_insn,
-    check_jumps_into_imm64,
-    check_subprogs,
-    subprog_starts,
-)
-from anybpf.isa.insn import Insn, decode, encode, is_helper_call, slots
+from anybpf.isa.insn import Insn, decode, encode
 from anybpf.net.context import context_table
-from anybpf.proto import access
-from anybpf.proto.helpers import BY_ID
 from anybpf.proto.progs import BY_TYPE as PROGS
-from anybpf.syscall import attach_type, check_btf, core_relo
+from anybpf.syscall import attach_type
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.log import Log, Refused
+from anybpf.syscall.facts import Surroundings
+from anybpf.syscall.log import Log
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
-from anybpf.syscall.objects import BtfObject, ProgBtf, ProgFacts, ProgObject, tail_call_key
-from anybpf.syscall.resolve import Resolver
+from anybpf.syscall.objects import (
+    BtfObject,
+    MapObject,
+    MapRef,
+    ProgBtf,
+    ProgFacts,
+    ProgObject,
+    tail_call_key,
+)
 from anybpf.syscall.state import State, refuse_token
-from anybpf.syscall.tags import SLOT, digest
+from anybpf.syscall.tags import SLOT
+from anybpf.verifier import Facts, Options, Verdict, verify
 
 _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TEST_STATE_FREQ
           | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_XDP_HAS_FRAGS
           | uapi.BPF_F_XDP_DEV_BOUND_ONLY | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_TOKEN_FD)
 _LICENCE_SIZE = 128
-#: what libbpf writes as helper number where code is dead: by CO-RE, for a map or kfunc left out
-_POISON = (range(195_896_080, 195_896_081), range(2_001_000_000, 2_003_000_000))
 _ON_DEVICES = (uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_XDP)
-#: the last line of every log: no instruction is walked yet
-_STATISTICS = ("processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 "
-               "peak_states 0 mark_read 0\n")
 
 
 class Source(NamedTuple):
@@ -50,15 +46,6 @@ class Source(NamedTuple):
 
     facts: ProgFacts
     insns: list[Insn]
-
-
-class Checked(NamedTuple):
-    """What the checks found out."""
-
-    resolver: Resolver
-    btf: ProgBtf | None
-    starts: tuple[int, ...]
-    insns: bytes
 
 
 # -- what is checked before any instruction
@@ -122,114 +109,52 @@ def read_source(state: State, attr: Attr) -> Source:
     return Source(facts, decode(insns))
 
 
-# -- what is checked with a log
+# -- the verifier
 
 
-def _check_insns(source: Source) -> None:
-    """Fields and registers of every instruction."""
-    for index, insn in slots(source.insns):
-        check_insn(insn, index)
-        if is_helper_call(insn):
-            _check_helper(source.facts, insn.imm)
-    check_jumps_into_imm64(source.insns)
-
-
-def _check_helper(facts: ProgFacts, number: int) -> None:
-    """The helper exists, and type and licence of the program allow it."""
-    if any(number in poison for poison in _POISON):
-        return
-    if number not in BY_ID:
-        raise Refused(EINVAL, f"invalid func unknown#{number}\n")
-    sleepable = bool(facts.flags & uapi.BPF_F_SLEEPABLE)
-    helper = access.helper(number, facts.type, facts.expected_attach_type, sleepable=sleepable)
-    if helper is None:
-        raise Refused(EINVAL, "program of this type cannot use helper "
-                              f"bpf_{BY_ID[number].name}#{number}\n")
-    if helper.gpl and not facts.gpl:
-        raise Refused(EINVAL, "cannot call GPL-restricted function from non-GPL compatible "
-                              "program\n")
-
-
-def _check_sleepable(facts: ProgFacts) -> None:
-    """Who may sleep, and who must."""
-    sleepable, row = bool(facts.flags & uapi.BPF_F_SLEEPABLE), PROGS[facts.type]
-    if facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
-        if not sleepable:
-            raise Refused(EINVAL, "Syscall programs can only be sleepable\n")
-    elif sleepable and not row.sleepable:
-        raise Refused(EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
-                              "programs can be sleepable\n")
-    if row.btf_target:
-        raise NotSupported(f"programs of type {row.name}")
-
-
-def _relocated(state: State, attr: Attr, source: Source, btf: ProgBtf | None, log: Log) -> bytes:
-    """The instructions after CO-RE; without functions the kernel passes over the records."""
-    if btf is None or not attr["core_relo_cnt"]:
-        return source.facts.insns
-    core_relo.apply(state, attr, btf.object.btf, source.insns, log)
-    return encode(source.insns)
-
-
-def check(state: State, attr: Attr, source: Source, log: Log) -> Checked:
-    """The structural part of bpf_check, in its order. Raises Refused, BadInsn or BpfError."""
-    resolver = Resolver(state, attr, digest(source.facts.insns))
-    resolver.use_array(attr["fd_array_cnt"])
-    btf = check_btf.read_funcs(state, attr)
-    for number, start in enumerate(subprog_starts(source.insns)):
-        log.write(f"func#{number} @{start}\n", uapi.BPF_LOG_LEVEL2)
-    starts = check_subprogs(source.insns)
-    if btf is not None:
-        check_btf.check_funcs(btf, starts)
-        btf = check_btf.read_lines(state, attr, btf, source.insns, starts)
-    insns = _relocated(state, attr, source, btf, log)
-    resolver.digest = digest(insns)
-    resolver.resolve(source.insns)
-    _check_insns(source)
-    _check_sleepable(source.facts)
-    return Checked(resolver, btf, tuple(starts), insns)
-
-
-def _check_logged(state: State, attr: Attr, source: Source) -> Checked:
-    """`check` with the caller's log: its failures win over the program's."""
+def _verified(state: State, attr: Attr, insns: list[Insn], facts: Facts) -> Verdict:
+    """An accepting verdict, with the caller's log: its failures win over the program's."""
     log = Log(attr["log_level"], attr["log_buf"], attr["log_size"])
-    failure: BpfError | None = None
-    try:
-        checked = check(state, attr, source, log)
-    except (Refused, BadInsn) as error:
-        log.write(error.text if isinstance(error, Refused) else error.message + "\n")
-        failure = error
-    except BpfError as error:
-        failure = error
-    log.write(_STATISTICS)
+    verdict = verify(insns, facts, Options(log.level), log, walk=state.verify)
     size, errno = log.finish(state.memory)
     attr["log_true_size"] = size
     if errno:
         raise BpfError(errno, "the log does not fit" if errno != EFAULT else "bad log_buf")
-    if failure is not None:
-        raise failure
-    return checked
+    if not verdict.accepted:
+        raise BpfError(verdict.errno, verdict.message.strip())
+    return verdict
 
 
 # -- the program
 
 
-def _native(state: State, facts: ProgFacts, checked: Checked) -> Prog:
+def _native(state: State, facts: ProgFacts, maps: list[MapObject],
+            refs: dict[int, MapRef]) -> Prog:
     """The runnable form."""
-    for map in checked.resolver.maps:
+    for map in maps:
         if map.map.holds == "prog":
             map.map.claim(tail_call_key(facts))
     return Prog(facts.insns, kernel=state.kernel, prog_type=facts.type, name=facts.name,
-                maps={i: (r.map.map, r.offset) for i, r in checked.resolver.refs.items()},
+                maps={i: (r.map.map, r.offset) for i, r in refs.items()},
                 context=context_table(facts.type, facts.expected_attach_type), gpl=facts.gpl)
+
+
+def _program_btf(types: BtfObject | None, facts: Facts) -> ProgBtf | None:
+    """The program's types with the records that were given."""
+    if types is None:
+        return None
+    return ProgBtf(types, tuple(FuncInfo(f.insn, f.type_id) for f in facts.funcs),
+                   tuple(LineInfo(*line.record) for line in facts.lines))
 
 
 def prog_load(state: State, attr: Attr) -> int:
     """BPF_PROG_LOAD: a new program's descriptor."""
     source = read_source(state, attr)
-    checked = _check_logged(state, attr, source)
-    facts = source.facts._replace(insns=checked.insns)
-    native = _native(state, facts, checked)
-    prog = ProgObject(state, facts, checked.resolver.maps, checked.resolver.refs,
-                      checked.btf, native, checked.starts)
+    around = Surroundings(state, attr)
+    told = around.facts(source.facts)
+    verdict = _verified(state, attr, source.insns, told)
+    facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns)
+    maps, refs = around.used(verdict), around.references(verdict)
+    prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
+                      _native(state, facts, maps, refs), verdict.starts)
     return state.files.install(prog)

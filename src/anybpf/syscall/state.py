@@ -40,11 +40,14 @@ def refuse_token(state: State, fd: int) -> None:
 class State:
     """One kernel's tables. `memory` is the caller's; `kernel` runs the programs."""
 
-    def __init__(self, kernel: Kernel, memory: UserMemory, *, checked: bool, seed: int) -> None:
+    def __init__(self, kernel: Kernel, memory: UserMemory, *, checked: bool, seed: int,
+                 verify: bool = True) -> None:
         self.kernel = kernel
         self.seed = seed
         self.memory = memory
         self.checked = checked
+        #: whether programs are verified when they are loaded
+        self.verify = verify
         self.lock = RLock()
         self.files = FileTable()
         self.progs: Ids[ProgObject] = Ids()

@@ -10,53 +10,95 @@ from collections.abc import Sequence
 
 from anybpf import uapi
 from anybpf.isa.insn import Insn
-from anybpf.verifier import cfg, explore, liveness, resolve, stack_depth, subprogs
+from anybpf.verifier import (
+    attach_target,
+    cfg,
+    check_btf,
+    explore,
+    liveness,
+    resolve,
+    shape,
+    stack_depth,
+    subprogs,
+)
 from anybpf.verifier.env import Env
-from anybpf.verifier.facts import Facts, FuncArg, FuncInfo, LineInfo, MapFacts, Options, Verdict
+from anybpf.verifier.facts import (
+    Facts,
+    FuncArg,
+    FuncInfo,
+    LineInfo,
+    MapFacts,
+    Options,
+    Records,
+    Table,
+    Verdict,
+)
+from anybpf.verifier.log import Sink
 from anybpf.verifier.reject import Reject
 
-__all__ = ["Facts", "FuncArg", "FuncInfo", "LineInfo", "MapFacts", "Options", "Verdict", "verify"]
+__all__ = ["Facts", "FuncArg", "FuncInfo", "LineInfo", "MapFacts", "Options", "Records",
+           "Table", "Verdict", "verify"]
 
 #: the passes, in the order of bpf_check()
-PASSES = (
+LEARN = (
+    resolve.bind,           # maps that are the program's by the caller's word
+    check_btf.early,        # what the caller says of functions
     subprogs.find,          # functions, and no jump between them
+    check_btf.check,        # the caller's words fit; source lines, CO-RE
     resolve.maps,           # which map a 64-bit load means
+)
+WALK = (
+    subprogs.prototypes,    # what global functions take
     cfg.check,              # everything is reachable
     cfg.effects,            # which functions change the packet
     cfg.postorder,          # the order for analyses that go backwards
+    attach_target.check,    # where it attaches, whether it may sleep
     cfg.loops,              # what belongs to which loop
     liveness.registers,     # which registers matter where
     explore.start,          # every path
     stack_depth.check,      # the stack of every chain of calls
     stack_depth.extra,      # and what the rewrites take
 )
-
+#: instead of the walk, for the checked interpreter
+UNWALKED = (
+    shape.check,            # every instruction by itself
+    attach_target.check,
+)
 
 #: no log but the rejecting line
 QUIET = Options()
 
 
-def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET) -> Verdict:
-    """The verdict on a program. Raises NotSupported for what is not modelled."""
-    env = Env(prog, facts, options)
+def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
+           sink: Sink | None = None, walk: bool = True) -> Verdict:
+    """The verdict on a program. Raises NotSupported for what is not modelled.
+
+    `sink` gets the log while it grows, with all that is cut off again. Without the `walk` only the
+    program's shape is looked at: it may be run where each access is tested.
+    """
+    env = Env(prog, facts, options, sink)
+    refusal = None
     try:
-        for run in PASSES:
+        for run in LEARN + (WALK if walk else UNWALKED):
             run(env)
     except Reject as reject:
+        refusal = reject
         if not reject.logged:
             env.log.write(reject.text + reject.end)
-        return _verdict(env, reject)
-    return _verdict(env, None)
+    return _verdict(env, refusal)
 
 
 def _verdict(env: Env, reject: Reject | None) -> Verdict:
     depths = tuple(s.stack_depth for s in env.subprogs)
+    time_us = env.microseconds()
     if env.options.log_level & uapi.BPF_LOG_STATS:
-        env.log.write(f"verification time {env.microseconds()} usec\n")
+        env.log.write(f"verification time {time_us} usec\n")
         env.log.write("stack depth " + "+".join(map(str, depths)) + "\n")
     env.log.write(f"processed {env.processed} insns (limit {uapi.BPF_COMPLEXITY_LIMIT_INSNS}) "
                   f"max_states_per_insn {env.max_states_per_insn} total_states "
                   f"{env.total_states} peak_states {env.peak_states} mark_read 0\n")
     return Verdict(reject.errno if reject else 0, reject.text if reject else "",
                    reject.insn if reject else None, env.log.text, env.processed,
-                   env.max_states_per_insn, env.total_states, env.peak_states, depths)
+                   env.max_states_per_insn, env.total_states, env.peak_states, depths,
+                   env.log.longest, time_us, tuple(env.relocated),
+                   tuple(s.start for s in env.subprogs), tuple(env.used_maps))

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from anybpf import uapi
 from anybpf.errors import Bug
-from anybpf.isa.insn import Insn, is_ld_imm64, is_pseudo_call
 from anybpf.proto import kinds
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
 from anybpf.verifier.state import Hop, Reg, State
@@ -155,7 +155,7 @@ class _Walk:
     # -- one instruction
 
     def _insn(self, idx: int, subsequent: int, hop: Hop | None) -> None:
-        insn, wanted = self.env.insns[idx], self.wanted
+        insn, wanted = self.env.decoded[idx], self.wanted
         if insn.code == 0:
             return
         if self.env.log.detailed:
@@ -178,7 +178,7 @@ class _Walk:
         for frame, number, is_reg in hop.linked:
             (wanted.regs if is_reg else wanted.slots)[frame] |= 1 << number
 
-    def alu(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def alu(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
         if not wanted.has(insn.dst) or insn.op in (uapi.BPF_END, uapi.BPF_NEG):
             return
@@ -187,14 +187,14 @@ class _Walk:
         if insn.uses_reg and insn.src != FP:
             wanted.set(insn.src)
 
-    def load(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def load(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
         if hop is not None and hop.frame >= 0:
             self.wanted.slots[hop.frame] |= 1 << hop.slot
 
-    def store(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def store(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
         if insn.mode == uapi.BPF_ATOMIC and insn.imm == uapi.BPF_LOAD_ACQ:
             self.load(insn, idx, subsequent, hop)
@@ -209,12 +209,12 @@ class _Walk:
         if insn.cls == uapi.BPF_STX:
             wanted.set(insn.src)
 
-    def jump(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def jump(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
-        if is_pseudo_call(insn) and self.env.subprogs[
+        if insn.is_pseudo_call and self.env.subprogs[
                 self.env.subprog_at(idx + insn.imm + 1)].is_global:
             wanted.clear(0)
-        elif is_pseudo_call(insn):
+        elif insn.is_pseudo_call:
             self._into_caller(pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
             if self.env.aux[idx].calls_callback and idx != subsequent - 1:
@@ -249,22 +249,22 @@ class _Walk:
             wanted.regs[wanted.frame] &= ~_ARGUMENTS
         if wanted.regs[wanted.frame] & _ARGUMENTS:
             raise Bug("precision of arguments wanted after a call")
-        returned = (subsequent > 0 and is_pseudo_call(env.insns[subsequent - 1])
+        returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
         wanted.clear(0)
         wanted.frame += 1
         if returned:
             wanted.set(0)
 
-    def ld(self, insn: Insn, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def ld(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
-        if not is_ld_imm64(insn):
+        if not insn.is_ld_imm64:
             raise _Unknown
 
 
-_Rule = Callable[[_Walk, Insn, int, int, "Hop | None"], None]
+_Rule = Callable[[_Walk, Decoded, int, int, "Hop | None"], None]
 _RULES: dict[int, _Rule] = {
     uapi.BPF_ALU: _Walk.alu, uapi.BPF_ALU64: _Walk.alu, uapi.BPF_LDX: _Walk.load,
     uapi.BPF_ST: _Walk.store, uapi.BPF_STX: _Walk.store, uapi.BPF_JMP: _Walk.jump,

@@ -52,7 +52,8 @@ def _edges(env: Env, idx: int) -> tuple[int, ...]:
 def _mark_jump(env: Env, idx: int, insn: Insn, after: tuple[int, ...]) -> None:
     if len(after) == 2:
         env.aux[idx].prune_point = True
-        env.aux[idx].force_checkpoint |= insn.code == MAY_GOTO
+        env.aux[idx].force_checkpoint |= (
+            insn.code == MAY_GOTO and insn.src == uapi.BPF_MAY_GOTO)
     if after and after[-1] < len(env.insns):
         _mark_join(env, after[-1])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -13,29 +13,33 @@ from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
-from anybpf.verifier.log import Log
+from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
+if TYPE_CHECKING:
+    from anybpf.verifier.decoded import Decoded
 
-@dataclass
+
 class Subprog:
     """A function of the program: slots `start` up to `end`."""
 
-    start: int
-    end: int = 0
-    name: str = ""
-    is_global: bool = False
-    args: tuple[FuncArg, ...] = ()
-    #: a global function that something calls, so that it must be walked
-    called: bool = False
-    verified: bool = False
-    stack_depth: int = 0
-    changes_packet: bool = False
-    might_sleep: bool = False
-    has_tail_call: bool = False
-    tail_call_reachable: bool = False
-    postorder: list[int] = field(default_factory=list)
+    def __init__(self, start: int, end: int = 0, name: str = "", is_global: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.name = name
+        self.is_global = is_global
+        self.args: tuple[FuncArg, ...] = ()
+        #: a global function that something calls, so that it must be walked
+        self.called = False
+        self.verified = False
+        self.stack_depth = 0
+        self.changes_packet = False
+        self.might_sleep = False
+        self.has_tail_call = False
+        self.has_ld_abs = False
+        self.tail_call_reachable = False
+        self.postorder: list[int] = []
 
 
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
@@ -44,10 +48,6 @@ LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
 class Aux:
     """What is known of one instruction; each pass writes its own fields."""
-
-    __slots__ = ("alu_state", "calls_callback", "force_checkpoint", "jump_point", "kind",
-                 "live_before", "loop_inline", "map", "map_offset", "prune_point", "scc",
-                 "seen")
 
     def __init__(self) -> None:
         self.prune_point = False
@@ -69,23 +69,30 @@ class Aux:
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
-    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options) -> None:
+    def __init__(self, insns: Sequence[Insn], facts: Facts, options: Options,
+                 sink: Sink | None = None) -> None:
         self._started = time.perf_counter_ns()
         self.insns = list(insns)
         self.facts = facts
         self.options = options
-        self.log = Log(options.log_level)
+        self.log = Log(options.log_level, sink)
         self.prog = progs.BY_TYPE[facts.type]
         self.view = contexts.VIEWS.get(facts.type)
         self.aux = [Aux() for _ in self.insns]
+        #: the instructions as the walk reads them, once maps have their addresses
+        self.decoded: list[Decoded] = []
+        self.insn_limit = options.insn_limit
+        #: for operands that are no registers
+        self.scratch = Reg()
         self.subprogs: list[Subprog] = []
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        self.digest = b""
+        #: the instructions behind CO-RE, before map references are filled in
+        self.relocated: list[Insn] = []
         if not self.bpf_capable or not self.perfmon:
             raise NotSupported("the verifier's rules for unprivileged programs")
-        if self.view is None:
-            raise NotSupported(f"{self.prog.name} programs in the verifier")
         # the walk
         self.state = State()
         self.idx = 0
@@ -96,7 +103,6 @@ class Env:
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None
-        self._lines = {line.insn: line for line in facts.lines}
         # the limits' counters
         self.max_states_per_insn = 0
         self.total_states = 0
@@ -109,11 +115,17 @@ class Env:
 
     @property
     def frame(self) -> Frame:
-        return self.state.frames[-1]
+        """The innermost frame of the current state."""
+        return self.state.innermost()
 
     @property
     def regs(self) -> list[Reg]:
-        return self.state.frames[-1].regs
+        """The innermost frame's registers."""
+        return self.state.innermost().regs
+
+    def reg(self, number: int) -> Reg:
+        """Register `number` of the innermost frame: the quick way."""
+        return self.state.innermost().regs[number]
 
     def new_id(self) -> int:
         """A number that no register has yet."""
@@ -156,7 +168,7 @@ class Env:
                             and line.file == self._line.file and line.text == self._line.text):
             return
         name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()} @ {name}:{line.line}\n")
+        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
         self._line = line
 
     def forget_line(self) -> None:

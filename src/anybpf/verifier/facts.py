@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,8 @@ from anybpf.proto.access import ALL_CAPS
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
+    from anybpf.btf.relo_cands import Target
+    from anybpf.isa.insn import Insn
 
 
 @dataclass(eq=False)
@@ -33,6 +35,8 @@ class MapFacts:
     fields: tuple[Field, ...] = ()
     #: whether the map was made with types
     has_btf: bool = False
+    #: the digest of the only program that may use the map, or empty
+    exclusive: bytes = b""
 
     def offset_of(self, name: str) -> int:
         """Where the value has its `struct NAME` (or pointer with tag NAME); -1: it has none."""
@@ -62,6 +66,8 @@ class FuncInfo(NamedTuple):
     name: str
     is_global: bool = False
     args: tuple[FuncArg, ...] | None = None
+    #: the FUNC in the program's types
+    type_id: int = 0
 
 
 class LineInfo(NamedTuple):
@@ -71,12 +77,46 @@ class LineInfo(NamedTuple):
     file: str
     line: int
     text: str
+    #: struct bpf_line_info
+    record: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records in the caller's memory: how many, each of how many bytes, and how they are read.
+
+    `read(offset, size)` and `tell(size)`, which answers with the size that is known, may raise
+    BpfError.
+    """
+
+    count: int
+    size: int
+    read: Callable[[int, int], bytes]
+    tell: Callable[[int], None]
+
+
+@dataclass
+class Records:
+    """What a caller gives beside a program; each is read, and checked, when its turn comes.
+
+    `btf` is the program's own types, `target` what CO-RE relocates against. Both may raise
+    BpfError.
+    """
+
+    btf: Callable[[], Btf]
+    funcs: Table
+    lines: Table
+    relos: Table
+    target: Callable[[], Target | None]
 
 
 @dataclass
 class Facts:
-    """A program: its type and what surrounds it. `maps` is keyed by the descriptor (or, for
-    `BPF_PSEUDO_MAP_IDX`, the index) that the instructions hold."""
+    """A program: its type and what surrounds it.
+
+    `maps` is keyed by descriptor; it may raise BpfError for what is no map. `funcs`, `lines` and
+    `btf` are filled in from `records` where those are given.
+    """
 
     type: int
     attach_type: int = 0
@@ -87,14 +127,21 @@ class Facts:
     maps: Mapping[int, MapFacts] = field(default_factory=dict)
     funcs: tuple[FuncInfo, ...] = ()
     lines: tuple[LineInfo, ...] = ()
-    #: whether there is an array that `BPF_PSEUDO_MAP_IDX` loads index
-    fd_array: bool = True
+    #: the descriptors that `BPF_PSEUDO_MAP_IDX` loads index; the first `bound` of them are the
+    #: program's whether it uses them or not
+    fd_array: Sequence[int] | Mapping[int, int] | None = None
+    bound: int = 0
+    #: the descriptors that are types
+    btfs: Container[int] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None
     kernel_btf: Btf | None = None
     #: the program's own types, or None
     btf: Btf | None = None
+    records: Records | None = None
+    #: what names a program to maps that are for one program alone
+    digest: Callable[[Sequence[Insn]], bytes] | None = None
 
     @property
     def strict_alignment(self) -> bool:
@@ -122,6 +169,14 @@ class Verdict:
     total_states: int
     peak_states: int
     stack: tuple[int, ...]
+    #: how many bytes the log had when it was longest (with log level 1 it is cut back)
+    longest: int = 0
+    time_us: int = 0
+    #: the instructions behind CO-RE, map references as they were given
+    program: tuple[Insn, ...] = ()
+    #: the first slot of every function
+    starts: tuple[int, ...] = ()
+    maps: tuple[MapFacts, ...] = ()
 
     @property
     def accepted(self) -> bool:

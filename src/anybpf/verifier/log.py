@@ -1,10 +1,12 @@
 """The verifier's log: text, and how a state prints (kernel/bpf/log.c).
 
-With log level 0 nothing is kept but what `reject` brings. Positions count characters, so that the
-log of a finished path can be cut off again.
+With log level 0 nothing is kept but what `reject` brings. Positions count bytes, so that the log of
+a finished path can be cut off again.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from anybpf import bits, uapi
 from anybpf.proto import kinds
@@ -20,17 +22,37 @@ UNSIGNED_DECIMAL = 0xFFFF
 #: where the state begins behind an instruction: at this column, or a multiple of the other
 COLUMN, COLUMN_STEP = 40, 8
 ALL_SCRATCHED = uapi.U64
+#: the kernel writes by the piece, and cuts what is longer
+MAX_PIECE = 1023
+
+
+class Sink(Protocol):
+    """Whoever wants the log as it grows, such as a caller's buffer."""
+
+    def write(self, text: bytes) -> None: ...
+
+    def cut(self, position: int) -> None: ...
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a text; names that are no UTF-8 come out as they were."""
+    return text.encode(errors="surrogateescape")
 
 
 class Log:
     """Text that grows and may be cut; `level` is the caller's."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, sink: Sink | None = None) -> None:
         self.level = level
+        self.sink = sink
+        #: how many bytes there ever were
+        self.longest = 0
         self.on = bool(level & LEVEL)
         self.detailed = bool(level & uapi.BPF_LOG_LEVEL2)
         self._parts: list[str] = []
         self._ends: list[int] = []
+        #: how many bytes there are
+        self.end = 0
         #: where the last instruction's text ended, and how long it was
         self.insn_end = 0
         self.insn_width = 0
@@ -38,25 +60,28 @@ class Log:
         self.scratched_regs = 0
         self.scratched_stack = 0
 
-    @property
-    def end(self) -> int:
-        """How many characters there are."""
-        return self._ends[-1] if self._ends else 0
-
     def write(self, text: str) -> None:
         """Add text, at any level of the caller but 0."""
-        if self.level and text:
-            self._ends.append(self.end + len(text))
-            self._parts.append(text)
+        if not self.level or not text:
+            return
+        self.end += len(text) if text.isascii() else len(encoded(text))
+        self._ends.append(self.end)
+        self._parts.append(text)
+        self.longest = max(self.longest, self.end)
+        if self.sink is not None:
+            self.sink.write(encoded(text))
 
     def cut(self, position: int) -> None:
         """Forget all after `position`."""
         while self._ends and self._ends[-1] > position:
-            text, end = self._parts.pop(), self._ends.pop()
+            text, end = encoded(self._parts.pop()), self._ends.pop()
             start = end - len(text)
             if start < position:
-                self._parts.append(text[:position - start])
+                self._parts.append(text[:position - start].decode(errors="surrogateescape"))
                 self._ends.append(position)
+        self.end = self._ends[-1] if self._ends else 0
+        if self.sink is not None:
+            self.sink.cut(position)
 
     @property
     def text(self) -> str:

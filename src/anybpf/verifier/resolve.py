@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EBADF, EBUSY, EINVAL, EPROTO, ERANGE
+from errno import E2BIG, EACCES, EBADF, EBUSY, EFAULT, EINVAL, EPROTO, ERANGE
 
 from anybpf import uapi
 from anybpf.btf.fields import ROOTS
+from anybpf.errors import BpfError
 from anybpf.isa.check import BadInsn, check_opcode
 from anybpf.isa.insn import Insn, is_ld_imm64, split_imm64
 from anybpf.verifier.env import REFERS_TO_MAP, Env
@@ -14,6 +15,7 @@ from anybpf.verifier.reject import ENOTSUPP, Reject
 
 MAX_USED_MAPS = 64
 MAX_OFFSET = 1 << 29
+FD_SIZE = 4
 
 #: maps that sleepable programs may use
 _SLEEPABLE = frozenset({
@@ -33,11 +35,27 @@ _VALUES = frozenset({uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE})
 _BY_INDEX = frozenset({uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE})
 
 
+def bind(env: Env) -> None:
+    """What the array of descriptors holds belongs to the program (process_fd_array)."""
+    facts = env.facts
+    if not facts.bound:
+        return
+    if facts.bound >= uapi.U32 // FD_SIZE:
+        raise Reject(EINVAL, f"fd_array_cnt is too big ({facts.bound})")
+    env.digest = facts.digest(env.insns) if facts.digest else b""
+    for number in range(facts.bound):
+        fd = _array_fd(env, number, None)
+        if fd not in facts.btfs:
+            _use(env, _find(env, fd, "bpf_map or btf", None), None)
+
+
 def maps(env: Env) -> None:
     """Put each map's facts into `aux`, and into the instruction the address that is printed.
 
     Opcodes are checked in the same pass.
     """
+    env.digest = env.facts.digest(env.insns) if env.facts.digest else b""
+    env.relocated = list(env.insns)
     index = 0
     while index < len(env.insns):
         try:
@@ -51,11 +69,8 @@ def maps(env: Env) -> None:
 
 
 def _resolve(env: Env, index: int, insn: Insn) -> None:
-    if insn.src in _BY_INDEX and not env.facts.fd_array:
-        raise Reject(EPROTO, "fd_idx without fd_array is invalid", index)
-    found = env.facts.maps.get(insn.imm)
-    if found is None:
-        raise Reject(EBADF, f"fd {insn.imm} is not pointing to valid bpf_map", index)
+    fd = _array_fd(env, insn.imm, index) if insn.src in _BY_INDEX else insn.imm
+    found = _find(env, fd, "bpf_map", index)
     aux = env.aux[index]
     aux.map = found
     _use(env, found, index)
@@ -69,13 +84,38 @@ def _resolve(env: Env, index: int, insn: Insn) -> None:
     env.insns[index + 1] = env.insns[index + 1]._replace(imm=high)
 
 
-def _use(env: Env, found: MapFacts, index: int) -> None:
+def _array_fd(env: Env, number: int, index: int | None) -> int:
+    """An entry of the array of descriptors."""
+    if env.facts.fd_array is None:
+        if index is None:
+            raise Reject(EFAULT, "", None, "")
+        raise Reject(EPROTO, "fd_idx without fd_array is invalid", index)
+    try:
+        return env.facts.fd_array[number]
+    except (BpfError, LookupError):
+        raise Reject(EFAULT, "", index, "") from None
+
+
+def _find(env: Env, fd: int, what: str, index: int | None) -> MapFacts:
+    """The map behind a descriptor."""
+    try:
+        return env.facts.maps[fd]
+    except KeyError:
+        number = EBADF
+    except BpfError as error:
+        number = error.errno or EINVAL
+    raise Reject(number, f"fd {fd} is not pointing to valid {what}", index)
+
+
+def _use(env: Env, found: MapFacts, index: int | None) -> None:
     """The map is one of those that the program uses, and goes with it."""
     if found in env.used_maps:
         return
     if len(env.used_maps) >= MAX_USED_MAPS:
         raise Reject(E2BIG, "The total number of maps per program has reached the limit of "
                             f"{MAX_USED_MAPS}", index)
+    if found.exclusive and found.exclusive != env.digest:
+        raise Reject(EACCES, "program's hash doesn't match map's excl_prog_hash", index)
     text = _unfit(env, found)
     if text:
         raise Reject(EINVAL, text, index)

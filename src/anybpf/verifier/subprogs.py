@@ -12,6 +12,7 @@ from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
 
+_PACKET_LOADS = (uapi.BPF_ABS, uapi.BPF_IND)
 MAX_SUBPROGS = 256
 
 
@@ -26,13 +27,21 @@ def find(env: Env) -> None:
                                     bool(info and info.is_global and number)))
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
-        if env.subprogs[-1].is_global and info is not None:
-            env.subprogs[-1].args = _arguments(info)
     try:
         check_subprogs(env.insns)
     except BadInsn as bad:
         raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
     _tail_calls(env)
+
+
+def prototypes(env: Env) -> None:
+    """What global functions take, and whether all that is called can be walked."""
+    if any(is_kfunc_call(insn) for _, insn in slots(env.insns)):
+        raise NotSupported("kernel functions in the verifier")
+    names = {f.insn: f for f in env.facts.funcs}
+    for subprog in env.subprogs:
+        if subprog.is_global:
+            subprog.args = _arguments(names[subprog.start])
 
 
 def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
@@ -44,8 +53,6 @@ def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
 def _starts(env: Env) -> list[int]:
     starts = {0}
     for index, insn in slots(env.insns):
-        if is_kfunc_call(insn):
-            raise NotSupported("kernel functions in the verifier")
         if is_pseudo_call(insn) or is_pseudo_func(insn):
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):
@@ -62,3 +69,5 @@ def _tail_calls(env: Env) -> None:
         subprog.has_tail_call = any(
             insn.code == call and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call
             for insn in env.insns[subprog.start:subprog.end])
+        subprog.has_ld_abs = any(insn.cls == uapi.BPF_LD and insn.mode in _PACKET_LOADS
+                                 for insn in env.insns[subprog.start:subprog.end])

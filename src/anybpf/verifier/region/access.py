@@ -5,15 +5,15 @@ from __future__ import annotations
 from errno import EACCES
 from typing import TYPE_CHECKING, NamedTuple
 
-from anybpf.isa.insn import Insn
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MIN
 from anybpf.verifier.state import Reg
 
 if TYPE_CHECKING:
-    from anybpf.verifier.explore import Walk
+    from anybpf.verifier.walk import Walk
 
 MAX_OFFSET = 1 << 29
 
@@ -22,7 +22,7 @@ class Access(NamedTuple):
     """`size` bytes at `off` from what `reg` points to (its own offset is in `off`)."""
 
     walk: Walk
-    insn: Insn
+    insn: Decoded
     reg: Reg
     regno: int
     off: int

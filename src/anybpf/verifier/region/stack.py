@@ -13,7 +13,6 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import backtrack, log, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.region.access import MAX_OFFSET, Access
 from anybpf.verifier.state import (
     INVALID,
@@ -30,6 +29,7 @@ from anybpf.verifier.state import (
     mark_unknown,
 )
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import Walk
 
 
 def frame_of(env: Env, reg: Reg) -> Frame:

@@ -7,13 +7,12 @@ from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
 from anybpf.errors import NotSupported
-from anybpf.isa.insn import Insn
 from anybpf.isa.opcodes import ADDR_SPACE_CAST, ALU_SYMBOLS
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import arith, backtrack, ranges, regtype, tnum
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
 from anybpf.verifier.state import (
     ADD_CONST,
@@ -26,6 +25,7 @@ from anybpf.verifier.state import (
     mark_unknown,
 )
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import Walk
 
 #: pointers may be moved by less than this (BPF_MAX_VAR_OFF)
 MAX_OFFSET = 1 << 29
@@ -39,7 +39,7 @@ MOVABLE = frozenset({
 })
 
 
-def step(walk: Walk, insn: Insn) -> None:
+def step(walk: Walk, insn: Decoded) -> None:
     """One arithmetic instruction."""
     env = walk.env
     if insn.op == uapi.BPF_MOV:
@@ -51,7 +51,7 @@ def step(walk: Walk, insn: Insn) -> None:
     regs.check_sane(env, env.regs[insn.dst], "alu")
 
 
-def _unary(env: Env, insn: Insn) -> None:
+def _unary(env: Env, insn: Decoded) -> None:
     regs.read(env, insn.dst)
     dst = regs.write(env, insn.dst)
     if dst.kind != kinds.SCALAR_VALUE:
@@ -67,7 +67,7 @@ def _unary(env: Env, insn: Insn) -> None:
 # -- moves
 
 
-def _move(env: Env, insn: Insn) -> None:
+def _move(env: Env, insn: Decoded) -> None:
     if not insn.uses_reg:
         dst = regs.write(env, insn.dst)
         wide = insn.cls == uapi.BPF_ALU64
@@ -77,13 +77,20 @@ def _move(env: Env, insn: Insn) -> None:
     dst = regs.write(env, insn.dst)
     if insn.cls == uapi.BPF_ALU64:
         if insn.off == ADDR_SPACE_CAST:
-            raise NotSupported("address space casts in the verifier")
+            _cast_address(env)
         _move64(env, insn, dst, src)
     else:
         _move32(env, insn, dst, src)
 
 
-def _move64(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+def _cast_address(env: Env) -> None:
+    if all(used.type != uapi.BPF_MAP_TYPE_ARENA for used in env.used_maps):
+        raise env.reject(EINVAL, "addr_space_cast insn can only be used in a program that has an "
+                                 "associated arena")
+    raise NotSupported("address space casts in the verifier")
+
+
+def _move64(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     if not insn.off:
         regs.assign_id(env, src)
         copy_reg(dst, src)
@@ -103,7 +110,7 @@ def _copy_if_fits(env: Env, dst: Reg, src: Reg, fits: bool) -> None:
         dst.id = dst.off = 0
 
 
-def _move32(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+def _move32(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     if src.kind != kinds.SCALAR_VALUE:
         mark_unknown(dst)
     elif not insn.off:
@@ -118,7 +125,7 @@ def _move32(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 # -- two operands
 
 
-def _binary(walk: Walk, insn: Insn) -> None:
+def _binary(walk: Walk, insn: Decoded) -> None:
     env = walk.env
     if insn.uses_reg:
         src = regs.read(env, insn.src)
@@ -143,7 +150,7 @@ def _binary(walk: Walk, insn: Insn) -> None:
         _scalars(insn, dst, src)
 
 
-def _split(walk: Walk, insn: Insn, dst: Reg) -> None:
+def _split(walk: Walk, insn: Decoded, dst: Reg) -> None:
     """A number that is 0 or -1 is a condition: walk each of the two (maybe_fork_scalars)."""
     env = walk.env
     if dst.smin == -1 and dst.smax == 0:
@@ -161,7 +168,7 @@ def _know32(reg: Reg, value: int) -> None:
     ranges.known32(reg, value)
 
 
-def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+def _with_pointer_source(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     if not regs.is_pointer(dst):
         backtrack.mark(env, insn.dst)
         _pointer(env, insn, dst, clone_reg(src), clone_reg(dst), reversed_=True)
@@ -171,7 +178,7 @@ def _with_pointer_source(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
         raise env.reject(EACCES, f"R{insn.dst} pointer {ALU_SYMBOLS[insn.op]} pointer prohibited")
 
 
-def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
+def _scalars(insn: Decoded, dst: Reg, src: Reg) -> None:
     is32 = insn.cls == uapi.BPF_ALU
     links = (insn.op in (uapi.BPF_ADD, uapi.BPF_SUB) and dst.id and src is not dst
              and regs.is_constant(src, is32) and not (is32 and regs.width(dst) > 32))
@@ -189,7 +196,7 @@ def _scalars(insn: Insn, dst: Reg, src: Reg) -> None:
         dst.off = value
 
 
-def _scalar(dst: Reg, insn: Insn, src: Reg) -> None:
+def _scalar(dst: Reg, insn: Decoded, src: Reg) -> None:
     is32 = insn.cls == uapi.BPF_ALU
     if arith.computable(insn.op, is32, src):
         if src is dst:
@@ -202,7 +209,7 @@ def _scalar(dst: Reg, insn: Insn, src: Reg) -> None:
 # -- pointers
 
 
-def _pointer(env: Env, insn: Insn, dst: Reg, pointer: Reg, number: Reg,
+def _pointer(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
              reversed_: bool = False) -> None:
     """dst = pointer OP number; `pointer` and `number` are copies."""
     if (number.vm == 0 and (number.smin != number.smax or number.umin != number.umax)) \
@@ -229,14 +236,14 @@ def _pointer(env: Env, insn: Insn, dst: Reg, pointer: Reg, number: Reg,
     ranges.sync(dst)
 
 
-def _refused_operator(insn: Insn) -> str:
+def _refused_operator(insn: Decoded) -> str:
     symbol = ALU_SYMBOLS[insn.op]
     if insn.op in (uapi.BPF_AND, uapi.BPF_OR, uapi.BPF_XOR):
         return f"R{insn.dst} bitwise operator {symbol} on pointer prohibited"
     return f"R{insn.dst} pointer arithmetic with {symbol} operator prohibited"
 
 
-def _check_movable(env: Env, insn: Insn, pointer: Reg, number: Reg) -> None:
+def _check_movable(env: Env, insn: Decoded, pointer: Reg, number: Reg) -> None:
     kind, name = pointer.kind, regtype.text(pointer.kind)
     if regtype.may_be_null(kind):
         raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {name} prohibited, "
@@ -281,7 +288,8 @@ def _add(env: Env, dst: Reg, pointer: Reg, number: Reg) -> None:
         dst.packet_range = 0
 
 
-def _subtract(env: Env, insn: Insn, dst: Reg, pointer: Reg, number: Reg, reversed_: bool) -> None:
+def _subtract(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
+              reversed_: bool) -> None:
     if reversed_:
         raise env.reject(EACCES, f"R{insn.dst} tried to subtract pointer from scalar")
     if pointer.kind == kinds.PTR_TO_STACK:

@@ -27,12 +27,12 @@ from anybpf.proto.kinds import (
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import ctx, map_value, packet, stack
 from anybpf.verifier.region.access import check_region
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
 from anybpf.verifier.step import mem, regs
+from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import Insn
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import NEXT, Walk
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import FP, Reg
 from anybpf.verifier.step import mem, regs
+from anybpf.verifier.walk import NEXT, Walk
 
 #: what atomics must not point to
 _REFUSED = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
                       kinds.PTR_TO_FLOW_KEYS, *regtype.SOCKETS})
 
 
-def step(walk: Walk, insn: Insn) -> int:
+def step(walk: Walk, insn: Decoded) -> int:
     """One atomic instruction."""
     if insn.imm == uapi.BPF_LOAD_ACQ:
         _check_target(walk.env, insn, insn.src)
@@ -33,7 +33,7 @@ def step(walk: Walk, insn: Insn) -> int:
     return NEXT
 
 
-def _check_target(env: Env, insn: Insn, regno: int) -> None:
+def _check_target(env: Env, insn: Decoded, regno: int) -> None:
     reg = regs.read(env, regno)
     if reg.kind & KIND_MASK in _REFUSED:
         what = {uapi.BPF_LOAD_ACQ: "loads from", uapi.BPF_STORE_REL: "stores into"}.get(
@@ -42,7 +42,7 @@ def _check_target(env: Env, insn: Insn, regno: int) -> None:
             EACCES, f"BPF_ATOMIC {what} R{regno} {regtype.text(reg.kind)} is not allowed")
 
 
-def _modify(walk: Walk, insn: Insn) -> None:
+def _modify(walk: Walk, insn: Decoded) -> None:
     env = walk.env
     regs.read(env, insn.src)
     regs.read(env, insn.dst)
@@ -61,13 +61,13 @@ def _modify(walk: Walk, insn: Insn) -> None:
     _access(walk, insn, dst, write=True, value=-2)
 
 
-def _loaded_register(insn: Insn) -> int:
+def _loaded_register(insn: Decoded) -> int:
     if not insn.imm & uapi.BPF_FETCH:
         return -1
     return 0 if insn.imm == uapi.BPF_CMPXCHG else insn.src
 
 
-def _access(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None:
+def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     env = walk.env
     mem.check_alignment(env, dst, insn.off, insn.size_bytes, True)
     region = mem.REGIONS.get(dst.kind & KIND_MASK)
@@ -82,7 +82,7 @@ def _access(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None:
         mem.narrow(env.regs[value], insn.size_bytes, False)
 
 
-def _on_stack(walk: Walk, insn: Insn, dst: Reg, write: bool, value: int) -> None:
+def _on_stack(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     """The bytes are read, then hold what nobody knows."""
     from anybpf.errors import NotSupported
     from anybpf.verifier.region import stack

@@ -13,10 +13,10 @@ from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import JUMPED, NEXT, Walk
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
+from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]

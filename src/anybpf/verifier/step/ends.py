@@ -12,9 +12,9 @@ from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import DONE, JUMPED, Walk
 from anybpf.verifier.state import Reg, copy_reg, mark_unknown
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import DONE, JUMPED, Walk
 
 
 def step(walk: Walk) -> int:

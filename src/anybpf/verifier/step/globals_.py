@@ -9,12 +9,12 @@ from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.facts import FuncArg
 from anybpf.verifier.region import ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
 from anybpf.verifier.step import args, regs
+from anybpf.verifier.walk import Walk
 
 
 def check(walk: Walk, number: int) -> None:

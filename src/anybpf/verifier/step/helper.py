@@ -14,7 +14,6 @@ from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
-from anybpf.verifier.explore import Walk
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import stack
 from anybpf.verifier.reject import Reject
@@ -22,6 +21,7 @@ from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, ends, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
+from anybpf.verifier.walk import Walk
 
 MAX_ERRNO = 4095
 CALLER_SAVED = range(6)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from anybpf import uapi
-from anybpf.isa.insn import Insn
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import arith, backtrack, branch, ranges, regtype
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.explore import NEXT, Walk
 from anybpf.verifier.state import (
     ADD_CONST,
     ADD_CONST32,
@@ -22,6 +21,7 @@ from anybpf.verifier.state import (
     mark_known_scalar,
 )
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import Walk
 
 MAX_PACKET_OFFSET = 0xFFFF
 #: how many registers may learn together (LINKED_REGS_MAX)
@@ -30,11 +30,12 @@ MAX_LINKED = 6
 Linked = tuple[tuple[int, int, bool], ...]
 
 
-def step(walk: Walk, insn: Insn) -> int:
+def step(walk: Walk, insn: Decoded) -> None:
     """A conditional jump; where both ways are possible the jump is put aside."""
     env = walk.env
     if insn.code == MAY_GOTO:
-        return _may_goto(walk, insn)
+        _may_goto(walk, insn)
+        return
     dst = regs.read(env, insn.dst)
     src = regs.read(env, insn.src) if insn.uses_reg else _constant(insn)
     _note_stack_operands(env, insn, dst, src)
@@ -47,10 +48,9 @@ def step(walk: Walk, insn: Insn) -> int:
     _tell(env)
     if taken == 1:
         env.idx += insn.off
-    return NEXT
 
 
-def _constant(insn: Insn) -> Reg:
+def _constant(insn: Decoded) -> Reg:
     made = Reg()
     mark_known_scalar(made, insn.imm & uapi.U64)
     return made
@@ -61,7 +61,7 @@ def _tell(env: Env) -> None:
         env.log.print_insn_state(env.state, len(env.state.frames) - 1, env.idx)
 
 
-def _may_goto(walk: Walk, insn: Insn) -> int:
+def _may_goto(walk: Walk, insn: Decoded) -> None:
     from anybpf.verifier.step.widen import widen_loop
 
     env = walk.env
@@ -70,10 +70,9 @@ def _may_goto(walk: Walk, insn: Insn) -> int:
     if env.state.parent is not None:
         widen_loop(env, queued, env.state.parent)
     env.idx += insn.off
-    return NEXT
 
 
-def _note_stack_operands(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+def _note_stack_operands(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     dst_on_stack = dst.kind == kinds.PTR_TO_STACK
     src_on_stack = insn.uses_reg and src.kind == kinds.PTR_TO_STACK
     if dst_on_stack or src_on_stack:
@@ -120,7 +119,7 @@ def _decide_packet(dst: Reg, src: Reg, op: int) -> int:
     return -1
 
 
-def _decided(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
+def _decided(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     """What decided must be known exactly."""
     if not regs.is_pointer(dst):
         backtrack.mark(env, insn.dst)
@@ -131,7 +130,7 @@ def _decided(env: Env, insn: Insn, dst: Reg, src: Reg) -> None:
 # -- both ways
 
 
-def _both_ways(walk: Walk, insn: Insn, dst: Reg, src: Reg, is32: bool) -> None:
+def _both_ways(walk: Walk, insn: Decoded, dst: Reg, src: Reg, is32: bool) -> None:
     env = walk.env
     this = env.state
     linked = _collect(env, insn, dst, src)
@@ -166,7 +165,7 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
     regs.check_sane(env, false_src, "false_reg2")
 
 
-def _collect(env: Env, insn: Insn, dst: Reg, src: Reg) -> Linked:
+def _collect(env: Env, insn: Decoded, dst: Reg, src: Reg) -> Linked:
     """What shares an id with an operand and still matters (collect_linked_regs)."""
     state = env.state
     wanted = [r.id & ~ADD_CONST for r in ((src, dst) if insn.uses_reg else (dst,))
@@ -225,7 +224,7 @@ def _sync_one(reg: Reg, known: Reg) -> None:
 # -- pointers
 
 
-def _learn_pointers(insn: Insn, this: State, other: State, dst: Reg, src: Reg) -> None:
+def _learn_pointers(insn: Decoded, this: State, other: State, dst: Reg, src: Reg) -> None:
     if insn.uses_reg and regs.is_pointer(src) and regs.is_pointer(dst):
         _learn_not_null(insn, this, other, dst, src)
     zero = not insn.uses_reg and insn.imm == 0
@@ -237,7 +236,7 @@ def _learn_pointers(insn: Insn, this: State, other: State, dst: Reg, src: Reg) -
         _match_packet(insn, this, other, dst, src)
 
 
-def _learn_not_null(insn: Insn, this: State, other: State, dst: Reg, src: Reg) -> None:
+def _learn_not_null(insn: Decoded, this: State, other: State, dst: Reg, src: Reg) -> None:
     """A pointer that equals one that is not 0 is not 0 either."""
     if regtype.may_be_null(src.kind) == regtype.may_be_null(dst.kind):
         return
@@ -305,7 +304,7 @@ _PACKET: dict[int, tuple[bool, bool, bool]] = {
 }
 
 
-def _match_packet(insn: Insn, this: State, other: State, dst: Reg, src: Reg) -> None:
+def _match_packet(insn: Decoded, this: State, other: State, dst: Reg, src: Reg) -> None:
     """A packet pointer was compared with the end: so far may be read (try_match_pkt_pointers)."""
     if insn.op not in _PACKET:
         return

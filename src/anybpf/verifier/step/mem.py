@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
-from anybpf.isa.insn import Insn, is_ld_imm64
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, ranges, regtype, tnum
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.explore import NEXT, Walk
 from anybpf.verifier.region import ctx, map_value, memory, packet, sock, stack
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
+from anybpf.verifier.walk import NEXT, Walk
 
 REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_MAP_KEY: map_value.access_key,
@@ -65,13 +65,12 @@ REWRITTEN = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_
                        kinds.PTR_TO_ARENA})
 
 
-def step_ldx(walk: Walk, insn: Insn) -> int:
+def step_ldx(walk: Walk, insn: Decoded) -> None:
     """A load into a register."""
     load(walk, insn, strict=False, where="ldx")
-    return NEXT
 
 
-def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
+def load(walk: Walk, insn: Decoded, strict: bool, where: str) -> None:
     """r[dst] = what r[src] + off points to."""
     env = walk.env
     kind = regs.read(env, insn.src).kind
@@ -81,25 +80,19 @@ def load(walk: Walk, insn: Insn, strict: bool, where: str) -> None:
     regs.check_sane(env, env.regs[insn.dst], where)
 
 
-def step_st(walk: Walk, insn: Insn) -> int:
+def step_st(walk: Walk, insn: Decoded) -> None:
     """A store of a constant."""
     kind = regs.read(walk.env, insn.dst).kind
     access(walk, insn, insn.dst, write=True, value=-1)
     _remember_kind(walk.env, kind)
-    return NEXT
 
 
-def step_stx(walk: Walk, insn: Insn) -> int:
-    """A store of a register, or an atomic operation."""
-    from anybpf.verifier.step import atomic
-
-    if insn.mode == uapi.BPF_ATOMIC:
-        return atomic.step(walk, insn)
+def step_stx(walk: Walk, insn: Decoded) -> None:
+    """A store of a register."""
     store(walk, insn, strict=False)
-    return NEXT
 
 
-def store(walk: Walk, insn: Insn, strict: bool) -> None:
+def store(walk: Walk, insn: Decoded, strict: bool) -> None:
     """What r[dst] + off points to = r[src]."""
     env = walk.env
     regs.read(env, insn.src)
@@ -116,7 +109,7 @@ def _remember_kind(env: Env, kind: int) -> None:
         raise env.reject(EINVAL, "same insn cannot be used with different pointers")
 
 
-def access(walk: Walk, insn: Insn, regno: int, write: bool, value: int,
+def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
            strict: bool = False) -> None:
     """One access of memory; the loaded register becomes what was read."""
     env = walk.env
@@ -169,9 +162,9 @@ def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> No
 # -- 64-bit immediates and the old packet loads
 
 
-def step_ld(walk: Walk, insn: Insn) -> int:
+def step_ld(walk: Walk, insn: Decoded) -> int:
     """`ld_imm64`, or a load from the packet by absolute or indirect offset."""
-    if not is_ld_imm64(insn):
+    if not insn.is_ld_imm64:
         return _ld_packet(walk, insn)
     env = walk.env
     dst = regs.overwrite(env, insn.dst)
@@ -192,7 +185,7 @@ def step_ld(walk: Walk, insn: Insn) -> int:
     return NEXT
 
 
-def _load_map(env: Env, insn: Insn, dst: Reg) -> None:
+def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
     aux = env.aux[env.idx]
     direct = insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
     mark_pointer(dst, kinds.PTR_TO_MAP_VALUE if direct else kinds.CONST_PTR_TO_MAP)
@@ -208,7 +201,7 @@ _LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCH
                         uapi.BPF_PROG_TYPE_SCHED_ACT})
 
 
-def _ld_packet(walk: Walk, insn: Insn) -> int:
+def _ld_packet(walk: Walk, insn: Decoded) -> int:
     from anybpf.verifier.step import ends
 
     env = walk.env

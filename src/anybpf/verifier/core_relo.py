@@ -6,7 +6,7 @@ same kind of enum, starts afresh with each record, and writes all that it finds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import EINVAL
 
 from anybpf.btf import relo_spec as rs
@@ -17,10 +17,8 @@ from anybpf.btf.relo_core import Relocator
 from anybpf.btf.relo_patch import patch
 from anybpf.errors import BpfError, LoadError
 from anybpf.isa.insn import Insn
-from anybpf.syscall.attr import Attr
-from anybpf.syscall.check_btf import core_relos
-from anybpf.syscall.log import Log, Refused
-from anybpf.syscall.state import State
+from anybpf.verifier.env import Env
+from anybpf.verifier.reject import Reject
 
 #: MAX_TYPES_ARE_COMPAT_DEPTH, MAX_TYPES_MATCH_DEPTH
 DEPTH = 2
@@ -39,36 +37,30 @@ class KernelTarget(Target):
                 yield Candidate(btf, found, origin)
 
 
-def apply(state: State, attr: Attr, local: Btf, insns: list[Insn], log: Log) -> None:
-    """Resolve the records in order, changing the instructions. Raises BpfError, Refused."""
-    target = None
-    for number, relo in enumerate(core_relos(state.memory, attr)):
-        if relo.insn_off % rs.INSN_SIZE or relo.insn_off // rs.INSN_SIZE >= len(insns):
-            raise Refused(EINVAL, f"Invalid core_relo[{number}].insn_off:{relo.insn_off} "
-                                  f"prog->len:{len(insns)}\n")
-        target = target or _target(state)
+def apply(env: Env, local: Btf, kernel: Callable[[], Target | None],
+          relos: Iterable[CoreRelo]) -> None:
+    """Resolve the records in order, changing the instructions. Raises BpfError, Reject."""
+    target: Target | None = None
+    for number, relo in enumerate(relos):
+        if relo.insn_off % rs.INSN_SIZE or relo.insn_off // rs.INSN_SIZE >= len(env.insns):
+            raise Reject(EINVAL, f"Invalid core_relo[{number}].insn_off:{relo.insn_off} "
+                                 f"prog->len:{len(env.insns)}")
+        target = target or kernel()
         _check_type(local, relo, number, target)
-        with rs.as_kernel(log.write):
-            _apply_one(local, target, insns, number, relo)
+        with rs.as_kernel(env.log.write):
+            _apply_one(local, target, env.insns, number, relo)
 
 
-def _target(state: State) -> KernelTarget | None:
-    """vmlinux's types and the modules'; None for a kernel without types."""
-    types = {one.name: one.btf for one in state.btfs if one.kernel}
-    vmlinux = types.pop("vmlinux", None)
-    return None if vmlinux is None else KernelTarget(vmlinux, lambda: tuple(types.items()))
-
-
-def _check_type(local: Btf, relo: CoreRelo, number: int, target: KernelTarget | None) -> None:
+def _check_type(local: Btf, relo: CoreRelo, number: int, target: Target | None) -> None:
     """The record's type exists and, where candidates are needed, can have some."""
     if relo.type_id >= len(local):
-        raise Refused(EINVAL, f"relo #{number}: bad type id {relo.type_id}\n")
+        raise Reject(EINVAL, f"relo #{number}: bad type id {relo.type_id}")
     has_name = relo.type_id and local.type(relo.type_id).name
     if relo.kind != rs.TYPE_ID_LOCAL and (target is None or not has_name):
-        raise Refused(EINVAL, f"target candidate search failed for {relo.type_id}\n")
+        raise Reject(EINVAL, f"target candidate search failed for {relo.type_id}")
 
 
-def _apply_one(local: Btf, target: KernelTarget | None, insns: list[Insn], number: int,
+def _apply_one(local: Btf, target: Target | None, insns: list[Insn], number: int,
                relo: CoreRelo) -> None:
     where = f"prog '': relo #{number}"
     try:

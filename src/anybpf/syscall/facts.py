@@ -1,0 +1,190 @@
+"""What the verifier is told of a program's surroundings: the tables of bpf(2) as plain facts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from errno import EACCES
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError
+from anybpf.isa.insn import Insn, encode, is_ld_imm64
+from anybpf.syscall.attr import Attr
+from anybpf.syscall.objects import BtfObject, MapObject, MapRef, ProgFacts
+from anybpf.syscall.state import State
+from anybpf.syscall.tags import digest
+from anybpf.verifier import Facts, MapFacts, Records, Table, Verdict
+from anybpf.verifier.core_relo import KernelTarget
+
+FD_SIZE = 4
+#: where maps are said to be in the kernel's memory
+_MAPS_AT, _MAP_STEP = 0xFFFF_8880_0000_0000, 0x1000
+_BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
+_TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
+_TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
+
+
+class _Kind(NamedTuple):
+    """How the attr gives one kind of records."""
+
+    pointer: str
+    number: str
+    size: str
+
+
+_FUNCS = _Kind("func_info", "func_info_cnt", "func_info_rec_size")
+_LINES = _Kind("line_info", "line_info_cnt", "line_info_rec_size")
+_RELOS = _Kind("core_relos", "core_relo_cnt", "core_relo_rec_size")
+
+
+class Descriptors(dict[int, int]):
+    """The caller's array of descriptors, each read once."""
+
+    def __init__(self, state: State, address: int) -> None:
+        super().__init__()
+        self._memory = state.memory
+        self._address = address
+
+    def __missing__(self, index: int) -> int:
+        data = self._memory.read(self._address + index * FD_SIZE, FD_SIZE)
+        self[index] = struct.unpack("<i", data)[0]
+        return self[index]
+
+
+class Maps(dict[int, MapFacts]):
+    """Facts of maps by descriptor; `objects` has the maps themselves. Looks each up once."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self._state = state
+        self.objects: dict[int, MapObject] = {}
+        self._facts: dict[int, MapFacts] = {}
+
+    def __missing__(self, fd: int) -> MapFacts:
+        """Raises BpfError for what is no map."""
+        found = self._state.object(fd, MapObject)
+        if found.id not in self._facts:
+            self._facts[found.id] = map_facts(found, kernel_types(self._state))
+        self.objects[fd] = found
+        self[fd] = self._facts[found.id]
+        return self[fd]
+
+    def object_of(self, facts: MapFacts) -> MapObject:
+        """The map that the facts are about."""
+        return next(self.objects[fd] for fd, one in self.items() if one is facts)
+
+
+class Types:
+    """The descriptors that are types."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __contains__(self, fd: object) -> bool:
+        try:
+            return isinstance(fd, int) and isinstance(self._state.files[fd].object, BtfObject)
+        except BpfError:
+            return False
+
+
+def map_facts(map: MapObject, kernel: Btf | None) -> MapFacts:
+    """One map as the verifier sees it."""
+    native = map.map
+    return MapFacts(
+        map.type, native.key_size, native.value_size, native.max_entries, native.flags, map.name,
+        _MAPS_AT + map.id * _MAP_STEP, _content(map), map.frozen, map.inner,
+        special_fields(map, kernel), map.btf is not None, map.exclusive)
+
+
+def _content(map: MapObject) -> bytes | None:
+    """What loads from a read-only map's one value give."""
+    whole = map.type == uapi.BPF_MAP_TYPE_ARRAY and map.map.max_entries == 1
+    if not (whole and map.frozen and map.map.flags & uapi.BPF_F_RDONLY_PROG):
+        return None
+    return bytes(map.map.lookup(bytes(FD_SIZE)))
+
+
+def special_fields(map: MapObject, kernel: Btf | None) -> tuple[Field, ...]:
+    """Locks, timers and the like in the map's value."""
+    if map.btf is None:
+        return ()
+    try:
+        return value_fields(map.btf.object.btf, map.btf.value, kernel)
+    except BadFields:
+        return ()
+
+
+def kernel_types(state: State) -> Btf | None:
+    """The kernel's own types, if it has any."""
+    return next((one.btf for one in state.btfs if one.name == "vmlinux"), None)
+
+
+class Surroundings:
+    """What surrounds one program that is being loaded."""
+
+    def __init__(self, state: State, attr: Attr) -> None:
+        self._state = state
+        self._attr = attr
+        self.maps = Maps(state)
+        self._fd_array = Descriptors(state, attr["fd_array"]) if attr["fd_array"] else None
+        #: the program's types, once they were asked for
+        self.btf: BtfObject | None = None
+
+    def facts(self, prog: ProgFacts) -> Facts:
+        """All that the verifier is told."""
+        state, attr = self._state, self._attr
+        return Facts(
+            prog.type, prog.expected_attach_type, gpl=prog.gpl, flags=prog.flags,
+            sleepable=bool(prog.flags & uapi.BPF_F_SLEEPABLE), maps=self.maps,
+            fd_array=self._fd_array, bound=attr["fd_array_cnt"], btfs=Types(state),
+            cpus=state.kernel.ncpus, kernel_btf=kernel_types(state),
+            records=Records(self._types, self._table(_FUNCS), self._table(_LINES),
+                            self._table(_RELOS), self._target),
+            digest=lambda insns: digest(encode(insns)))
+
+    def _types(self) -> Btf:
+        """The program's own types. Raises BpfError."""
+        self.btf = self._state.object(self._attr["prog_btf_fd"], BtfObject)
+        if self.btf.kernel:
+            raise BpfError(EACCES, "a program's types come from user BTF")
+        return self.btf.btf
+
+    def _table(self, kind: _Kind) -> Table:
+        attr, memory = self._attr, self._state.memory
+
+        def tell(size: int) -> None:
+            attr[kind.size] = size
+
+        def read(offset: int, size: int) -> bytes:
+            return memory.read(attr[kind.pointer] + offset, size)
+
+        return Table(attr[kind.number], attr[kind.size], read, tell)
+
+    def _target(self) -> KernelTarget | None:
+        """vmlinux's types and the modules'; None for a kernel without types."""
+        types = {one.name: one.btf for one in self._state.btfs if one.kernel}
+        vmlinux = types.pop("vmlinux", None)
+        return None if vmlinux is None else KernelTarget(vmlinux, lambda: tuple(types.items()))
+
+    # -- what the verdict means here
+
+    def used(self, verdict: Verdict) -> list[MapObject]:
+        """The maps that the program uses, in the order in which it names them."""
+        return [self.maps.object_of(facts) for facts in verdict.maps]
+
+    def references(self, verdict: Verdict) -> dict[int, MapRef]:
+        """Which 64-bit load means which map."""
+        return dict(self._references(verdict.program))
+
+    def _references(self, insns: Sequence[Insn]) -> Iterator[tuple[int, MapRef]]:
+        for index, insn in enumerate(insns):
+            if not is_ld_imm64(insn) or insn.src not in _TO_MAP + _TO_VALUE:
+                continue
+            fd = insn.imm
+            if insn.src in _BY_INDEX and self._fd_array is not None:
+                fd = self._fd_array[insn.imm]
+            offset = insns[index + 1].imm & uapi.U32 if insn.src in _TO_VALUE else None
+            yield index, MapRef(self.maps.objects[fd], offset)

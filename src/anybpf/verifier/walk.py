@@ -1,0 +1,53 @@
+"""What a walk over paths has: the paths to come back to (push_stack, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import E2BIG
+from typing import Final
+
+from anybpf.verifier import consts
+from anybpf.verifier.env import Env
+from anybpf.verifier.livestack import LiveStack
+from anybpf.verifier.state import State, copy_state
+from anybpf.verifier.states import Explored
+
+# what a step says comes next
+NEXT: Final = consts.NEXT        # the following slot
+JUMPED: Final = consts.JUMPED    # `env.idx` is set
+DONE: Final = consts.DONE        # the path has ended
+
+MAX_PENDING = 8192
+
+
+class Pending:
+    """A path to come back to."""
+
+    def __init__(self, state: State, idx: int, prev: int, log_end: int) -> None:
+        self.state = state
+        self.idx = idx
+        self.prev = prev
+        self.log_end = log_end
+
+
+class Walk:
+    """The walk through one function and all it calls; `explore.run()` does it."""
+
+    def __init__(self, env: Env, live: LiveStack) -> None:
+        self.env = env
+        self.live = live
+        self.explored = Explored(env, self.live)
+        self.pending: list[Pending] = []
+
+    def fork(self, idx: int, prev: int, speculative: bool = False) -> State:
+        """A copy of the current state, to be walked from `idx` later."""
+        env = self.env
+        made = State.__new__(State)
+        copy_state(made, env.state)
+        if speculative:
+            made.speculative = True
+        self.pending.append(Pending(made, idx, prev, env.log.end))
+        if len(self.pending) > MAX_PENDING:
+            raise env.reject(E2BIG, f"The sequence of {len(self.pending)} jumps is too complex.")
+        if made.parent is not None:
+            made.parent.branches += 1
+        return made
