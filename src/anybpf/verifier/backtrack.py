@@ -7,19 +7,19 @@ each per frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from anybpf import uapi
 from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
-from anybpf.verifier.state import Hop, Reg, State
+from anybpf.verifier.state import FP, MAX_FRAMES, REGS, Frame, Hop, Reg, Slot, State, new_hop
 
 _ARGUMENTS = 0b111110
-_R0 = 1
-FP = 10
+#: slots of a frame
+MAX_SLOTS = 64
+
+Linked = tuple[tuple[int, int, bool], ...]
 
 
 class _Unknown(Exception):
@@ -31,21 +31,62 @@ class Wanted:
 
     def __init__(self, frame: int) -> None:
         self.frame = frame
-        self.regs = [0] * 8
-        self.slots = [0] * 8
+        self.regs = [0, 0, 0, 0, 0, 0, 0, 0]
+        self.slots = [0, 0, 0, 0, 0, 0, 0, 0]
 
-    @property
     def empty(self) -> bool:
-        return not any(self.regs) and not any(self.slots)
+        """Nothing is asked for any more."""
+        asked = 0
+        for i in range(MAX_FRAMES):
+            asked |= self.regs[i] | self.slots[i]
+        return asked == 0
 
     def has(self, reg: int) -> bool:
-        return bool(self.regs[self.frame] >> reg & 1)
+        """Whether a register of the current frame is asked for."""
+        return self.regs[self.frame] >> reg & 1 != 0
 
     def set(self, reg: int) -> None:
-        self.regs[self.frame] |= 1 << reg
+        """Ask for a register of the current frame."""
+        self.add_reg(self.frame, reg)
 
     def clear(self, reg: int) -> None:
-        self.regs[self.frame] &= ~(1 << reg)
+        """No more ask for a register of the current frame."""
+        self.drop_reg(self.frame, reg)
+
+    def add_reg(self, frame: int, reg: int) -> None:
+        one = 1
+        self.regs[frame] |= one << reg
+
+    def drop_reg(self, frame: int, reg: int) -> None:
+        one = 1
+        self.regs[frame] &= ~(one << reg)
+
+    def has_slot(self, frame: int, slot: int) -> bool:
+        return self.slots[frame] >> slot & 1 != 0
+
+    def add_slot(self, frame: int, slot: int) -> None:
+        one = 1
+        self.slots[frame] |= one << slot
+
+    def drop_slot(self, frame: int, slot: int) -> None:
+        one = 1
+        self.slots[frame] &= ~(one << slot)
+
+    def any_linked(self, linked: Linked) -> bool:
+        """Whether one of these registers and slots is asked for."""
+        for frame, number, is_reg in linked:
+            mask = self.regs[frame] if is_reg else self.slots[frame]
+            if mask >> number & 1:
+                return True
+        return False
+
+    def add_linked(self, linked: Linked) -> None:
+        """Ask for all of them."""
+        for frame, number, is_reg in linked:
+            if is_reg:
+                self.add_reg(frame, number)
+            else:
+                self.add_slot(frame, number)
 
 
 def mark(env: Env, regno: int) -> None:
@@ -57,7 +98,7 @@ def mark(env: Env, regno: int) -> None:
 
 def chain(env: Env, state: State, wanted: Wanted) -> bool:
     """Follow `wanted` back from the instruction that `state` is at; True if a mark was new."""
-    if wanted.empty:
+    if wanted.empty():
         return False
     return _Walk(env, state, wanted).run()
 
@@ -86,13 +127,13 @@ class _Walk:
             except _Unknown:
                 mark_everything(self.env, self.start)
                 return True
-            if self.wanted.empty:
+            if self.wanted.empty():
                 return self.changed
             first, state, skip = state.first_insn_idx, state.parent, False
             if state is None:
                 break
             self._mark(state)
-            if self.wanted.empty:
+            if self.wanted.empty():
                 return self.changed
             subsequent, last = first, state.last_insn_idx
         mark_everything(self.env, self.start)
@@ -104,8 +145,9 @@ class _Walk:
         if not state.frames[0].subprog or self.wanted.frame or asked & ~_ARGUMENTS \
                 or self.wanted.slots[0]:
             raise Bug("backtracking went past the program's start")
-        for i in _bits(asked):
-            self._precise(state.frames[0].regs[i])
+        for i in range(REGS):
+            if asked >> i & 1:
+                self._precise(state.frames[0].regs[i])
         return self.changed
 
     def _through(self, state: State, idx: int, subsequent: int, skip: bool) -> int:
@@ -115,7 +157,7 @@ class _Walk:
             if not skip:
                 self._insn(idx, subsequent, hop if hop is not None and hop.idx == idx else None)
             skip = False
-            if self.wanted.empty:
+            if self.wanted.empty():
                 return idx
             subsequent = idx
             if idx == state.first_insn_idx and (
@@ -128,21 +170,31 @@ class _Walk:
 
     def _mark(self, state: State) -> None:
         """Set the marks that are asked for in a state, as far as they are new and numbers."""
-        wanted = self.wanted
-        for number in range(wanted.frame, -1, -1):
-            frame = state.frames[number]
-            for i in _bits(wanted.regs[number]):
-                if not self._precise(frame.regs[i]):
-                    wanted.regs[number] &= ~(1 << i)
-            for i in _bits(wanted.slots[number]):
-                if i >= len(frame.stack) or not (
-                        frame.stack[i].scalar_spilled() and self._precise(frame.stack[i].reg)):
-                    wanted.slots[number] &= ~(1 << i)
+        for number in range(self.wanted.frame, -1, -1):
+            self._mark_frame(state.frames[number], number)
             if self.env.log.detailed:
-                self.env.log.write(
-                    f"mark_precise: frame{number}: parent state regs="
-                    f"{regs_text(wanted.regs[number])} stack={slots_text(wanted.slots[number])}: ")
-                self.env.log.print_state(state, number, everything=True)
+                self._tell_frame(state, number)
+
+    def _mark_frame(self, frame: Frame, number: int) -> None:
+        wanted = self.wanted
+        for i in range(REGS):
+            if wanted.regs[number] >> i & 1 and not self._precise(frame.regs[i]):
+                wanted.drop_reg(number, i)
+        if not wanted.slots[number]:
+            return
+        for i in range(MAX_SLOTS):
+            if wanted.has_slot(number, i) and not (
+                    i < len(frame.stack) and self._precise_slot(frame.stack[i])):
+                wanted.drop_slot(number, i)
+
+    def _precise_slot(self, slot: Slot) -> bool:
+        return slot.scalar_spilled() and self._precise(slot.reg)
+
+    def _tell_frame(self, state: State, number: int) -> None:
+        regs, slots = self.wanted.regs[number], self.wanted.slots[number]
+        self.env.log.write(f"mark_precise: frame{number}: parent state regs={regs_text(regs)} "
+                           f"stack={slots_text(slots)}: ")
+        self.env.log.print_state(state, number, everything=True)
 
     def _precise(self, reg: Reg) -> bool:
         """Mark; False if that was nothing new."""
@@ -164,21 +216,29 @@ class _Walk:
                 f"stack={slots_text(wanted.slots[wanted.frame])} before {idx}: "
                 f"{self.env.text_of(idx)}\n")
         self._sync_linked(hop)
-        _RULES[insn.cls](self, insn, idx, subsequent, hop)
+        self._rule(insn, idx, subsequent, hop)
         self._sync_linked(hop)
+
+    def _rule(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+        # not a table: compiled, this is one jump
+        cls = insn.cls
+        if cls == uapi.BPF_ALU or cls == uapi.BPF_ALU64:
+            self._alu(insn)
+        elif cls == uapi.BPF_JMP or cls == uapi.BPF_JMP32:
+            self._jump(insn, idx, subsequent, hop)
+        elif cls == uapi.BPF_LDX:
+            self._load(insn, hop)
+        elif cls == uapi.BPF_LD:
+            self._ld(insn)
+        else:
+            self._store(insn, hop)
 
     def _sync_linked(self, hop: Hop | None) -> None:
         """Registers that learnt together are precise together."""
-        if hop is None or not hop.linked:
-            return
-        wanted = self.wanted
-        if not any((wanted.regs if is_reg else wanted.slots)[frame] >> number & 1
-                   for frame, number, is_reg in hop.linked):
-            return
-        for frame, number, is_reg in hop.linked:
-            (wanted.regs if is_reg else wanted.slots)[frame] |= 1 << number
+        if hop is not None and hop.linked and self.wanted.any_linked(hop.linked):
+            self.wanted.add_linked(hop.linked)
 
-    def alu(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def _alu(self, insn: Decoded) -> None:
         wanted = self.wanted
         if not wanted.has(insn.dst) or insn.op in (uapi.BPF_END, uapi.BPF_NEG):
             return
@@ -187,29 +247,29 @@ class _Walk:
         if insn.uses_reg and insn.src != FP:
             wanted.set(insn.src)
 
-    def load(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def _load(self, insn: Decoded, hop: Hop | None) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
         if hop is not None and hop.frame >= 0:
-            self.wanted.slots[hop.frame] |= 1 << hop.slot
+            self.wanted.add_slot(hop.frame, hop.slot)
 
-    def store(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def _store(self, insn: Decoded, hop: Hop | None) -> None:
         wanted = self.wanted
         if insn.mode == uapi.BPF_ATOMIC and insn.imm == uapi.BPF_LOAD_ACQ:
-            self.load(insn, idx, subsequent, hop)
+            self._load(insn, hop)
             return
         if wanted.has(insn.dst):
             raise _Unknown
         if hop is None or hop.frame < 0:
             return
-        if not wanted.slots[hop.frame] >> hop.slot & 1:
+        if not wanted.has_slot(hop.frame, hop.slot):
             return
-        wanted.slots[hop.frame] &= ~(1 << hop.slot)
+        wanted.drop_slot(hop.frame, hop.slot)
         if insn.cls == uapi.BPF_STX:
             wanted.set(insn.src)
 
-    def jump(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def _jump(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
         wanted = self.wanted
         if insn.is_pseudo_call and self.env.subprogs[
                 self.env.subprog_at(idx + insn.imm + 1)].is_global:
@@ -256,20 +316,12 @@ class _Walk:
         if returned:
             wanted.set(0)
 
-    def ld(self, insn: Decoded, idx: int, subsequent: int, hop: Hop | None) -> None:
+    def _ld(self, insn: Decoded) -> None:
         if not self.wanted.has(insn.dst):
             return
         self.wanted.clear(insn.dst)
         if not insn.is_ld_imm64:
             raise _Unknown
-
-
-_Rule = Callable[[_Walk, Decoded, int, int, "Hop | None"], None]
-_RULES: dict[int, _Rule] = {
-    uapi.BPF_ALU: _Walk.alu, uapi.BPF_ALU64: _Walk.alu, uapi.BPF_LDX: _Walk.load,
-    uapi.BPF_ST: _Walk.store, uapi.BPF_STX: _Walk.store, uapi.BPF_JMP: _Walk.jump,
-    uapi.BPF_JMP32: _Walk.jump, uapi.BPF_LD: _Walk.ld,
-}
 
 
 def _bits(mask: int) -> list[int]:
@@ -310,7 +362,8 @@ def push(env: Env) -> Hop:
     hop = env.hop
     if hop is None:
         state = env.state
-        hop = env.hop = state.history = Hop(env.idx, env.prev_idx, state.history)
+        hop = new_hop(env.idx, env.prev_idx, state.history)
+        env.hop = state.history = hop
     return hop
 
 

@@ -13,11 +13,9 @@ to the call when the function is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-from anybpf import uapi
-from anybpf.verifier.cfg import successors
+from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import State
 
@@ -35,8 +33,6 @@ class Chain(NamedTuple):
 class Marks:
     """One instruction's masks of slots of one frame."""
 
-    __slots__ = ("before", "reads", "writes", "written")
-
     def __init__(self) -> None:
         self.reads = 0
         self.writes = 0
@@ -45,13 +41,17 @@ class Marks:
 
 
 class Instance:
-    """One function in one chain of calls."""
+    """One function (slots `start` up to `end`) in one chain of calls."""
 
-    def __init__(self, chain: Chain, subprog: int) -> None:
+    def __init__(self, chain: Chain, subprog: int, end: int) -> None:
         self.chain = chain
         self.subprog = subprog
-        self.frames: list[dict[int, Marks] | None] = [None] * (len(chain.calls) + 1)
-        self.seen: set[int] = set()
+        self.start = chain.start
+        self.size = end - chain.start
+        self.depth = len(chain.calls) + 1
+        #: for each frame the marks of each instruction, where there are any
+        self.frames: list[list[Marks | None] | None] = [None] * self.depth
+        self.seen = bytearray(self.size)
         self.updated = False
         self.dropped = False
 
@@ -59,15 +59,16 @@ class Instance:
         """The marks of instruction `idx`, made if there are none."""
         table = self.frames[frame]
         if table is None:
-            table = self.frames[frame] = {}
-        found = table.get(idx)
+            table = self.frames[frame] = [None] * self.size
+        found = table[idx - self.start]
         if found is None:
-            found = table[idx] = Marks()
+            found = table[idx - self.start] = Marks()
         return found
 
     def known(self, frame: int, idx: int) -> Marks | None:
+        """The same, or None."""
         table = self.frames[frame]
-        return table.get(idx) if table is not None else None
+        return table[idx - self.start] if table is not None else None
 
 
 class LiveStack:
@@ -77,40 +78,47 @@ class LiveStack:
         self.env = env
         self.instances: dict[Chain, Instance] = {}
         self._current: Instance | None = None
-        self._writes: list[int] = []
+        #: what the current instruction writes, for each frame
+        self._writes = [0, 0, 0, 0, 0, 0, 0, 0]
         self._write_idx = 0
 
     def forget_current(self) -> None:
         """The walk went to another function."""
         self._current = None
 
-    def _lookup(self, state: State, frameno: int) -> Instance:
-        calls = tuple(f.callsite for f in state.frames[1:frameno + 1])
-        subprog = state.frames[frameno].subprog
-        chain = Chain(calls, self.env.subprogs[subprog].start)
+    def lookup(self, state: State, frameno: int) -> Instance:
+        """The function of one frame of `state`, as it was reached."""
+        calls = tuple([f.callsite for f in state.frames[1:frameno + 1]])
+        return self._instance(calls, state.frames[frameno].subprog)
+
+    def _instance(self, calls: tuple[int, ...], subprog: int) -> Instance:
+        function = self.env.subprogs[subprog]
+        chain = Chain(calls, function.start)
         found = self.instances.get(chain)
         if found is None:
-            found = self.instances[chain] = Instance(chain, subprog)
+            found = self.instances[chain] = Instance(chain, subprog, function.end)
         return found
 
     def _now(self) -> Instance:
-        if self._current is None:
-            self._current = self._lookup(self.env.state, len(self.env.state.frames) - 1)
-        return self._current
+        found = self._current
+        if found is None:
+            found = self.lookup(self.env.state, len(self.env.state.frames) - 1)
+            self._current = found
+        return found
 
     # -- recording
 
     def begin(self, idx: int) -> None:
         """Instruction `idx` starts: nothing is written yet."""
         self._write_idx = idx
-        self._writes = [0] * len(self._now().frames)
+        for frame in range(self._now().depth):
+            self._writes[frame] = 0
 
     def read(self, frame: int, idx: int, mask: int) -> None:
         """Instruction `idx` may read these slots of `frame`."""
         self._read(self._now(), frame, idx, mask)
 
-    @staticmethod
-    def _read(instance: Instance, frame: int, idx: int, mask: int) -> None:
+    def _read(self, instance: Instance, frame: int, idx: int, mask: int) -> None:
         marks = instance.marks(frame, idx)
         reads = marks.reads | mask
         # what is live here anyway changes nothing
@@ -129,44 +137,50 @@ class LiveStack:
 
     def _commit(self, instance: Instance) -> None:
         idx = self._write_idx
-        for frame in range(min(len(instance.frames), len(self._writes))):
+        at = idx - instance.start
+        for frame in range(instance.depth):
             mask = self._writes[frame]
-            if not mask and instance.known(frame, idx) is None:
-                continue
-            marks = instance.marks(frame, idx)
-            old = marks.writes
-            if idx in instance.seen:
-                mask &= old
-            if mask != old:
-                marks.writes = mask
-                instance.updated = True
-            if old & ~mask:
-                instance.dropped = True
-        instance.seen.add(idx)
-        self._writes = []
+            if mask or instance.known(frame, idx) is not None:
+                self._commit_frame(instance, instance.marks(frame, idx), mask, at)
+            self._writes[frame] = 0
+        instance.seen[at] = 1
+
+    def _commit_frame(self, instance: Instance, marks: Marks, mask: int, at: int) -> None:
+        old = marks.writes
+        if instance.seen[at]:
+            mask &= old
+        if mask != old:
+            marks.writes = mask
+            instance.updated = True
+        if old & ~mask:
+            instance.dropped = True
 
     # -- propagation
 
     def update(self) -> None:
         """Carry marks backwards in every function of the current state, innermost first."""
-        for frameno in reversed(range(len(self.env.state.frames))):
-            instance = self._lookup(self.env.state, frameno)
+        last = len(self.env.state.frames) - 1
+        for frameno in range(last, -1, -1):
+            instance = self._now() if frameno == last else self.lookup(self.env.state, frameno)
             if instance.dropped:
-                for table in instance.frames:
-                    for marks in (table or {}).values():
-                        marks.written = 0
-            self._update(instance)
+                self._forget_written(instance)
+            if instance.updated:
+                self._update(instance)
             instance.updated = instance.dropped = False
 
+    def _forget_written(self, instance: Instance) -> None:
+        for table in instance.frames:
+            for marks in table or ():
+                if marks is not None:
+                    marks.written = 0
+
     def _update(self, instance: Instance) -> None:
-        if not instance.updated:
-            return
         order = self.env.subprogs[instance.subprog].postorder
         rounds, changed = 0, True
         while changed:
             rounds += 1
             changed = False
-            for frame in range(len(instance.frames)):
+            for frame in range(instance.depth):
                 if instance.frames[frame] is not None:
                     for idx in order:
                         changed |= self._update_insn(instance, frame, idx)
@@ -177,22 +191,29 @@ class LiveStack:
 
     def _update_insn(self, instance: Instance, frame: int, idx: int) -> bool:
         marks = instance.marks(frame, idx)
-        after = successors(self.env.insns, idx)
-        live, written = 0, uapi.U64 if after else 0
-        for following in after:
-            next_marks = instance.marks(frame, following)
-            live |= next_marks.before
-            written &= next_marks.written
+        insn: Decoded = self.env.decoded[idx]
+        live, written = 0, 0
+        if insn.next >= 0:
+            following = instance.marks(frame, insn.next)
+            live, written = following.before, following.written
+        if insn.jump >= 0:
+            following = instance.marks(frame, insn.jump)
+            live, written = live | following.before, written & following.written
         written |= marks.writes
         before = live & ~marks.writes | marks.reads
         changed = before != marks.before or written != marks.written
-        if changed and self.env.log.detailed and (
-                marks.reads or marks.writes or idx == instance.chain.start
-                or self.env.aux[idx].prune_point):
-            self._tell(instance, "live", frame, idx, marks.before, before)
-            self._tell(instance, "written", frame, idx, marks.written, written)
+        if changed and self.env.log.detailed:
+            self._tell_change(instance, frame, idx, before, written)
         marks.before, marks.written = before, written
         return changed
+
+    def _tell_change(self, instance: Instance, frame: int, idx: int, before: int,
+                     written: int) -> None:
+        """What is new, where that is of interest."""
+        marks = instance.marks(frame, idx)
+        if marks.reads or marks.writes or idx == instance.start or self.env.aux[idx].prune_point:
+            self._tell(instance, "live", frame, idx, marks.before, before)
+            self._tell(instance, "written", frame, idx, marks.written, written)
 
     def _tell(self, instance: Instance, word: str, frame: int, idx: int, old: int,
               new: int) -> None:
@@ -207,42 +228,48 @@ class LiveStack:
 
     def _to_caller(self, instance: Instance) -> None:
         calls = instance.chain.calls
-        outer_subprog = next(i for i, s in enumerate(self.env.subprogs)
-                             if s.start <= calls[-1] < s.end)
-        chain = Chain(calls[:-1], self.env.subprogs[outer_subprog].start)
-        outer = self.instances.get(chain)
-        if outer is None:
-            outer = self.instances[chain] = Instance(chain, outer_subprog)
-        self._write_idx, self._writes = calls[-1], [0] * len(outer.frames)
-        for frame in range(len(calls)):
-            first = instance.known(frame, instance.chain.start)
+        call = calls[len(calls) - 1]
+        outer_subprog = next(i for i, s in enumerate(self.env.subprogs) if s.start <= call < s.end)
+        outer = self._instance(calls[:-1], outer_subprog)
+        self._write_idx = call
+        for frame in range(outer.depth):
+            self._writes[frame] = 0
+            first = instance.known(frame, instance.start)
             if first is not None:
-                self._writes[frame] |= first.written
-                self._read(outer, frame, calls[-1], first.before)
+                self._writes[frame] = first.written
+                self._read(outer, frame, call, first.before)
         self._commit(outer)
 
     # -- questions
 
-    def query(self, state: State) -> Callable[[int, int], bool]:
-        """A function that tells whether slot (frame, number) of `state` may still be read."""
-        instances = [self._lookup(state, i) for i in range(len(state.frames))]
+    def query(self, state: State) -> Query:
+        """What tells which slots of `state` may still be read."""
+        return Query(self, state)
 
-        def before(instance: Instance, idx: int, frame: int, slot: int) -> bool:
-            marks = instance.known(frame, idx)
-            return marks is not None and bool(marks.before >> slot & 1)
 
-        def alive(frame: int, slot: int) -> bool:
-            if before(instances[-1], state.insn_idx, frame, slot):
-                return True
-            for outer in range(frame, len(instances) - 1):
-                call = state.frames[outer + 1].callsite
-                if not self.env.aux[call].calls_callback:
-                    call += 1
-                if before(instances[outer], call, frame, slot):
-                    return True
-            return False
+class Query:
+    """Which slots (frame, number) of a state may still be read."""
 
-        return alive
+    def __init__(self, live: LiveStack, state: State) -> None:
+        self.env = live.env
+        self.state = state
+        self.instances = [live.lookup(state, i) for i in range(len(state.frames))]
+
+    def alive(self, frame: int) -> int:
+        """The mask of such slots of `frame`."""
+        state, last = self.state, len(self.instances) - 1
+        mask = self._before(last, state.insn_idx, frame)
+        for outer in range(frame, last):
+            call = state.frames[outer + 1].callsite
+            if not self.env.aux[call].calls_callback:
+                call += 1
+            mask |= self._before(outer, call, frame)
+        return mask
+
+    def _before(self, number: int, idx: int, frame: int) -> int:
+        instance: Instance = self.instances[number]
+        marks = instance.known(frame, idx)
+        return marks.before if marks is not None else 0
 
 
 def slots_text(mask: int) -> str:

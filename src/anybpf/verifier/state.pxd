@@ -65,6 +65,9 @@ cdef class Hop:
     cdef public tuple linked
     cdef public bint dst_on_stack, src_on_stack
 
+@cython.locals(made=Hop)
+cpdef Hop new_hop(int idx, int prev, Hop before)
+
 cdef class State:
     cdef public list frames, refs
     cdef public long long lock_id, irq_id

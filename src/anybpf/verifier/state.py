@@ -275,12 +275,12 @@ class Hop:
     Entries are linked, the last first, so that states share what they have in common.
     """
 
-    def __init__(self, idx: int, prev: int, before: Hop | None) -> None:
-        self.idx = idx
-        self.prev = prev
+    def __init__(self) -> None:
+        self.idx = 0
+        self.prev = 0
         #: the entry before this one, and how many there are with this one
-        self.before = before
-        self.count: int = before.count + 1 if before is not None else 1
+        self.before: Hop | None = None
+        self.count = 1
         #: frame and slot that was read or written; frame -1: none
         self.frame = -1
         self.slot = 0
@@ -289,6 +289,15 @@ class Hop:
         #: the comparison's operands that are stack pointers
         self.dst_on_stack = False
         self.src_on_stack = False
+
+
+def new_hop(idx: int, prev: int, before: Hop | None) -> Hop:
+    """An entry behind `before`."""
+    made = Hop()
+    made.idx, made.prev, made.before = idx, prev, before
+    if before is not None:
+        made.count = before.count + 1
+    return made
 
 
 class State:

@@ -18,7 +18,7 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, State, copy_state, mark_not_init
+from anybpf.verifier.state import FP, INVALID, Frame, State, copy_state, mark_not_init
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -52,7 +52,8 @@ class Explored:
     def __init__(self, env: Env, live: LiveStack) -> None:
         self.env = env
         self.live = live
-        self.buckets: dict[int, list[Seen]] = {}
+        self.buckets: list[list[Seen] | None] = [None] * len(env.insns)
+        self.test_freq = bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ)
         self.visits: dict[Callchain, Visit] = {}
         self.last_jumps = 0
         self.last_processed = 0
@@ -63,13 +64,11 @@ class Explored:
         """Whether the current path may end at `idx`; else perhaps remember the state."""
         env, cur = self.env, self.env.state
         aux = env.aux[idx]
-        force = (bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ) or aux.force_checkpoint
+        force = (self.test_freq or aux.force_checkpoint
                  or (cur.history is not None and cur.history.count > MAX_HISTORY))
         add = force or (env.jumps - self.last_jumps >= 2
                         and env.processed - self.last_processed >= 8)
-        # as the kernel hashes them: the counters count the whole bucket
-        bucket = self.buckets.setdefault(
-            ((idx ^ cur.frames[-1].callsite) & uapi.U32) % len(env.insns), [])
+        bucket = self._bucket(idx, cur)
         self._clean(bucket, cur)
         count, loop = 0, False
         for seen in list(bucket):
@@ -89,6 +88,14 @@ class Explored:
             self._remember(bucket, idx)
         return False
 
+    def _bucket(self, idx: int, cur: State) -> list[Seen]:
+        """The states that may be compared: as the kernel hashes them, for what is counted."""
+        number = ((idx ^ cur.innermost().callsite) & uapi.U32) % len(self.buckets)
+        bucket = self.buckets[number]
+        if bucket is None:
+            bucket = self.buckets[number] = []
+        return bucket
+
     def _compare(self, seen: Seen, cur: State, idx: int,
                  loop: bool) -> tuple[bool, bool, bool]:
         """(in a loop, does `seen` cover `cur`, is `seen` still being walked)
@@ -99,7 +106,7 @@ class Explored:
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
-        if env.insns[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
+        if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
@@ -158,8 +165,10 @@ class Explored:
         env.update_peak()
         self.last_jumps, self.last_processed = env.jumps, env.processed
         _forget_precision(cur)
-        new = Seen()
+        new = Seen.__new__(Seen)
         copy_state(new, cur)
+        new.misses = new.hits = 0
+        new.free = False
         new.insn_idx = idx
         self._enter_loop(new)
         cur.parent = new
@@ -174,21 +183,16 @@ class Explored:
         for seen in bucket:
             if seen.insn_idx != cur.insn_idx or seen.branches or seen.cleaned:
                 continue
-            if _same_calls(seen, cur) and not self.incomplete(seen):
+            if same_calls(seen, cur) and not self.incomplete(seen):
                 self._clean_state(seen)
 
     def _clean_state(self, seen: Seen) -> None:
-        alive = self.live.query(seen)
+        """Forget registers and slots that nothing reads any more."""
+        query = self.live.query(seen)
         seen.cleaned = True
-        for number, frame in enumerate(seen.frames):
+        for number in range(len(seen.frames)):
             live = self.env.aux[seen.insn_of(number)].live_before
-            for i in range(FP):
-                if not live >> i & 1:
-                    mark_not_init(frame.regs[i])
-            for i, slot in enumerate(frame.stack):
-                if not alive(number, i):
-                    mark_not_init(slot.reg)
-                    slot.fill(INVALID)
+            _clean_frame(seen.frames[number], live, query.alive(number))
 
     # -- precision
 
@@ -196,23 +200,12 @@ class Explored:
         """What `old` needed to know exactly, `cur` needs too; True if that was new."""
         wanted = Wanted(len(old.frames) - 1)
         for number in range(len(old.frames) - 1, -1, -1):
-            names = self._needed(old, number, wanted)
-            if names and self.env.log.detailed:
-                self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
+            _want(old.frames[number], number, wanted)
+            if self.env.log.detailed:
+                names = _wanted_names(wanted, number)
+                if names:
+                    self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
         return backtrack.chain(self.env, cur, wanted)
-
-    @staticmethod
-    def _needed(old: State, number: int, wanted: Wanted) -> list[str]:
-        frame, names = old.frames[number], []
-        for i, reg in enumerate(frame.regs[:FP]):
-            if reg.kind == kinds.SCALAR_VALUE and reg.precise:
-                wanted.regs[number] |= 1 << i
-                names.append(f"r{i}")
-        for i, slot in enumerate(frame.stack):
-            if slot.scalar_spilled() and slot.reg.precise:
-                wanted.slots[number] |= 1 << i
-                names.append(f"fp{-8 * (i + 1)}")
-        return names
 
     # -- loops
 
@@ -298,16 +291,55 @@ def _chain_text(chain: Callchain) -> str:
     return f"({','.join(map(str, chain))})"
 
 
-def _same_calls(a: State, b: State) -> bool:
-    return [f.callsite for f in a.frames] == [f.callsite for f in b.frames]
+def _clean_frame(frame: Frame, live: int, alive: int) -> None:
+    for i in range(FP):
+        if not live >> i & 1:
+            mark_not_init(frame.regs[i])
+    for i in range(len(frame.stack)):
+        if not alive >> i & 1:
+            slot = frame.stack[i]
+            mark_not_init(slot.reg)
+            slot.fill(INVALID)
+
+
+def _want(frame: Frame, number: int, wanted: Wanted) -> None:
+    """Ask for what an old state needs to know exactly."""
+    for i in range(FP):
+        reg = frame.regs[i]
+        if reg.kind == kinds.SCALAR_VALUE and reg.precise:
+            wanted.add_reg(number, i)
+    for i in range(len(frame.stack)):
+        slot = frame.stack[i]
+        if slot.scalar_spilled() and slot.reg.precise:
+            wanted.add_slot(number, i)
+
+
+def _wanted_names(wanted: Wanted, number: int) -> list[str]:
+    regs, slots = wanted.regs[number], wanted.slots[number]
+    return ([f"r{i}" for i in range(FP) if regs >> i & 1]
+            + [f"fp{-8 * (i + 1)}" for i in range(64) if slots >> i & 1])
+
+
+def same_calls(a: State, b: State) -> bool:
+    """Whether the two are in the same calls of the same functions."""
+    if len(a.frames) != len(b.frames):
+        return False
+    for i in range(len(a.frames)):
+        if a.frames[i].callsite != b.frames[i].callsite:
+            return False
+    return True
 
 
 def _maybe_looping(old: State, cur: State) -> bool:
     """A cheap look whether the innermost registers are the same."""
     if len(old.frames) != len(cur.frames):
         return False
-    return all(a.kind == b.kind and a.off == b.off and a.vv == b.vv and a.vm == b.vm
-               for a, b in zip(old.regs[:FP], cur.regs[:FP], strict=True))
+    mine, other = old.innermost(), cur.innermost()
+    for i in range(FP):
+        a, b = mine.regs[i], other.regs[i]
+        if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
+            return False
+    return True
 
 
 def _forget_precision(state: State) -> None:

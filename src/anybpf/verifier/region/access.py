@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errno import EACCES
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 MAX_OFFSET = 1 << 29
 
 
-class Access(NamedTuple):
-    """`size` bytes at `off` from what `reg` points to (its own offset is in `off`)."""
+class Access:
+    """`size` bytes at `off` from what `reg` points to (its own offset is in `off`).
 
-    walk: Walk
-    insn: Decoded
-    reg: Reg
-    regno: int
-    off: int
-    size: int
-    write: bool
-    #: the register that is loaded or stored; -1: a constant is stored
-    value: int
-    signed: bool = False
+    `value` is the register that is loaded or stored; -1: a constant is stored.
+    """
 
-    @property
-    def env(self) -> Env:
-        return self.walk.env
+    def fill(self, walk: Walk, insn: Decoded, reg: Reg, regno: int, off: int, size: int,
+             write: bool, value: int, signed: bool) -> None:
+        """In place of `__init__`, which compiled code would call slowly."""
+        self.walk, self.env, self.insn = walk, walk.env, insn
+        self.reg, self.regno, self.off, self.size = reg, regno, off, size
+        self.write, self.value, self.signed = write, value, signed
+        #: the register that the access loads, if it loads one
+        self.loads = walk.env.reg(value) if value >= 0 and not write else None
 
-    @property
-    def loads(self) -> Reg | None:
-        """The register that the access loads, if it loads one."""
-        return self.env.regs[self.value] if self.value >= 0 and not self.write else None
+
+def make(walk: Walk, insn: Decoded, reg: Reg, regno: int, off: int, size: int, write: bool,
+         value: int, signed: bool = False) -> Access:
+    """The access of one instruction in the current state."""
+    made = Access.__new__(Access)
+    made.fill(walk, insn, reg, regno, off, size, write, value, signed)
+    return made
 
 
 def _check_inside(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,

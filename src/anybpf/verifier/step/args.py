@@ -209,7 +209,7 @@ def _constant_key(env: Env, reg: Reg, size: int) -> int:
     if not slot.scalar_spilled() or _leading(below, SPILL) != size or slot.reg.vm:
         return -1
     wanted = Wanted(len(env.state.frames) - 1)
-    wanted.slots[reg.frameno] |= 1 << number
+    wanted.add_slot(reg.frameno, number)
     backtrack.chain(env, env.state, wanted)
     return slot.reg.vv
 

@@ -10,7 +10,7 @@ from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.region.access import Access
+from anybpf.verifier.region.access import make
 from anybpf.verifier.state import FP, Reg
 from anybpf.verifier.step import mem, regs
 from anybpf.verifier.walk import NEXT, Walk
@@ -77,7 +77,7 @@ def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> Non
     if dst.kind == kinds.PTR_TO_STACK:
         _on_stack(walk, insn, dst, write, value)
         return
-    region(Access(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, write, value))
+    region(make(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, write, value))
     if value >= 0 and not write:
         mem.narrow(env.regs[value], insn.size_bytes, False)
 
@@ -91,7 +91,7 @@ def _on_stack(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> N
     if dst.vm:
         raise NotSupported("atomics on a variable stack offset in the verifier")
     if not write:
-        stack.access(Access(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,
+        stack.access(make(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,
                             value))
         if value >= 0:
             mem.narrow(env.regs[value], insn.size_bytes, False)

@@ -14,7 +14,7 @@ from anybpf.verifier import log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
 from anybpf.verifier.region import ctx, map_value, memory, packet, sock, stack
-from anybpf.verifier.region.access import Access
+from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import NEXT, Walk
@@ -117,7 +117,7 @@ def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
     size = insn.size_bytes
     check_alignment(env, reg, insn.off, size, strict)
     signed = insn.cls == uapi.BPF_LDX and insn.mode == uapi.BPF_MEMSX
-    what = Access(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
+    what = make(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
     region = REGIONS.get(reg.kind & KIND_MASK)
     if region is None or regtype.may_be_null(reg.kind):
         _refuse(env, reg, regno)

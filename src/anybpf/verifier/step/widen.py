@@ -10,14 +10,14 @@ from anybpf.proto import kinds
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, Ids, reg_safe
 from anybpf.verifier.state import FP, Reg, State, mark_unknown
+from anybpf.verifier.states import same_calls
 
 
 def previous_entry(state: State, idx: int) -> State | None:
     """The last remembered state of this path at `idx`, in the same function."""
     at = state.parent
     while at is not None:
-        if at.insn_idx == idx and [f.callsite for f in at.frames] == [
-                f.callsite for f in state.frames]:
+        if at.insn_idx == idx and same_calls(at, state):
             return at
         at = at.parent
     return None
