@@ -55,8 +55,6 @@ class Explored:
         self.buckets: list[list[Seen] | None] = [None] * len(env.insns)
         self.test_freq = bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ)
         self.visits: dict[Callchain, Visit] = {}
-        self.last_jumps = 0
-        self.last_processed = 0
 
     # -- the question
 
@@ -66,8 +64,8 @@ class Explored:
         aux = env.aux[idx]
         force = (self.test_freq or aux.force_checkpoint
                  or (cur.history is not None and cur.history.count > MAX_HISTORY))
-        add = force or (env.jumps - self.last_jumps >= 2
-                        and env.processed - self.last_processed >= 8)
+        add = force or (env.jumps - env.last_jumps >= 2
+                        and env.processed - env.last_processed >= 8)
         bucket = self._bucket(idx, cur)
         self._clean(bucket, cur)
         count, loop = 0, False
@@ -79,8 +77,8 @@ class Explored:
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
-            if again and not force and (env.jumps - self.last_jumps < 20
-                                        and env.processed - self.last_processed < 100):
+            if again and not force and (env.jumps - env.last_jumps < 20
+                                        and env.processed - env.last_processed < 100):
                 add = False
             self._miss(bucket, seen, add, idx)
         env.max_states_per_insn = max(env.max_states_per_insn, count)
@@ -163,7 +161,7 @@ class Explored:
         env.total_states += 1
         env.explored_states += 1
         env.update_peak()
-        self.last_jumps, self.last_processed = env.jumps, env.processed
+        env.last_jumps, env.last_processed = env.jumps, env.processed
         _forget_precision(cur)
         new = Seen.__new__(Seen)
         copy_state(new, cur)

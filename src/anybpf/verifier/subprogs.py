@@ -9,7 +9,8 @@ from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
 from anybpf.verifier.env import Env, Subprog
-from anybpf.verifier.facts import FuncArg, FuncInfo
+from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.prototypes import Program, prototype
 from anybpf.verifier.reject import Reject
 
 _PACKET_LOADS = (uapi.BPF_ABS, uapi.BPF_IND)
@@ -23,8 +24,9 @@ def find(env: Env) -> None:
     names = {f.insn: f for f in env.facts.funcs}
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         info = names.get(start)
-        env.subprogs.append(Subprog(start, end, info.name if info else "",
-                                    bool(info and info.is_global and number)))
+        made = Subprog(start, end, info.name if info else "", bool(info and info.is_global))
+        made.type_id = info.type_id if info else 0
+        env.subprogs.append(made)
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
     try:
@@ -35,19 +37,22 @@ def find(env: Env) -> None:
 
 
 def prototypes(env: Env) -> None:
-    """What global functions take, and whether all that is called can be walked."""
+    """Whether all that is called can be walked."""
     if any(is_kfunc_call(insn) for _, insn in slots(env.insns)):
         raise NotSupported("kernel functions in the verifier")
-    names = {f.insn: f for f in env.facts.funcs}
-    for subprog in env.subprogs:
-        if subprog.is_global:
-            subprog.args = _arguments(names[subprog.start])
 
 
-def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
-    if info.args is None:
-        raise NotSupported(f"the prototype of global function '{info.name}' in the verifier")
-    return info.args
+def arguments(env: Env, number: int) -> tuple[FuncArg, ...]:
+    """What a function takes, or `Reject` if its prototype is none that can be used."""
+    subprog = env.subprogs[number]
+    if subprog.args is None:
+        assert env.facts.btf is not None
+        found = prototype(env.facts.btf, subprog.type_id,
+                          Program(env.facts.type, env.facts.attach_type))
+        if found.errno:
+            raise env.reject(found.errno, found.text)
+        subprog.args = found.args
+    return subprog.args
 
 
 def _starts(env: Env) -> list[int]:

@@ -14,6 +14,7 @@ from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.map_value import map_of
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
@@ -37,13 +38,18 @@ def step(walk: Walk, insn: Insn) -> int:
 
 
 def _function(walk: Walk, insn: Insn) -> int:
+    from anybpf.verifier.step import globals_
+
     env = walk.env
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
     caller = state.frames[-1]
+    misfit = globals_.check(walk, subprog)
     if env.subprogs[subprog].is_global:
-        _global_function(walk, subprog)
+        _global_function(walk, subprog, misfit)
         return NEXT
+    if misfit is not None:
+        env.log.say(misfit.text)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -56,13 +62,15 @@ def _function(walk: Walk, insn: Insn) -> int:
     return JUMPED
 
 
-def _global_function(walk: Walk, number: int) -> None:
+def _global_function(walk: Walk, number: int, misfit: Reject | None) -> None:
     """A global function is walked by itself: here only its arguments are checked."""
-    from anybpf.verifier.step import globals_, helper
+    from anybpf.verifier.step import helper
 
     env = walk.env
     subprog = env.subprogs[number]
-    globals_.check(walk, number)
+    if misfit is not None:
+        text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
