@@ -1,4 +1,4 @@
-"""The selftests' C programs (tools/testing/selftests/bpf/progs/*.c), each put before both verifiers.
+"""The selftests' C programs (tools/testing/selftests/bpf/progs/*.c) before both verifiers.
 
 They are compiled where they lie, with the running kernel's types. No program is really loaded for
 the object's sake: each is compared, then taken for loaded, so that a refused one hides no other.
@@ -28,7 +28,7 @@ MAX_MAP_BYTES = 1 << 21
 FLAG_TAG = "comment:test_prog_flags="
 INCLUDES = ("tools/lib", "tools/include/uapi")
 #: our headers have the helpers' prototypes, which a kernel's build makes
-OPTIONS = (f"-I{INCLUDE / 'bpf'}", "-Wno-compare-distinct-pointer-types", "-Wno-everything", "-DENABLE_ATOMICS_TESTS")
+OPTIONS = (f"-I{INCLUDE / 'bpf'}", "-Wno-everything", "-DENABLE_ATOMICS_TESTS")
 
 
 def sources(tree: Tree) -> list[Path]:

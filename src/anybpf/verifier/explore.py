@@ -148,6 +148,7 @@ def _walk_function(env: Env, number: int, live: LiveStack) -> None:
 
 def _walk(env: Env, state: State, live: LiveStack) -> None:
     env.state = state
+    env.print_state = False
     env.forget_line()
     env.log.scratch_all()
     live.forget_current()

@@ -18,7 +18,17 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, Frame, State, copy_state, mark_not_init
+from anybpf.verifier.state import (
+    ACTIVE,
+    FP,
+    INVALID,
+    ITER,
+    SLOT_BYTES,
+    Frame,
+    State,
+    copy_state,
+    mark_not_init,
+)
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -104,12 +114,16 @@ class Explored:
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
+        if env.aux[idx].is_iter_next:
+            same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            return loop or same, same, True
         if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
             return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+                and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
@@ -151,8 +165,8 @@ class Explored:
             self._release(seen)
 
     def _release(self, seen: Seen) -> None:
-        """Forget a useless state once all that came of it has ended."""
-        if seen.free and not seen.branches:
+        """Forget a useless state once all that came of it has ended, and its loop is complete."""
+        if seen.free and not seen.branches and not self.incomplete(seen):
             seen.free = False
             self.env.free_states -= 1
 
@@ -338,6 +352,23 @@ def _maybe_looping(old: State, cur: State) -> bool:
         if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
             return False
     return True
+
+
+def _iterates(cur: State) -> bool:
+    """The iterator in r1 is not at its end."""
+    reg = cur.regs[1]
+    number = (-(reg.off + reg.smin) - 1) // SLOT_BYTES
+    return cur.frames[reg.frameno].stack[number].reg.slot_state == ACTIVE
+
+
+def _depths_differ(old: State, cur: State) -> bool:
+    """Some iterator went on in between (iter_active_depths_differ)."""
+    for a, b in zip(old.frames, cur.frames, strict=True):
+        for i, slot in enumerate(a.stack):
+            if slot.kind(0) == ITER and slot.reg.slot_state == ACTIVE \
+                    and b.stack[i].reg.slot_depth != slot.reg.slot_depth:
+                return True
+    return False
 
 
 def _forget_precision(state: State) -> None:

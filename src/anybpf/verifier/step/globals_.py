@@ -60,8 +60,11 @@ def _check_memory(walk: Walk, env: Env, number: int, reg: Reg, arg: FuncArg) -> 
         kind = reg.kind
         reg.kind &= ~PTR_MAYBE_NULL
         call = args.Call(walk, HELPERS[0])
-        args.memory(call, number + 1, arg.size, False, True, False)
-        args.memory(call, number + 1, arg.size, True, True, False)
+        try:
+            args.memory(call, number + 1, arg.size, False, True, False)
+            args.memory(call, number + 1, arg.size, True, True, False)
+        except Reject as reject:
+            raise env.reject(EINVAL, reject.text) from None
         reg.kind = kind
     if not arg.nullable and (regs.is_zero(reg) or regtype.may_be_null(reg.kind)):
         raise env.reject(EINVAL, f"arg#{number} is expected to be non-NULL")
