@@ -45,12 +45,10 @@ def _function(walk: Walk, insn: Insn) -> int:
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
     caller = state.frames[-1]
-    misfit = globals_.check(walk, subprog)
     if env.subprogs[subprog].is_global:
-        _global_function(walk, subprog, misfit)
+        _global_function(walk, subprog)
         return NEXT
-    if misfit is not None:
-        env.log.say(misfit.text)
+    globals_.tell(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -63,12 +61,13 @@ def _function(walk: Walk, insn: Insn) -> int:
     return JUMPED
 
 
-def _global_function(walk: Walk, number: int, misfit: Reject | None) -> None:
+def _global_function(walk: Walk, number: int) -> None:
     """A global function is walked by itself: here only its arguments are checked."""
-    from anybpf.verifier.step import helper
+    from anybpf.verifier.step import globals_, helper
 
     env = walk.env
     subprog = env.subprogs[number]
+    misfit = globals_.check(walk, number)
     if misfit is not None:
         text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
         raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
@@ -105,7 +104,7 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     from anybpf.verifier.step import globals_
 
     env = walk.env
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1

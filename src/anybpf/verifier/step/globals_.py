@@ -38,6 +38,13 @@ def check(walk: Walk, number: int) -> Reject | None:
     return None
 
 
+def tell(walk: Walk, number: int) -> None:
+    """Say what does not fit a static function, and let it pass."""
+    misfit = check(walk, number)
+    if misfit is not None:
+        walk.env.log.say(misfit.text)
+
+
 def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     env, regno = walk.env, number + 1
     if arg.kind == "scalar":
