@@ -138,6 +138,8 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None
