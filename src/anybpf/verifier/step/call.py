@@ -81,7 +81,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -100,11 +100,15 @@ def _global_function(walk: Walk, number: int) -> None:
 
     env = walk.env
     subprog = env.subprogs[number]
+    misfit = globals_.check(walk, number)
     if env.state.locks:
+        env.log.say(misfit.text if misfit is not None else "")
         raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
                                  "use static function instead")
-    globals_.check(walk, number)
-    _check_sleep(env, number)
+    _check_sleep(env, number, misfit)
+    if misfit is not None:
+        text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
@@ -115,11 +119,12 @@ def _global_function(walk: Walk, number: int) -> None:
     env.log.scratched_regs |= 1
 
 
-def _check_sleep(env: Env, number: int) -> None:
+def _check_sleep(env: Env, number: int, misfit: Reject | None) -> None:
     """A function that may sleep is not called where nothing must."""
     state = env.state
     if env.subprogs[number].might_sleep and (
             state.rcu_locks or state.preempt_locks or state.irq_id or not state.sleepable):
+        env.log.say(misfit.text if misfit is not None else "")
         raise env.reject(EINVAL, "global functions that may sleep are not allowed in "
                                  "non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled "
                                  "section, or in\na non-sleepable BPF program context")
@@ -148,7 +153,7 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     from anybpf.verifier.step import globals_
 
     env = walk.env
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     env.subprogs[subprog].is_callback = True
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
