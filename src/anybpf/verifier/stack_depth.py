@@ -85,8 +85,11 @@ def _check_throws(env: Env, number: int, called_back: bool) -> None:
         if called_back and kfunc is not None and kfunc.name == THROW:
             raise Reject(EINVAL, f"bpf_throw kfunc (insn {idx}) cannot be called from callback "
                                  f"subprog {number}")
-        if is_pseudo_call(insn) or is_pseudo_func(insn):
-            _check_throws(env, env.subprog_at(idx + insn.imm + 1), called_back)
+        if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
+            continue
+        called = env.subprog_at(idx + insn.imm + 1)
+        if is_pseudo_call(insn) or not env.subprogs[called].is_async_callback:
+            _check_throws(env, called, called_back)
 
 
 def extra(env: Env) -> None:
