@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from anybpf.isa.insn import Insn
 
 
+def map_address(number: int) -> int:
+    """Where the map of this number is said to be in the kernel's memory."""
+    return 0xFFFF_8880_0000_0000 + 0x1000 * number
+
+
 @dataclass(eq=False)
 class MapFacts:
     """A map as the verifier sees it. `address` is only printed (`r1 = 0xffff...`)."""
@@ -26,7 +31,7 @@ class MapFacts:
     max_entries: int = 1
     flags: int = 0
     name: str = ""
-    address: int = 0xFFFF_8880_0000_0000
+    address: int = map_address(0)
     #: what a frozen, read-only array holds, so that loads from it are constants; or None
     content: bytes | None = None
     frozen: bool = False
@@ -53,7 +58,8 @@ class MapFacts:
 
 
 class FuncArg(NamedTuple):
-    """An argument of a global function: `"scalar"`, `"ctx"`, or `"mem"` of `size` bytes."""
+    """An argument of a function by its prototype: `"scalar"`, `"ctx"`, `"mem"` of `size` bytes, or
+    what needs the kernel's types: `"dynptr"`, `"trusted"`, `"untrusted"`, `"arena"`."""
 
     kind: str
     size: int = 0
@@ -61,17 +67,11 @@ class FuncArg(NamedTuple):
 
 
 class FuncInfo(NamedTuple):
-    """A function's first slot, its name, and whether it is global; then what it takes.
-
-    `args` is None where the prototype is not one that a global function may have, or needs
-    what is not modelled (`verifier.prototypes` makes it from BTF).
-    """
+    """A function's first slot, its name, whether it is global, and the FUNC in `Facts.btf`."""
 
     insn: int
     name: str
     is_global: bool = False
-    args: tuple[FuncArg, ...] | None = None
-    #: the FUNC in the program's types
     type_id: int = 0
 
 
@@ -138,6 +138,8 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None

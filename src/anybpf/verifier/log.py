@@ -85,6 +85,11 @@ class Log:
         if self.sink is not None:
             self.sink.write(encoded(text))
 
+    def say(self, line: str) -> None:
+        """Add a line, if it says anything."""
+        if line:
+            self.write(line + "\n")
+
     def cut(self, position: int) -> None:
         """Forget all after `position`."""
         while self._ends and self._ends[-1] > position:
@@ -138,8 +143,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [text for i, slot in enumerate(frame.stack)
               if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
-    if state.refs:
-        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
+    if state.refs and state.refs[0].id:
+        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs if r.id))
     if frame.in_callback:
         parts.append(" cb")
     if frame.in_async_callback:
