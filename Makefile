@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf debian clean
+.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,12 @@ debian:
 # fuzzes for a minute (SECONDS=n: longer), guided by coverage if atheris is installed
 fuzz-btf: build
 	$(BIN)/python tools/fuzz_btf.py $(or $(SECONDS),60)
+
+# made-up programs before the running kernel's verifier and ours, for a minute (SECONDS=n: longer);
+# what differs is shrunk and written to fuzz-verifier/
+fuzz-verifier: build
+	cd tests && $(abspath $(BIN))/python -m kernel.fuzz --seconds $(or $(SECONDS),60) \
+		--out ../fuzz-verifier
 
 clean:
 	rm -rf build $(VENV)

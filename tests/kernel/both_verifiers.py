@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
@@ -72,9 +73,16 @@ def errno_name(number: int) -> str:
     return {0: "OK", 524: "ENOTSUPP"}.get(number) or errno.errorcode[number]
 
 
+@cache
+def _log_buffer() -> ctypes.Array[ctypes.c_char]:
+    """Kept: sixteen megabytes of zeros take longer than most programs."""
+    return ctypes.create_string_buffer(LOG_SIZE)
+
+
 def ask_kernel(kernel: Linux, attr: bytearray, level: int) -> Answer:
     """Load and close; the log has room for everything."""
-    buffer = ctypes.create_string_buffer(LOG_SIZE)
+    buffer = _log_buffer()
+    buffer[0] = b"\0"
     mine = bytearray(attr)
     _put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
     try:

@@ -38,7 +38,7 @@ from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
-from anybpf.proto import progs
+from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
 from anybpf.verifier.prototypes import arguments
 from kernel.both_verifiers import GLOBAL
@@ -136,7 +136,10 @@ class Case:
         symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
         symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
                     for name, fd in fds.items()}
-        return tuple(parse("\n".join(self.parts["prog"][1]), symbols))
+        source = "\n".join(self.parts["prog"][1])
+        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
+                    for name, number in kfunc_ids(source).items()}
+        return tuple(parse(source, symbols))
 
     # -- maps
 
@@ -206,6 +209,18 @@ class Case:
 def kernel_types() -> Btf:
     """The running kernel's types where it tells them, else the built-in ones."""
     return kernel_btf() if Path("/sys/kernel/btf/vmlinux").exists() else builtin()
+
+
+def kfunc_ids(source: str) -> dict[str, int]:
+    """The kernel functions that a program calls by name, and their numbers in the kernel's types.
+
+    Raises KeyError where the types do not have one.
+    """
+    names = [name for name in re.findall(r"\bcall (\w+)", source) if name in kfuncs.BY_NAME]
+    found = {name: kernel_types().find(name, uapi.BTF_KIND_FUNC) for name in names}
+    if not all(found.values()):
+        raise KeyError(*(name for name, number in found.items() if not number))
+    return found
 
 
 def _number(text: str, prefix: str) -> int:

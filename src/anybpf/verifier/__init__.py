@@ -15,6 +15,7 @@ from anybpf.verifier import (
     cfg,
     check_btf,
     explore,
+    kfuncs,
     liveness,
     resolve,
     shape,
@@ -57,6 +58,7 @@ WALK = (
     liveness.registers,     # which registers matter where
     explore.start,          # every path
     stack_depth.check,      # the stack of every chain of calls
+    kfuncs.check_left_out,  # no kernel function was left out that is needed
     stack_depth.extra,      # and what the rewrites take
 )
 #: instead of the walk, for the checked interpreter

@@ -14,6 +14,7 @@ from anybpf.isa.insn import (
     Insn,
     is_call,
     is_helper_call,
+    is_kfunc_call,
     is_ld_imm64,
     is_pseudo_call,
     is_pseudo_func,
@@ -22,6 +23,7 @@ from anybpf.isa.insn import (
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto.helpers import BY_ID, Does
 from anybpf.verifier.env import Env
+from anybpf.verifier.kfuncs import ASYNC_CALLBACKS, CHANGES_PACKET, SYNC_CALLBACKS, is_iter_next, of
 from anybpf.verifier.reject import Reject
 
 _DISCOVERED, _EXPLORED = 1, 2
@@ -65,11 +67,17 @@ def _mark_join(env: Env, idx: int) -> None:
 
 def _call_edges(env: Env, idx: int, insn: Insn, after: int) -> tuple[int, ...]:
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
-    if row is not None and row.does & Does.ASYNC_CALLBACK:
+    kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+    if (row is not None and row.does & Does.ASYNC_CALLBACK) or (
+            kfunc is not None and kfunc.name in ASYNC_CALLBACKS):
         env.aux[idx].prune_point = True
-    if row is not None and row.does & Does.CALLBACK:
+    if (row is not None and row.does & Does.CALLBACK) or (
+            kfunc is not None and kfunc.name in SYNC_CALLBACKS):
         _mark_join(env, idx)
         env.aux[idx].calls_callback = env.aux[idx].force_checkpoint = True
+    if is_iter_next(env, insn):
+        aux = env.aux[idx]
+        aux.prune_point = aux.force_checkpoint = aux.is_iter_next = True
     if after < len(env.insns):
         _mark_join(env, after)
     if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
@@ -134,6 +142,9 @@ def _changes_packet(env: Env, idx: int) -> bool:
     insn = env.insns[idx]
     if is_pseudo_call(insn):
         return env.subprogs[env.subprog_at(idx + insn.imm + 1)].changes_packet
+    kfunc = of(env, insn)
+    if kfunc is not None:
+        return kfunc.name in CHANGES_PACKET
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
     return row is not None and bool(row.does & Does.CHANGES_PACKET)
 

@@ -10,7 +10,7 @@ cdef class Subprog:
     cdef public int start, end, stack_depth
     cdef public object name, args
     cdef public bint is_global, called, verified, changes_packet, might_sleep
-    cdef public bint has_tail_call, tail_call_reachable
+    cdef public bint has_tail_call, tail_call_reachable, has_ld_abs, unreliable
     cdef public list postorder
 
 cdef class Aux:

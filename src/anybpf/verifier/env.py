@@ -19,6 +19,7 @@ from anybpf.verifier.state import Frame, Hop, Reg, State
 
 if TYPE_CHECKING:
     from anybpf.verifier.decoded import Decoded
+    from anybpf.verifier.kfuncs import Kfunc
 
 
 class Subprog:
@@ -33,6 +34,8 @@ class Subprog:
         #: a global function that something calls, so that it must be walked
         self.called = False
         self.verified = False
+        #: a static function whose BTF says nothing about its arguments, or was wrong once
+        self.unreliable = True
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
@@ -55,6 +58,7 @@ class Aux:
         self.force_checkpoint = False
         self.calls_callback = False
         self.live_before = 0
+        self.is_iter_next = False
         self.scc = 0
         self.seen = False
         #: kind of the pointer that a load or store goes through (the rewrites need one)
@@ -88,6 +92,8 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: kernel functions that are called, by the number of their type
+        self.kfuncs: dict[int, Kfunc] = {}
         self.digest = b""
         #: the instructions behind CO-RE, before map references are filled in
         self.relocated: list[Insn] = []
@@ -108,6 +114,9 @@ class Env:
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
+        #: `jumps` and `processed` when a state was remembered last
+        self.last_jumps = 0
+        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 
@@ -179,7 +188,15 @@ class Env:
         """The instruction's text."""
         insn = self.insns[idx]
         hi = self.insns[idx + 1] if insn.code == LD_IMM64 else None
-        return insn_text(insn, hi, Callbacks(imm=self._imm_text))
+        return insn_text(insn, hi, Callbacks(self._call_text, self._imm_text))
+
+    def _call_text(self, insn: Insn) -> str | None:
+        """The name of the kernel function that is called."""
+        if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
+            return None
+        # a call that was left out names type 0, which has no name
+        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:
         """The address that a map's load gets, as the log prints it."""

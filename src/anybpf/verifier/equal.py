@@ -9,7 +9,7 @@ from __future__ import annotations
 from anybpf import uapi
 from anybpf.proto import kinds
 from anybpf.verifier import consts, ranges, tnum
-from anybpf.verifier.consts import ADD_CONST, INVALID, MISC
+from anybpf.verifier.consts import ADD_CONST, INVALID, IRQ_FLAG, ITER, MISC
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import (
     Frame,
@@ -135,7 +135,7 @@ def _inside(old: Reg, cur: Reg) -> bool:
 def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
     if not old.precise and exact == consts.NOT_EXACT:
         return True
-    if old.id & ADD_CONST != cur.id & ADD_CONST:
+    if old.id and old.id & ADD_CONST != cur.id & ADD_CONST:
         return False
     if old.id & ADD_CONST and old.off != cur.off:
         return False
@@ -174,7 +174,9 @@ def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
             return reg_safe(old.reg, number, ids, exact)
     if old.types != cur.types and not _bytes_safe(old, cur):
         return False
-    return not old.spilled() or reg_safe(old.reg, cur.reg, ids, exact)
+    if old.spilled():
+        return reg_safe(old.reg, cur.reg, ids, exact)
+    return not old.special() or _object_safe(old, cur, ids)
 
 
 def _bytes_safe(old: Slot, cur: Slot) -> bool:
@@ -184,3 +186,13 @@ def _bytes_safe(old: Slot, cur: Slot) -> bool:
         if kind not in (INVALID, MISC) and kind != cur.kind(i):
             return False
     return True
+
+
+def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
+    """The same object of the kernel; how often an iterator went on does not matter."""
+    a, b = old.reg, cur.reg
+    if a.slot_state != b.slot_state or not ids.match(a.ref, b.ref):
+        return False
+    if old.kind(7) == ITER:
+        return a.kind == b.kind and a.btf is b.btf and a.btf_id == b.btf_id
+    return old.kind(7) == IRQ_FLAG or a.slot_depth == b.slot_depth

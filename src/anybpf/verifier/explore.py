@@ -134,6 +134,7 @@ def start(env: Env) -> None:
 
 def _walk(env: Env, state: State, live: LiveStack) -> None:
     env.state = state
+    env.print_state = False
     env.forget_line()
     env.log.scratch_all()
     live.forget_current()

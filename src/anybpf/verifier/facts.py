@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
@@ -37,6 +37,11 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.inner is not None:
+            # what inner maps have in common is known, not which one there will be
+            self.inner = replace(self.inner, name="", content=None, frozen=False)
 
     def offset_of(self, name: str) -> int:
         """Where the value has its `struct NAME` (or pointer with tag NAME); -1: it has none."""

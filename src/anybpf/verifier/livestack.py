@@ -123,8 +123,8 @@ class LiveStack:
         reads = marks.reads | mask
         # what is live here anyway changes nothing
         if reads != marks.reads and reads & ~marks.before:
-            marks.reads = reads
             instance.updated = True
+        marks.reads = reads
 
     def write(self, frame: int, mask: int) -> None:
         """The current instruction surely writes these slots of `frame`."""

@@ -5,6 +5,7 @@ cdef class Log:
     cdef public int level
     cdef public bint on, detailed
     cdef public list _parts, _ends
-    cdef public long long end, insn_end, insn_width
+    cdef public object sink
+    cdef public long long end, longest, insn_end, insn_width
     cdef public uint64_t scratched_regs, scratched_stack
     cpdef scratch_all(self)

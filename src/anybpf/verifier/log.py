@@ -13,7 +13,18 @@ from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
-from anybpf.verifier.state import ADD_CONST, SLOT_LETTERS, Frame, Reg, Slot, State
+from anybpf.verifier.state import (
+    ACTIVE,
+    ADD_CONST,
+    DRAINED,
+    DYNPTR,
+    ITER,
+    SLOT_LETTERS,
+    Frame,
+    Reg,
+    Slot,
+    State,
+)
 
 LEVEL = uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_LEVEL2
 # numbers up to these are printed in decimal
@@ -22,6 +33,9 @@ UNSIGNED_DECIMAL = 0xFFFF
 #: where the state begins behind an instruction: at this column, or a multiple of the other
 COLUMN, COLUMN_STEP = 40, 8
 ALL_SCRATCHED = uapi.U64
+ITER_STATES = {ACTIVE: "active", DRAINED: "drained"}
+#: names of the types of dynptrs
+DYNPTR_TYPES = ("invalid", "local", "ringbuf", "skb", "xdp", "skb_meta")
 #: the kernel writes by the piece, and cuts what is longer
 MAX_PIECE = 1023
 
@@ -122,8 +136,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     parts = [f" frame{frame.frameno}:"] if frame.frameno else []
     parts += [f" R{i}={reg_text(frame, reg)}" for i, reg in enumerate(frame.regs)
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
-    parts += [f" fp{-8 * (i + 1)}={slot_text(frame, slot)}" for i, slot in enumerate(frame.stack)
-              if stack >> i & 1 and slot.types]
+    parts += [text for i, slot in enumerate(frame.stack)
+              if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
     if state.refs:
         parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
     if frame.in_callback:
@@ -131,6 +145,28 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
     if frame.in_async_callback:
         parts.append(" async_cb")
     return "".join(parts)
+
+
+def _stack_text(frame: Frame, number: int, slot: Slot) -> str:
+    """A slot with its place; of objects of the kernel, their first slot alone."""
+    if slot.kind(7) == DYNPTR:
+        if not slot.reg.slot_depth:
+            return ""
+        return f" fp{-8 * (number + 1)}={_dynptr_text(slot.reg)}"
+    if slot.kind(7) == ITER:
+        return f" fp{-8 * (number + 1)}={_iter_text(slot.reg)}" if slot.reg.ref else ""
+    return f" fp{-8 * (number + 1)}={slot_text(frame, slot)}"
+
+
+def _iter_text(reg: Reg) -> str:
+    name = reg.btf.type(reg.btf_id).name.removeprefix("bpf_iter_") if reg.btf else "<invalid>"
+    return (f"iter_{name}(ref_id={reg.ref},state={ITER_STATES[reg.slot_state]},"
+            f"depth={reg.slot_depth})")
+
+
+def _dynptr_text(reg: Reg) -> str:
+    parts = [f"{word}={value}" for word, value in (("id", reg.id), ("ref_id", reg.ref)) if value]
+    return f"dynptr_{DYNPTR_TYPES[reg.slot_state]}({','.join(parts)})"
 
 
 def slot_text(frame: Frame, slot: Slot) -> str:

@@ -42,6 +42,11 @@ PREFIXES = (
 PACKETS = frozenset({kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META})
 SOCKETS = frozenset({kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON, kinds.PTR_TO_TCP_SOCK,
                      kinds.PTR_TO_XDP_SOCK})
+#: kinds that stand for a pointer to a struct of the kernel (reg2btf_ids)
+TYPED_BY_KIND = {
+    kinds.PTR_TO_SOCKET: "sock", kinds.PTR_TO_SOCK_COMMON: "sock_common",
+    kinds.PTR_TO_TCP_SOCK: "tcp_sock", kinds.CONST_PTR_TO_MAP: "bpf_map",
+}
 #: kinds that a spill to the stack keeps (is_spillable_regtype)
 SPILLABLE = frozenset({
     kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_STACK, kinds.PTR_TO_CTX, kinds.PTR_TO_PACKET,
@@ -52,11 +57,13 @@ SPILLABLE = frozenset({
 })
 #: kinds whose log text has the map's sizes
 MAP_POINTERS = frozenset({kinds.CONST_PTR_TO_MAP, kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE})
-#: pointers that must not have been moved when they are passed or dereferenced by name
+#: pointers that are not 0 unless their kind says so
 NEVER_NULL = frozenset({
     kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_SOCKET, kinds.PTR_TO_TCP_SOCK,
-    kinds.PTR_TO_SOCK_COMMON, kinds.PTR_TO_MEM, kinds.PTR_TO_BTF_ID, kinds.CONST_PTR_TO_MAP,
+    kinds.PTR_TO_SOCK_COMMON, kinds.CONST_PTR_TO_MAP,
 })
+#: flags of pointers to objects that surely exist
+TRUSTED = kinds.MEM_ALLOC | kinds.PTR_TRUSTED | kinds.NON_OWN_REF
 
 
 @cache
@@ -85,7 +92,23 @@ def may_be_null(kind: int) -> bool:
     return kind & PTR_MAYBE_NULL != 0
 
 
-def not_null(kind: int) -> bool:
+def not_null(kind: int, referenced: bool) -> bool:
     """A pointer that is known not to be 0 (reg_not_null)."""
-    return kind in NEVER_NULL or kind in (
-        kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED, kinds.PTR_TO_MEM | kinds.MEM_RINGBUF)
+    if kind & PTR_MAYBE_NULL:
+        return False
+    base = kind & KIND_MASK
+    if base == kinds.PTR_TO_BTF_ID:
+        return is_trusted(kind, referenced)
+    if base == kinds.PTR_TO_MEM:
+        return not kind & kinds.PTR_UNTRUSTED
+    return base in NEVER_NULL
+
+
+def is_trusted(kind: int, referenced: bool) -> bool:
+    """The object surely exists as long as the pointer does (is_trusted_reg)."""
+    if referenced:
+        return True
+    unsafe = kind & ~KIND_MASK & ~TRUSTED
+    if kind & KIND_MASK in TYPED_BY_KIND and not unsafe:
+        return True
+    return bool(kind & TRUSTED) and not unsafe

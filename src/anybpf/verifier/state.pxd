@@ -37,6 +37,8 @@ cdef class Slot:
     @cython.locals(mask=uint64_t)
     cpdef bint all_are(self, int index, int count, int kind) noexcept
     cpdef bint spilled(self) noexcept
+    @cython.locals(kind=cython.int)
+    cpdef bint special(self) noexcept
     cpdef bint scalar_spilled(self) noexcept
     cpdef bint whole_scalar(self) noexcept
     cpdef void fill(self, int kind) noexcept

@@ -39,6 +39,9 @@ ZERO: Final = consts.ZERO
 DYNPTR: Final = consts.DYNPTR
 ITER: Final = consts.ITER
 IRQ_FLAG: Final = consts.IRQ_FLAG
+# an iterator's `Reg.slot_state`
+ACTIVE: Final = 1
+DRAINED: Final = 2
 SLOT_LETTERS: Final = "?rm0dif"
 
 #: `Frame.callsite` of the outermost frame
@@ -180,6 +183,11 @@ class Slot:
     def spilled(self) -> bool:
         """A register was spilled here (perhaps less than all of it)."""
         return self.types >> 56 == consts.SPILL
+
+    def special(self) -> bool:
+        """A spill, or an object of the kernel (is_stack_slot_special)."""
+        kind = self.types >> 56
+        return kind == consts.SPILL or kind >= consts.DYNPTR
 
     def scalar_spilled(self) -> bool:
         """A number was spilled here."""

@@ -18,7 +18,17 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import states_equal
 from anybpf.verifier.livestack import LiveStack
-from anybpf.verifier.state import FP, INVALID, Frame, State, copy_state, mark_not_init
+from anybpf.verifier.state import (
+    ACTIVE,
+    FP,
+    INVALID,
+    ITER,
+    SLOT_BYTES,
+    Frame,
+    State,
+    copy_state,
+    mark_not_init,
+)
 
 MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
@@ -55,8 +65,6 @@ class Explored:
         self.buckets: list[list[Seen] | None] = [None] * len(env.insns)
         self.test_freq = bool(env.facts.flags & uapi.BPF_F_TEST_STATE_FREQ)
         self.visits: dict[Callchain, Visit] = {}
-        self.last_jumps = 0
-        self.last_processed = 0
 
     # -- the question
 
@@ -66,8 +74,8 @@ class Explored:
         aux = env.aux[idx]
         force = (self.test_freq or aux.force_checkpoint
                  or (cur.history is not None and cur.history.count > MAX_HISTORY))
-        add = force or (env.jumps - self.last_jumps >= 2
-                        and env.processed - self.last_processed >= 8)
+        add = force or (env.jumps - env.last_jumps >= 2
+                        and env.processed - env.last_processed >= 8)
         bucket = self._bucket(idx, cur)
         self._clean(bucket, cur)
         count, loop = 0, False
@@ -79,8 +87,8 @@ class Explored:
             if hit:
                 self._prune(seen, cur, idx, loop)
                 return True
-            if again and not force and (env.jumps - self.last_jumps < 20
-                                        and env.processed - self.last_processed < 100):
+            if again and not force and (env.jumps - env.last_jumps < 20
+                                        and env.processed - env.last_processed < 100):
                 add = False
             self._miss(bucket, seen, add, idx)
         env.max_states_per_insn = max(env.max_states_per_insn, count)
@@ -107,12 +115,16 @@ class Explored:
             loop = self.incomplete(seen)
             exact = consts.RANGE_WITHIN if loop else consts.NOT_EXACT
             return loop, states_equal(env, seen, cur, exact), False
+        if env.aux[idx].is_iter_next:
+            same = states_equal(env, seen, cur, consts.RANGE_WITHIN) and _iterates(cur)
+            return loop or same, same, True
         if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, consts.RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
             return loop, states_equal(env, seen, cur, consts.RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, consts.EXACT) \
+                and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
             self._infinite(seen, cur, idx)
@@ -154,8 +166,8 @@ class Explored:
             self._release(seen)
 
     def _release(self, seen: Seen) -> None:
-        """Forget a useless state once all that came of it has ended."""
-        if seen.free and not seen.branches:
+        """Forget a useless state once all that came of it has ended, and its loop is complete."""
+        if seen.free and not seen.branches and not self.incomplete(seen):
             seen.free = False
             self.env.free_states -= 1
 
@@ -164,7 +176,7 @@ class Explored:
         env.total_states += 1
         env.explored_states += 1
         env.update_peak()
-        self.last_jumps, self.last_processed = env.jumps, env.processed
+        env.last_jumps, env.last_processed = env.jumps, env.processed
         _forget_precision(cur)
         new = Seen.__new__(Seen)
         copy_state(new, cur)
@@ -341,6 +353,23 @@ def _maybe_looping(old: State, cur: State) -> bool:
         if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
             return False
     return True
+
+
+def _iterates(cur: State) -> bool:
+    """The iterator in r1 is not at its end."""
+    reg = cur.regs[1]
+    number = (-(reg.off + reg.smin) - 1) // SLOT_BYTES
+    return cur.frames[reg.frameno].stack[number].reg.slot_state == ACTIVE
+
+
+def _depths_differ(old: State, cur: State) -> bool:
+    """Some iterator went on in between (iter_active_depths_differ)."""
+    for a, b in zip(old.frames, cur.frames, strict=True):
+        for i, slot in enumerate(a.stack):
+            if slot.kind(0) == ITER and slot.reg.slot_state == ACTIVE \
+                    and b.stack[i].reg.slot_depth != slot.reg.slot_depth:
+                return True
+    return False
 
 
 def _forget_precision(state: State) -> None:

@@ -8,6 +8,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
+from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg, FuncInfo
 from anybpf.verifier.reject import Reject
@@ -34,14 +35,25 @@ def find(env: Env) -> None:
     _tail_calls(env)
 
 
+def _static(subprog: Subprog, info: FuncInfo) -> None:
+    """Numbers and contexts are told where they do not fit; other types of BTF are not looked at."""
+    if info.args is not None and all(arg.kind in ("scalar", "ctx") for arg in info.args):
+        subprog.args, subprog.unreliable = info.args, False
+
+
 def prototypes(env: Env) -> None:
     """What global functions take, and whether all that is called can be walked."""
-    if any(is_kfunc_call(insn) for _, insn in slots(env.insns)):
-        raise NotSupported("kernel functions in the verifier")
+    for _, insn in slots(env.insns):
+        if is_kfunc_call(insn) and env.facts.kernel_btf is None:
+            raise NotSupported("kernel functions in the verifier without the kernel's types")
+        if is_kfunc_call(insn) and insn.off:
+            raise NotSupported("kernel functions of modules in the verifier")
     names = {f.insn: f for f in env.facts.funcs}
     for subprog in env.subprogs:
         if subprog.is_global:
             subprog.args = _arguments(names[subprog.start])
+        elif subprog.start in names and subprog.start:
+            _static(subprog, names[subprog.start])
 
 
 def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
@@ -52,7 +64,19 @@ def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
 
 def _starts(env: Env) -> list[int]:
     starts = {0}
+    try:
+        _collect(env, starts)
+    except Reject:
+        # those found so far are told of
+        env.subprogs = [Subprog(start) for start in sorted(starts)]
+        raise
+    return sorted(starts)
+
+
+def _collect(env: Env, starts: set[int]) -> None:
     for index, insn in slots(env.insns):
+        if is_kfunc_call(insn):
+            kfuncs.add(env, index, insn)
         if is_pseudo_call(insn) or is_pseudo_func(insn):
             target = index + insn.imm + 1
             if not 0 <= target < len(env.insns):
@@ -60,7 +84,6 @@ def _starts(env: Env) -> list[int]:
             if len(starts) >= MAX_SUBPROGS and target not in starts:
                 raise Reject(E2BIG, "too many subprograms", index)
             starts.add(target)
-    return sorted(starts)
 
 
 def _tail_calls(env: Env) -> None:

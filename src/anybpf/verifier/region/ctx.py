@@ -51,7 +51,10 @@ def _field(what: Access) -> Field | None:
     if env.view is None:
         return None
     find = contexts.store if what.write else contexts.load
-    return find(env.view, what.off, what.size, env.facts.attach_type, env.bpf_capable)
+    found = find(env.view, what.off, what.size, env.facts.attach_type, env.bpf_capable)
+    if found is not None and what.signed and regtype.is_any_packet(found.kind):
+        return None  # a packet pointer is no signed number
+    return found
 
 
 def _load(env: Env, reg: Reg, field: Field) -> None:

@@ -15,6 +15,7 @@ from anybpf.verifier import backtrack, log, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import MAX_OFFSET, Access
 from anybpf.verifier.state import (
+    DYNPTR,
     INVALID,
     MAX_STACK,
     MISC,
@@ -153,7 +154,7 @@ def _writes_zero(what: Access) -> bool:
 
 def _write_data(what: Access, slot: Slot, off: int) -> None:
     """Bytes that are no spill."""
-    if slot.spilled():
+    if slot.special():
         slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT
     kind = MISC
@@ -222,7 +223,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     spilled = _spill_size(slot)
     if size == SLOT_BYTES and spilled == SLOT_BYTES:
         if into is not None:
-            regs.assign_id(env, slot.reg)
             copy_reg(into, slot.reg)
         return True
     if slot.reg.kind != kinds.SCALAR_VALUE:
@@ -231,8 +231,6 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
     if into is None:
         return False
     if size <= spilled and off % SLOT_BYTES == 0:
-        if size == 4 and spilled == 4 and regs.width(slot.reg) <= 32:
-            regs.assign_id(env, slot.reg)
         copy_reg(into, slot.reg)
         if regs.width(slot.reg) > size * 8:
             into.id = 0
@@ -269,6 +267,10 @@ def _loaded_data(what: Access, types: list[int]) -> None:
 
 def _read_variable(what: Access) -> None:
     env, reg = what.env, what.reg
+    if what.value < 0:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, "variable offset stack pointer cannot be passed into helper "
+                                 f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
     types: list[int] = []
@@ -288,25 +290,42 @@ def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zer
     if size == 0 and not zero_ok:
         raise env.reject(EACCES, "invalid zero-sized read")
     check_bounds(env, reg, regno, off, size, write)
-    if raw and not reg.vm:
-        return True
     frame = frame_of(env, reg)
     low = reg.smin + off
     high = (reg.smax if reg.vm else reg.smin) + off + size
+    if raw and not reg.vm:
+        _check_no_dynptr(env, frame, low, high)
+        return True
     for at in range(low, high):
         number, byte = divmod(-at - 1, SLOT_BYTES)
-        _check_byte(env, frame.stack[number], byte, write)
+        if not _check_byte(frame.stack[number], byte, write):
+            bits = f"off {low}" if not reg.vm else "var_off " + log.tnum_text(reg.vv, reg.vm)
+            raise env.reject(EACCES, f"invalid read from stack R{regno} {bits}+{at - low} "
+                                     f"size {size}")
         walk.live.read(frame.frameno, env.idx, 1 << number)
     return False
 
 
-def _check_byte(env: Env, slot: Slot, byte: int, write: bool) -> None:
+def _check_no_dynptr(env: Env, frame: Frame, low: int, high: int) -> None:
+    for at in range(low, high):
+        number, byte = divmod(-at - 1, SLOT_BYTES)
+        if number < len(frame.stack) and frame.stack[number].kind(byte) == DYNPTR:
+            raise env.reject(EACCES, f"potential write to dynptr at off={at} disallowed")
+
+
+def _check_byte(slot: Slot, byte: int, write: bool) -> bool:
+    """Whether the byte is plain data."""
     kind = slot.kind(byte)
-    if kind in (ZERO, INVALID) and write:
-        slot.put(byte, MISC)
-    elif kind == SPILL and write:
-        mark_unknown(slot.reg)
-        slot.scrub_all()
+    if kind in (ZERO, INVALID):
+        if write:
+            slot.put(byte, MISC)
+        return True
+    if slot.spilled():
+        if write:
+            mark_unknown(slot.reg)
+            slot.scrub_all()
+        return True
+    return kind == MISC
 
 
 def forget_bytes(walk: Walk, regno: int, size: int) -> None:
@@ -326,7 +345,7 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     env.log.scratched_stack |= 1 << number
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, 1 << number)
-    if slot.spilled():
+    if slot.special():
         slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT
     for i in range(size):

@@ -60,6 +60,8 @@ def _unary(env: Env, insn: Decoded) -> None:
         _scalar(dst, insn, dst)
     else:
         swaps = insn.cls == uapi.BPF_ALU64 or bool(insn.code & uapi.BPF_TO_BE) == LITTLE_ENDIAN
+        if insn.imm == 64 and not swaps:
+            return  # nothing changes, so what is linked stays linked
         arith.byte_swap(dst, insn.imm >> 3, swaps)
     dst.id = dst.off = 0
 

@@ -241,8 +241,14 @@ def _memory(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 
 def _size(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     """The size of the memory before it (check_mem_size_reg)."""
+    sized_memory(call, regno, bool(call.row.args[regno - 2].kind & MEM_WRITE),
+                 arg.kind & KIND_MASK == kinds.ARG_CONST_SIZE_OR_ZERO, call.raw)
+
+
+def sized_memory(call: Call, regno: int, write: bool, zero_ok: bool, raw: bool) -> None:
+    """Register `regno` is the size of the memory that the register before it points to."""
     env = call.env
-    zero_ok = arg.kind & KIND_MASK == kinds.ARG_CONST_SIZE_OR_ZERO
+    reg = env.regs[regno]
     call.size_max = reg.umax
     if reg.smin < 0:
         raise env.reject(EACCES, f"R{regno} min value is negative, either use unsigned or "
@@ -252,8 +258,7 @@ def _size(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     if reg.umax >= MAX_SIZE:
         raise env.reject(EACCES, f"R{regno} unbounded memory access, use 'var &= const' or "
                                  "'if (var < const)'")
-    write = bool(call.row.args[regno - 2].kind & MEM_WRITE)
-    memory(call, regno - 1, reg.umax, write, zero_ok, call.raw and not reg.vm)
+    memory(call, regno - 1, reg.umax, write, zero_ok, raw and not reg.vm)
     backtrack.mark(env, regno)
 
 
@@ -269,8 +274,12 @@ def _function(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 
 
 def _string(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    constant_string(call.env, reg, regno)
+
+
+def constant_string(env: Env, reg: Reg, regno: int) -> None:
     """A constant string in a frozen map (check_reg_const_str)."""
-    env, found = call.env, map_value.map_of(reg)
+    found = map_value.map_of(reg)
     if not found.frozen or not found.flags & uapi.BPF_F_RDONLY_PROG:
         raise env.reject(EACCES, f"R{regno} does not point to a readonly map'")
     if reg.vm:

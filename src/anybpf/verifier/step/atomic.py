@@ -23,11 +23,11 @@ _REFUSED = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET
 def step(walk: Walk, insn: Decoded) -> int:
     """One atomic instruction."""
     if insn.imm == uapi.BPF_LOAD_ACQ:
-        _check_target(walk.env, insn, insn.src)
         mem.load(walk, insn, strict=True, where="atomic_load")
+        _check_target(walk.env, insn, insn.src)
     elif insn.imm == uapi.BPF_STORE_REL:
-        _check_target(walk.env, insn, insn.dst)
         mem.store(walk, insn, strict=True)
+        _check_target(walk.env, insn, insn.dst)
     else:
         _modify(walk, insn)
     return NEXT
@@ -57,7 +57,10 @@ def _modify(walk: Walk, insn: Decoded) -> None:
     loaded = _loaded_register(insn)
     if loaded >= 0:
         regs.write(env, loaded)
-    _access(walk, insn, dst, write=False, value=loaded)
+    # the memory is readable, whatever becomes of what is read
+    _access(walk, insn, dst, write=False, value=-1)
+    if loaded >= 0:
+        _access(walk, insn, dst, write=False, value=loaded)
     _access(walk, insn, dst, write=True, value=-2)
 
 
@@ -84,12 +87,9 @@ def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> Non
 
 def _on_stack(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     """The bytes are read, then hold what nobody knows."""
-    from anybpf.errors import NotSupported
     from anybpf.verifier.region import stack
 
     env = walk.env
-    if dst.vm:
-        raise NotSupported("atomics on a variable stack offset in the verifier")
     if not write:
         stack.access(make(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,
                             value))

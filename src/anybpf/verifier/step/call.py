@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from errno import E2BIG
 
-from anybpf.errors import NotSupported
+from anybpf import uapi
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.map_value import map_of
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
@@ -24,19 +25,22 @@ Entry = Callable[[Frame, Frame], None]
 
 def step(walk: Walk, insn: Insn) -> int:
     """Any call."""
-    from anybpf.verifier.step import helper
+    from anybpf.verifier.step import helper, kfunc
 
     env = walk.env
-    if is_kfunc_call(insn):
-        raise NotSupported("kernel functions in the verifier")
     if is_pseudo_call(insn):
         return _function(walk, insn)
+    if is_kfunc_call(insn):
+        env.log.scratched_regs |= 1
+        return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
     return NEXT
 
 
 def _function(walk: Walk, insn: Insn) -> int:
+    from anybpf.verifier.step import globals_
+
     env = walk.env
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
@@ -44,6 +48,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
+    globals_.check_static(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -93,7 +98,10 @@ def _arguments(callee: Frame, caller: Frame) -> None:
 
 def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The helper may call the function now: put that aside as a path (push_callback_call)."""
+    from anybpf.verifier.step import globals_
+
     env = walk.env
+    globals_.check_static(walk, subprog)
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
@@ -109,9 +117,17 @@ def loop_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
+#: maps whose elements a callback may be called for
+_ITERABLE = frozenset({uapi.BPF_MAP_TYPE_HASH, uapi.BPF_MAP_TYPE_LRU_HASH,
+                       uapi.BPF_MAP_TYPE_PERCPU_HASH, uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+                       uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
+
+
 def map_element_callback(callee: Frame, caller: Frame) -> None:
     """callback(map, key, value, ctx) of bpf_for_each_map_elem()"""
     found = map_of(caller.regs[1])
+    if found.type not in _ITERABLE:
+        raise Reject(ENOTSUPP, "callback function not allowed for map", callee.callsite)
     for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
                          (3, kinds.PTR_TO_MAP_VALUE)):
         mark_pointer(callee.regs[number], kind)

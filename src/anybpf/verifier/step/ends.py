@@ -12,7 +12,7 @@ from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.state import Reg, copy_reg, mark_unknown
+from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import DONE, JUMPED, Walk
 
@@ -21,44 +21,55 @@ def step(walk: Walk) -> int:
     """`exit`"""
     env = walk.env
     outermost = len(env.state.frames) == 1
-    check_resources(env, outermost, "BPF_EXIT instruction in main prog")
+    check_resources(env, "BPF_EXIT instruction in main prog", locks_count=outermost)
     if not outermost:
         _return_to_caller(walk)
         env.print_state = True
         return JUMPED
-    _check_return(env)
+    check_return(env)
     return DONE
 
 
-def check_resources(env: Env, leaks_count: bool, where: str) -> None:
+def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool = False) -> None:
     """Nothing is held that must be given back (check_resource_leak)."""
     state = env.state
-    if leaks_count and state.refs:
-        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in state.refs]
+    if locks_count and state.locks:
+        raise _inside(env, where, "bpf_spin_lock")
+    outermost = thrown or len(state.frames) == 1
+    held = [r for r in state.refs if r.type == REF_PTR] if outermost else []
+    if held:
+        lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in held]
         raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
-    if state.locks and (leaks_count or where.startswith("BPF_LD")):
-        raise env.reject(EINVAL, f"{where} cannot be used inside bpf_spin_lock-ed region")
+    sections = ((state.irq_id, "bpf_local_irq_save"), (state.rcu_locks, "bpf_rcu_read_lock"),
+                (state.preempt_locks, "bpf_preempt_disable"))
+    for entered, name in sections if locks_count else ():
+        if entered:
+            raise _inside(env, where, name)
 
 
-def _check_return(env: Env) -> None:
-    """r0 is a number in the range of the program type (check_return_code)."""
-    reg = regs.read(env, 0)
+def _inside(env: Env, where: str, section: str) -> Exception:
+    return env.reject(EINVAL, f"{where} cannot be used inside {section}-ed region")
+
+
+def check_return(env: Env, regno: int = 0) -> None:
+    """What is given back is a number in the range of the program type (check_return_code)."""
+    reg = regs.read(env, regno)
     if env.state.frames[0].subprog:
         if reg.kind != kinds.SCALAR_VALUE:
-            raise env.reject(EINVAL, "At subprogram exit the register R0 is not a scalar value "
-                                     f"({regtype.text(reg.kind)})")
+            raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
+                                     f"value ({regtype.text(reg.kind)})")
         return
     wanted = env.prog.returned(env.facts.attach_type)
     if wanted is None:
         return
     if reg.kind != kinds.SCALAR_VALUE:
-        raise env.reject(EINVAL, "At program exit the register R0 is not a known value "
+        raise env.reject(EINVAL, f"At program exit the register R{regno} is not a known value "
                                  f"({regtype.text(reg.kind)})")
-    backtrack.mark(env, 0)
+    backtrack.mark(env, regno)
     low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
     if low <= reg.s32min and reg.s32max <= high:
         return
-    raise env.reject(EINVAL, _bad_return("program exit", "R0", reg, low, high))
+    raise env.reject(EINVAL, _bad_return("program exit", f"R{regno}", reg, low, high))
 
 
 def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:

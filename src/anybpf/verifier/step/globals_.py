@@ -29,6 +29,21 @@ def check(walk: Walk, number: int) -> None:
         raise env.reject(reject.errno, text) from None
 
 
+def check_static(walk: Walk, number: int) -> None:
+    """What does not fit a static function's prototype is told once, and then let pass."""
+    env = walk.env
+    subprog = env.subprogs[number]
+    if subprog.unreliable:
+        return
+    try:
+        for i, arg in enumerate(subprog.args):
+            _check(walk, i, env.regs[i + 1], arg)
+    except Reject as reject:
+        subprog.unreliable = True
+        if env.log.on:
+            env.log.write(f"{reject.text}\n")
+
+
 def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     env, regno = walk.env, number + 1
     if arg.kind == "scalar":
@@ -49,8 +64,11 @@ def _check_memory(walk: Walk, env: Env, number: int, reg: Reg, arg: FuncArg) -> 
         kind = reg.kind
         reg.kind &= ~PTR_MAYBE_NULL
         call = args.Call(walk, HELPERS[0])
-        args.memory(call, number + 1, arg.size, False, True, False)
-        args.memory(call, number + 1, arg.size, True, True, False)
+        try:
+            args.memory(call, number + 1, arg.size, False, True, False)
+            args.memory(call, number + 1, arg.size, True, True, False)
+        except Reject as reject:
+            raise env.reject(EINVAL, reject.text) from None
         reg.kind = kind
     if not arg.nullable and (regs.is_zero(reg) or regtype.may_be_null(reg.kind)):
         raise env.reject(EINVAL, f"arg#{number} is expected to be non-NULL")

@@ -47,6 +47,7 @@ def call(walk: Walk, insn: Insn) -> None:
     """Check the call, then do what it does to the state."""
     env = walk.env
     row = _row(env, insn)
+    _check_sections(env, row)
     made = Call(walk, row)
     for number, arg in enumerate(row.args):
         args.check(made, number, arg)
@@ -82,6 +83,17 @@ def _row(env: Env, insn: Insn) -> Helper:
     if row.name in _LATER or row.does & Does.ASYNC_CALLBACK:
         raise NotSupported(f"helper {row.symbol} in the verifier")
     return row
+
+
+def _check_sections(env: Env, row: Helper) -> None:
+    """Nothing sleeps where it must not."""
+    state = env.state
+    sections = ((state.rcu_locks, "rcu_read_lock region"),
+                (state.preempt_locks, "non-preemptible region"),
+                (state.irq_id, "IRQ-disabled region"))
+    for entered, where in sections:
+        if entered and row.does & Does.MIGHT_SLEEP:
+            raise env.reject(EINVAL, f"sleepable helper {row.symbol}#{row.id} in {where}")
 
 
 def _record_map(made: Call) -> None:
@@ -203,7 +215,7 @@ def _refine(made: Call) -> None:
 
 
 def _tail_call(made: Call) -> None:
-    ends.check_resources(made.env, True, "tail_call")
+    ends.check_resources(made.env, "tail_call")
 
 
 def _local_storage(made: Call) -> None:

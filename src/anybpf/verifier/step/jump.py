@@ -97,7 +97,7 @@ def _decide_pointer(dst: Reg, src: Reg, op: int, is32: bool) -> int:
     """A pointer that cannot be 0 is not 0."""
     if not regs.is_constant(src, is32):
         dst, src = src, dst
-    if not regs.is_constant(src, is32) or not regtype.not_null(dst.kind):
+    if not regs.is_constant(src, is32) or not regtype.not_null(dst.kind, bool(dst.ref)):
         return -1
     if src.vv & (uapi.U32 if is32 else uapi.U64):
         return -1

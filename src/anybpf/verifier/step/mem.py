@@ -13,7 +13,7 @@ from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.region import ctx, map_value, memory, packet, sock, stack
+from anybpf.verifier.region import ctx, map_ptr, map_value, memory, packet, sock, stack
 from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
@@ -32,10 +32,11 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_SOCK_COMMON: sock.access,
     kinds.PTR_TO_TCP_SOCK: sock.access,
     kinds.PTR_TO_XDP_SOCK: sock.access,
+    kinds.CONST_PTR_TO_MAP: map_ptr.access,
 }
 #: kinds whose accesses are not modelled yet
 TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_TP_BUFFER, kinds.PTR_TO_BUF,
-                   kinds.PTR_TO_ARENA, kinds.CONST_PTR_TO_MAP})
+                   kinds.PTR_TO_ARENA})
 
 
 class Alignment(NamedTuple):
@@ -208,7 +209,7 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
     if env.facts.type not in _LD_PACKET:
         raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
-    ends.check_resources(env, False, "BPF_LD_[ABS|IND]")
+    ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
         raise env.reject(EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb")
     if insn.mode == uapi.BPF_IND:

@@ -1,0 +1,125 @@
+"""Kernel functions that a program calls (add_kfunc_call, kernel/bpf/verifier.c).
+
+What a call means is found once, before the walk: its prototype in the kernel's types, and its flags
+and callers in the rows of `proto.kfuncs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from errno import EINVAL, EPROTO
+
+from anybpf import uapi
+from anybpf.btf import types as t
+from anybpf.btf.parse import Btf
+from anybpf.isa.insn import Insn, is_kfunc_call, slots
+from anybpf.proto import kfuncs as rows
+from anybpf.verifier.env import Env
+from anybpf.verifier.reject import Reject
+
+#: different kernel functions that one program may call
+MAX_KFUNCS = 256
+#: arguments that any call may have
+MAX_ARGS = 12
+#: functions of the kernel that call functions of the program, at once or later
+SYNC_CALLBACKS = frozenset({"bpf_rbtree_add_impl"})
+ASYNC_CALLBACKS = frozenset({"bpf_wq_set_callback_impl", "bpf_task_work_schedule_signal_impl",
+                             "bpf_task_work_schedule_resume_impl"})
+CHANGES_PACKET = frozenset({"bpf_xdp_pull_data"})
+THROW = "bpf_throw"
+
+
+@dataclass(eq=False)
+class Kfunc:
+    """A kernel function as this program sees it."""
+
+    id: int
+    name: str
+    btf: Btf
+    #: what it returns, and what it takes
+    ret: int
+    params: tuple[t.Param, ...]
+    #: `rows.KF_*` bits
+    flags: int
+    #: programs of this type may call it
+    allowed: bool
+
+    @property
+    def is_iter(self) -> bool:
+        return bool(self.flags & (rows.KF_ITER_NEW | rows.KF_ITER_NEXT | rows.KF_ITER_DESTROY))
+
+    @property
+    def might_sleep(self) -> bool:
+        return bool(self.flags & rows.KF_SLEEPABLE)
+
+    def suffixed(self, number: int, suffix: str) -> bool:
+        """Whether the name of argument `number` ends so (btf_param_match_suffix)."""
+        name = self.params[number].name
+        return len(name) > len(suffix) and name.endswith(suffix)
+
+
+def add(env: Env, idx: int, insn: Insn) -> None:
+    """Learn what the call at `idx` means."""
+    if not env.facts.gpl:
+        raise Reject(EINVAL, "cannot call kernel function from non-GPL compatible program", idx)
+    if not insn.imm and not insn.off:
+        return
+    btf = _types(env, idx, insn)
+    if btf is None or insn.imm in env.kfuncs:
+        return
+    if len(env.kfuncs) == MAX_KFUNCS:
+        raise Reject(7, "too many different kernel function calls", idx)
+    env.kfuncs[insn.imm] = _described(env, btf, idx, insn.imm)
+
+
+def _types(env: Env, idx: int, insn: Insn) -> Btf | None:
+    """The types that the call's number means; None where they are not known."""
+    failed = "failed to find BTF for kernel function"
+    if insn.off < 0:
+        raise Reject(EINVAL, "negative offset disallowed for kernel module function call\n"
+                             + failed, idx)
+    if insn.off and env.facts.fd_array is None:
+        raise Reject(EPROTO, "kfunc offset > 0 without fd_array is invalid\n" + failed, idx)
+    return None if insn.off else env.facts.kernel_btf
+
+
+def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
+    func = btf.type(number) if 0 < number < len(btf) else None
+    proto = btf.type(func.type) if isinstance(func, t.Func) else None
+    if not isinstance(func, t.Func):
+        raise Reject(EINVAL, f"kernel btf_id {number & uapi.U32} is not a function", idx)
+    if not isinstance(proto, t.FuncProto):
+        raise Reject(EINVAL, f"kernel function btf_id {number} does not have a valid func_proto",
+                     idx)
+    _check_model(btf, func, proto, idx)
+    row = rows.BY_NAME.get(func.name)
+    allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
+    return Kfunc(number, func.name, btf, proto.type, proto.params,
+                 row.flags if row is not None else 0, allowed)
+
+
+def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
+    """Its arguments can be passed at all (btf_distill_func_proto)."""
+    if len(proto.params) > MAX_ARGS:
+        raise Reject(EINVAL, f"The function {func.name} has {len(proto.params)} arguments. "
+                             "Too many.", idx)
+
+
+def check_left_out(env: Env) -> None:
+    """Calls of no function are good only where nothing comes (fixup_kfunc_call)."""
+    for idx, insn in slots(env.insns):
+        if is_kfunc_call(insn) and not insn.imm and env.aux[idx].seen:
+            raise Reject(EINVAL, "invalid kernel function call not eliminated in verifier pass",
+                         idx)
+
+
+def of(env: Env, insn: Insn) -> Kfunc | None:
+    """The function that `insn` calls, if it calls a kernel function that this program may call."""
+    found = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+    return found if found is not None and found.allowed else None
+
+
+def is_iter_next(env: Env, insn: Insn) -> bool:
+    """A call that takes the next element of an iterator."""
+    found = of(env, insn)
+    return found is not None and bool(found.flags & rows.KF_ITER_NEXT)

@@ -1,0 +1,263 @@
+"""Calls of kernel functions (check_kfunc_call, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EACCES, EFAULT, EINVAL
+
+from anybpf.btf import types as t
+from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.isa.insn import Insn
+from anybpf.proto import kfuncs as rows
+from anybpf.proto import kinds
+from anybpf.proto.kinds import PTR_MAYBE_NULL
+from anybpf.verifier import kfuncs
+from anybpf.verifier.env import Env
+from anybpf.verifier.kfuncs import Kfunc
+from anybpf.verifier.region import slots
+from anybpf.verifier.state import (
+    ACTIVE,
+    DRAINED,
+    mark_known_scalar,
+    mark_not_init,
+    mark_pointer,
+    mark_unknown,
+)
+from anybpf.verifier.step import ends, helper, jump, kfunc_args, regs
+from anybpf.verifier.step.kfunc_args import Call
+from anybpf.verifier.step.widen import widen_loop
+from anybpf.verifier.walk import DONE, NEXT, Walk
+
+CALLER_SAVED = range(6)
+
+
+def call(walk: Walk, insn: Insn) -> int:
+    """Check the call, then do what it does to the state."""
+    env = walk.env
+    if not insn.imm:
+        # refused after the walk, if the walk came here at all
+        return NEXT
+    kfunc = _callable(env, env.kfuncs[insn.imm])
+    made = Call(walk, kfunc)
+    kfunc_args.check(made)
+    _sections(env, kfunc)
+    _release(made)
+    if kfunc.name == kfuncs.THROW:
+        return _throw(env)
+    for number in CALLER_SAVED:
+        mark_not_init(env.regs[number])
+    _result(made)
+    if kfunc.name in kfuncs.CHANGES_PACKET:
+        helper.forget_packets(env)
+    for number in range(len(kfunc.params)):
+        env.log.scratched_regs |= 2 << number
+    if kfunc.flags & rows.KF_ITER_NEXT:
+        _iterate(made)
+    return NEXT
+
+
+def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
+    """This program may call it here."""
+    if not kfunc.allowed:
+        raise env.reject(EACCES, f"calling kernel function {kfunc.name} is not allowed")
+    if kfunc.name == "__bpf_trap":
+        raise env.reject(EFAULT, "unexpected __bpf_trap() due to uninitialized variable?")
+    if kfunc.might_sleep and not env.state.sleepable:
+        raise env.reject(EACCES, "program must be sleepable to call sleepable kfunc "
+                                 f"{kfunc.name}")
+    return kfunc
+
+
+# -- sections in which not everything is allowed
+
+
+def _sections(env: Env, kfunc: Kfunc) -> None:
+    change = _SECTIONS.get(kfunc.name)
+    _rcu(env, kfunc, change)
+    _preempt(env, kfunc, change)
+    if env.state.irq_id and kfunc.might_sleep:
+        raise _sleeps(env, kfunc, "IRQ-disabled region")
+    if kfunc.flags & rows.KF_RCU_PROTECTED and not kfunc_args.in_rcu(env):
+        raise env.reject(EACCES, f"kernel func {kfunc.name} requires RCU critical section "
+                                 "protection")
+
+
+def _sleeps(env: Env, kfunc: Kfunc, where: str) -> Exception:
+    return env.reject(EACCES, f"kernel func {kfunc.name} is sleepable within {where}")
+
+
+def _rcu(env: Env, kfunc: Kfunc, change: str | None) -> None:
+    state = env.state
+    if change == "rcu_lock":
+        if state.rcu_locks:
+            raise env.reject(EINVAL, f"nested rcu read lock (kernel function {kfunc.name})")
+        state.rcu_locks = 1
+    elif change == "rcu_unlock":
+        if not state.rcu_locks:
+            raise env.reject(
+                EINVAL, f"unmatched rcu read unlock (kernel function {kfunc.name})")
+        state.rcu_locks = 0
+        _forget_rcu(env)
+    elif state.rcu_locks and kfunc.might_sleep:
+        raise _sleeps(env, kfunc, "rcu_read_lock region")
+
+
+def _forget_rcu(env: Env) -> None:
+    """What RCU protected may be gone."""
+    for reg in (*regs.every(env.state), *slots.iterators(env)):
+        if reg.kind & kinds.MEM_RCU:
+            reg.kind = reg.kind & ~(kinds.MEM_RCU | PTR_MAYBE_NULL) | kinds.PTR_UNTRUSTED
+
+
+def _preempt(env: Env, kfunc: Kfunc, change: str | None) -> None:
+    state = env.state
+    if change == "preempt_disable":
+        state.preempt_locks += 1
+    elif change == "preempt_enable":
+        if not state.preempt_locks:
+            raise env.reject(EINVAL, "unmatched attempt to enable preemption (kernel function "
+                                     f"{kfunc.name})")
+        state.preempt_locks -= 1
+    elif state.preempt_locks and kfunc.might_sleep:
+        raise _sleeps(env, kfunc, "non-preemptible region")
+
+
+_SECTIONS = {
+    "bpf_rcu_read_lock": "rcu_lock", "bpf_rcu_read_unlock": "rcu_unlock",
+    "bpf_preempt_disable": "preempt_disable", "bpf_preempt_enable": "preempt_enable",
+}
+
+
+# -- references and exceptions
+
+
+def _release(made: Call) -> None:
+    if not made.release:
+        return
+    env = made.env
+    ref = env.regs[made.release].ref
+    if all(r.id != ref for r in env.state.refs):
+        raise env.reject(EINVAL, f"kfunc {made.kfunc.name}#{made.kfunc.id} reference has not been "
+                                 "acquired before")
+    slots.release_reference(env, ref)
+
+
+def _throw(env: Env) -> int:
+    """The program ends here, whatever called it (process_bpf_exit_full)."""
+    ends.check_return(env, 1)
+    for number in CALLER_SAVED:
+        mark_not_init(env.regs[number])
+    ends.check_resources(env, "bpf_throw", thrown=True)
+    return DONE
+
+
+# -- the result
+
+
+def _result(made: Call) -> None:
+    kfunc = made.kfunc
+    found = kfunc.btf.type(kfunc.btf.resolve(kfunc.ret))
+    env, r0 = made.env, made.env.regs[0]
+    if isinstance(found, (t.Int, t.AnyEnum)):
+        mark_unknown(r0)
+        env.log.scratched_regs |= 1
+        return
+    if not isinstance(found, t.Ptr):
+        return
+    env.log.scratched_regs |= 1
+    target_id = kfunc.btf.resolve(found.type)
+    _pointer(made, target_id, kfunc.btf.type(target_id))
+    if kfunc.flags & rows.KF_RET_NULL:
+        r0.kind |= PTR_MAYBE_NULL
+        r0.id = env.new_id()
+    if kfunc.flags & rows.KF_ACQUIRE:
+        identity = slots.acquire(env, 0)
+        r0.id = identity if kfunc.flags & rows.KF_RET_NULL else r0.id
+        r0.ref = identity
+
+
+def _pointer(made: Call, target_id: int, target: t.Type) -> None:
+    special = _SPECIAL_RESULTS.get(made.kfunc.name)
+    r0 = made.env.regs[0]
+    if special is not None:
+        special(made)
+    elif isinstance(target, t.Void):
+        mark_unknown(r0)
+    elif isinstance(target, t.Struct):
+        _struct(made, target_id)
+    else:
+        _data(made, target_id, target)
+
+
+def _data(made: Call, target_id: int, target: t.Type) -> None:
+    """A pointer to plain data."""
+    kfunc, r0 = made.kfunc, made.env.regs[0]
+    if not made.mem_size:
+        try:
+            made.mem_size, made.rdonly = kfunc.btf.size_of(target_id), True
+        except LoadError:
+            raise made.env.reject(EINVAL, f"kernel function {kfunc.name} returns pointer type "
+                                          f"{target.kind_name} {target.name} is not "
+                                          "supported") from None
+    mark_pointer(r0, kinds.PTR_TO_MEM | (kinds.MEM_RDONLY if made.rdonly else 0))
+    r0.mem_size = made.mem_size
+    r0.ref = made.ref
+
+
+def _struct(made: Call, target_id: int) -> None:
+    """A pointer to a struct of the kernel."""
+    kfunc, r0 = made.kfunc, made.env.regs[0]
+    mark_pointer(r0, kinds.PTR_TO_BTF_ID | _trust(made))
+    r0.btf, r0.btf_id = kfunc.btf, target_id
+
+
+def _trust(made: Call) -> int:
+    kfunc = made.kfunc
+    if kfunc.name == "bpf_get_kmem_cache":
+        return kinds.PTR_UNTRUSTED
+    if kfunc.flags & rows.KF_RCU_PROTECTED:
+        return kinds.MEM_RCU
+    if kfunc.flags & rows.KF_ITER_NEXT and made.iterator is not None:
+        rcu = made.iterator.slot().reg.kind & kinds.MEM_RCU
+        return kinds.MEM_RCU if rcu else kinds.PTR_TRUSTED
+    return 0
+
+
+def _later(made: Call) -> None:
+    raise NotSupported(f"kernel function {made.kfunc.name} in the verifier")
+
+
+_SPECIAL_RESULTS: dict[str, Callable[[Call], None]] = dict.fromkeys((
+    "bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_refcount_acquire_impl",
+    "bpf_list_pop_front", "bpf_list_pop_back", "bpf_list_front", "bpf_list_back",
+    "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left",
+    "bpf_rbtree_right", "bpf_cast_to_kern_ctx", "bpf_rdonly_cast", "bpf_dynptr_slice",
+    "bpf_dynptr_slice_rdwr"), _later)
+
+
+# -- the next element of an iterator
+
+
+def _iterate(made: Call) -> None:
+    """It may be at its end, which is walked at once; else is put aside (process_iter_next_call)."""
+    env, place = made.env, made.iterator
+    if place is None:
+        raise Bug("an iterator's next element without an iterator")
+    held = place.slot().reg
+    if held.slot_state == ACTIVE:
+        _go_on(made.walk, place)
+    held.slot_state = DRAINED
+    mark_known_scalar(env.regs[0], 0)
+
+
+def _go_on(walk: Walk, place: slots.Place) -> None:
+    env = walk.env
+    parent = env.state.parent
+    if parent is None or parent.insn_idx != env.idx:
+        raise Bug("no state was remembered at an iterator's next element")
+    queued = walk.fork(env.idx + 1, env.idx)
+    held = queued.frames[place.frame.frameno].stack[place.number].reg
+    held.slot_state = ACTIVE
+    held.slot_depth += 1
+    widen_loop(env, queued, parent)
+    jump.not_null(queued.regs[0])

@@ -1,0 +1,446 @@
+"""Arguments of kernel functions (check_kfunc_args, kernel/bpf/verifier.c).
+
+What an argument may be follows from its type and the end of its name: `classify` gives one of the
+names of `ARGS`, which has a function for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from errno import EACCES, EINVAL
+
+from anybpf import uapi
+from anybpf.btf import types as t
+from anybpf.btf.parse import Btf
+from anybpf.errors import LoadError, NotSupported
+from anybpf.proto import kfuncs as rows
+from anybpf.proto import kinds
+from anybpf.proto.helpers import HELPERS
+from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
+from anybpf.verifier import backtrack, log, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.facts import MapFacts
+from anybpf.verifier.kfuncs import Kfunc
+from anybpf.verifier.region import slots
+from anybpf.verifier.region.slots import IterType, Place
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import Reg
+from anybpf.verifier.step import args, regs
+from anybpf.verifier.walk import Walk
+
+MAX_REGISTERS = 5
+#: how deep structs of nothing but numbers may be nested
+MAX_SCALAR_STRUCT = 4
+#: struct that an argument points to -> what is expected
+STRUCTS = {
+    "bpf_list_head": "list_head", "bpf_list_node": "list_node", "bpf_rb_root": "rb_root",
+    "bpf_rb_node": "rb_node", "bpf_wq": "wq", "bpf_task_work": "task_work",
+    "bpf_res_spin_lock": "res_spin_lock",
+}
+#: arguments that make the size of the memory that the function gives
+SIZES = {"rdonly_buf_size": True, "rdwr_buf_size": False}
+#: registers at any offset
+_ANY_OFFSET = frozenset({
+    kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_MAP_KEY,
+    kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM, kinds.PTR_TO_MEM | kinds.MEM_RDONLY,
+    kinds.PTR_TO_MEM | kinds.MEM_RINGBUF, kinds.PTR_TO_BUF, kinds.PTR_TO_BUF | kinds.MEM_RDONLY,
+    kinds.PTR_TO_ARENA, kinds.SCALAR_VALUE})
+_IRQ = {
+    "bpf_local_irq_save": (True, slots.NATIVE), "bpf_local_irq_restore": (False, slots.NATIVE),
+    "bpf_res_spin_lock_irqsave": (True, slots.LOCK),
+    "bpf_res_spin_unlock_irqrestore": (False, slots.LOCK),
+}
+
+
+@dataclass
+class Call:
+    """What the arguments of one call tell (struct bpf_kfunc_call_arg_meta)."""
+
+    walk: Walk
+    kfunc: Kfunc
+    ref: int = 0
+    release: int = 0
+    constant: int | None = None
+    mem_size: int = 0
+    rdonly: bool = False
+    map: MapFacts | None = None
+    map_uid: int = 0
+    subprog: int = 0
+    iterator: Place | None = None
+
+    @property
+    def env(self) -> Env:
+        return self.walk.env
+
+
+@dataclass
+class Arg:
+    """One argument: its number (from 0), register, and type."""
+
+    number: int
+    reg: Reg
+    param: t.Param
+    #: what it points to, typedefs followed, and its id
+    target: t.Type
+    target_id: int
+    #: the register behind it is its size
+    sized: bool = False
+
+    @property
+    def regno(self) -> int:
+        return self.number + 1
+
+    @property
+    def name(self) -> str:
+        return f"arg#{self.number}"
+
+
+def check(call: Call) -> None:
+    """Every argument."""
+    env, kfunc = call.env, call.kfunc
+    if len(kfunc.params) > MAX_REGISTERS:
+        raise env.reject(EINVAL, f"Function {kfunc.name} has {len(kfunc.params)} > "
+                                 f"{MAX_REGISTERS} args")
+    number = 0
+    while number < len(kfunc.params):
+        number += _check(call, number)
+    if kfunc.flags & rows.KF_RELEASE and not call.release:
+        raise env.reject(EINVAL, f"release kernel function {kfunc.name} expects refcounted "
+                                 "PTR_TO_BTF_ID")
+
+
+def _check(call: Call, number: int) -> int:
+    """One argument; how many were used up."""
+    env, kfunc = call.env, call.kfunc
+    param = kfunc.params[number]
+    if kfunc.suffixed(number, "__prog") or kfunc.suffixed(number, "__ign"):
+        return 1
+    found = kfunc.btf.type(kfunc.btf.resolve(param.type))
+    reg = env.regs[number + 1]
+    if isinstance(found, (t.Int, t.AnyEnum)):
+        _scalar(call, number, param, reg)
+        return 1
+    if not isinstance(found, t.Ptr):
+        raise env.reject(EINVAL, f"Unrecognized arg#{number} type {found.kind_name}")
+    target_id = kfunc.btf.resolve(found.type)
+    arg = Arg(number, reg, param, kfunc.btf.type(target_id), target_id)
+    _check_trusted(call, arg)
+    _note_reference(call, arg)
+    word = classify(call, arg)
+    if word == "null":
+        return 1
+    _check_offset(call, arg)
+    ARGS[word](call, arg)
+    return 2 if word == "mem_size" else 1
+
+
+# -- numbers
+
+
+def _scalar(call: Call, number: int, param: t.Param, reg: Reg) -> None:
+    env, regno = call.env, number + 1
+    if reg.kind != kinds.SCALAR_VALUE:
+        raise env.reject(EINVAL, f"R{regno} is not a scalar")
+    if call.kfunc.suffixed(number, "__k"):
+        if reg.vm:
+            raise env.reject(EINVAL, f"R{regno} must be a known constant")
+        backtrack.mark(env, regno)
+        call.constant = reg.vv
+    elif param.name in SIZES:
+        call.rdonly |= SIZES[param.name]
+        _result_size(call, regno, reg)
+
+
+def _result_size(call: Call, regno: int, reg: Reg) -> None:
+    env = call.env
+    if call.mem_size:
+        raise Reject(EINVAL, "2 or more rdonly/rdwr_buf_size parameters for kfunc", env.idx, "")
+    if reg.vm:
+        raise env.reject(EINVAL, f"R{regno} is not a const")
+    call.mem_size = reg.vv & uapi.U32
+    backtrack.mark(env, regno)
+
+
+# -- what every pointer must be
+
+
+def _check_trusted(call: Call, arg: Arg) -> None:
+    if not call.kfunc.flags & (rows.KF_TRUSTED_ARGS | rows.KF_RCU):
+        return
+    if (regs.is_zero(arg.reg) or regtype.may_be_null(arg.reg.kind)) \
+            and not call.kfunc.suffixed(arg.number, "__nullable"):
+        raise call.env.reject(EACCES,
+                              f"Possibly NULL pointer passed to trusted arg{arg.number}")
+
+
+def _note_reference(call: Call, arg: Arg) -> None:
+    if not arg.reg.ref:
+        return
+    call.ref = arg.reg.ref
+    if call.kfunc.flags & rows.KF_RELEASE:
+        call.release = arg.regno
+
+
+def _check_offset(call: Call, arg: Arg) -> None:
+    """The pointer was not moved, where it must not be (check_func_arg_reg_off)."""
+    env, reg, regno = call.env, arg.reg, arg.regno
+    release = call.kfunc.flags & rows.KF_RELEASE and reg.ref
+    if release and reg.off:
+        raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
+                                 "trusted arg to kfunc")
+    if not release and reg.kind in _ANY_OFFSET:
+        return
+    typed = reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID and not release and \
+        not regtype.may_be_null(reg.kind)
+    name = regtype.text(reg.kind)
+    if reg.off < 0:
+        raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
+    if reg.off and not typed:
+        raise env.reject(
+            EACCES, f"dereference of modified {name} ptr R{regno} off={reg.off} disallowed")
+    if reg.vm or reg.vv:
+        bits = log.offset_text(reg.vv, reg.vm)
+        raise env.reject(EACCES, f"variable {name} access var_off={bits} disallowed")
+
+
+# -- which kind of pointer
+
+
+def classify(call: Call, arg: Arg) -> str:
+    """What is expected (get_kfunc_ptr_arg_type): a key of `ARGS`, or "null"."""
+    kfunc, number, env = call.kfunc, arg.number, call.env
+    if kfunc.name in ("bpf_cast_to_kern_ctx", "bpf_session_is_return", "bpf_session_cookie"):
+        return "ctx"
+    arg.sized = _is_sized(call, number)
+    if _is_context(env, arg):
+        return "ctx"
+    if kfunc.suffixed(number, "__nullable") and regs.is_zero(arg.reg) and not arg.sized:
+        return "null"
+    if kfunc.suffixed(number, "__alloc"):
+        return "alloc"
+    if kfunc.suffixed(number, "__refcounted_kptr"):
+        return "refcounted"
+    if arg.target.name == "bpf_dynptr":
+        return "dynptr"
+    if number == 0 if kfunc.is_iter else kfunc.suffixed(number, "__iter"):
+        return "iter"
+    if isinstance(arg.target, t.Struct) and arg.target.name in STRUCTS:
+        return STRUCTS[arg.target.name]
+    for suffix, word in (("__str", "str"), ("__map", "map"), ("__irq_flag", "irq_flag")):
+        if kfunc.suffixed(number, suffix):
+            return word
+    return _plain(call, arg)
+
+
+def _is_sized(call: Call, number: int) -> bool:
+    """The next argument is the size of the memory (`__sz`, `__szk`)."""
+    kfunc = call.kfunc
+    if number + 1 >= len(kfunc.params):
+        return False
+    scalar = isinstance(kfunc.btf.type(kfunc.btf.resolve(kfunc.params[number + 1].type)),
+                        (t.Int, t.AnyEnum))
+    return (scalar and call.env.regs[number + 2].kind == kinds.SCALAR_VALUE
+            and (kfunc.suffixed(number + 1, "__sz") or kfunc.suffixed(number + 1, "__szk")))
+
+
+#: struct that programs see -> the kernel's own, which is taken for it
+PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
+
+
+def _is_context(env: Env, arg: Arg) -> bool:
+    """A pointer to the struct that is this program type's context (btf_is_prog_ctx_type)."""
+    name = env.view.context if env.view is not None else ""
+    return (bool(name) and isinstance(arg.target, t.Struct)
+            and arg.target.name in (name, PROJECTIONS.get(name)))
+
+
+def _plain(call: Call, arg: Arg) -> str:
+    env, kfunc = call.env, call.kfunc
+    base = arg.reg.kind & KIND_MASK
+    if base in regtype.TYPED_BY_KIND or base == kinds.PTR_TO_BTF_ID:
+        if not isinstance(arg.target, t.Struct):
+            raise env.reject(EINVAL, f"kernel function {kfunc.name} args#{arg.number} pointer type "
+                                     f"{_kind(arg.target)} {arg.target.name} is not supported")
+        return "btf_id"
+    if isinstance(arg.target, t.FuncProto):
+        return "callback"
+    if not _is_plain_data(kfunc.btf, arg.target) and not (
+            arg.sized and isinstance(arg.target, t.Void)):
+        void = "void, " if arg.sized else ""
+        raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_kind(arg.target)} "
+                                 f"{arg.target.name} must point to {void}scalar, or struct with "
+                                 "scalar")
+    return "mem_size" if arg.sized else "mem"
+
+
+def _kind(found: t.Type) -> str:
+    """A kind's name as messages have it."""
+    return "UNKNOWN" if isinstance(found, t.Void) else found.kind_name
+
+
+def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
+    """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
+    if isinstance(found, (t.Int, t.AnyEnum)):
+        return True
+    if not isinstance(found, t.Struct):
+        return False
+    return all(_is_plain_member(btf, member.type, depth) for member in found.members)
+
+
+def _is_plain_member(btf: Btf, type_id: int, depth: int) -> bool:
+    made = btf.type(btf.resolve(type_id))
+    if isinstance(made, t.Array):
+        made = btf.type(btf.resolve(made.type))
+        return isinstance(made, (t.Int, t.AnyEnum))
+    if isinstance(made, t.Struct):
+        return depth + 1 < MAX_SCALAR_STRUCT and _is_plain_data(btf, made, depth + 1)
+    return isinstance(made, (t.Int, t.AnyEnum))
+
+
+# -- one function a kind
+
+
+def _context(call: Call, arg: Arg) -> None:
+    if arg.reg.kind != kinds.PTR_TO_CTX:
+        raise call.env.reject(EINVAL, f"arg#{arg.number} expected pointer to ctx, but got "
+                                      f"{regtype.text(arg.reg.kind)}")
+    if call.kfunc.name == "bpf_cast_to_kern_ctx":
+        raise NotSupported("kernel function bpf_cast_to_kern_ctx in the verifier")
+
+
+def _memory(call: Call, arg: Arg) -> None:
+    """As many bytes as the type has (check_mem_reg)."""
+    env = call.env
+    try:
+        size = call.kfunc.btf.size_of(arg.target_id)
+    except LoadError:
+        raise env.reject(EINVAL, f"arg#{arg.number} reference type('{_kind(arg.target)} "
+                                 f"{arg.target.name}') size cannot be determined: -22") from None
+    if regs.is_zero(arg.reg):
+        return
+    with_null(arg.reg, lambda: _both_ways(call, lambda made, write: args.memory(
+        made, arg.regno, size, write, True, False)))
+
+
+def with_null(reg: Reg, check_it: Callable[[], None]) -> None:
+    """Look at a pointer that may be 0 as if it were not."""
+    kind = reg.kind
+    reg.kind &= ~PTR_MAYBE_NULL
+    check_it()
+    reg.kind = kind
+
+
+def _both_ways(call: Call, check_it: Callable[[args.Call, bool], None]) -> None:
+    """The function may read and write the memory."""
+    made = args.Call(call.walk, HELPERS[0])
+    for write in (False, True):
+        check_it(made, write)
+
+
+def _memory_of_size(call: Call, arg: Arg) -> None:
+    """Memory, and in the next register its size (check_kfunc_mem_size_reg)."""
+    env, kfunc, regno = call.env, call.kfunc, arg.regno + 1
+    size = env.regs[regno]
+    if not regs.is_zero(arg.reg) or not (kfunc.suffixed(arg.number, "__opt")
+                                         or kfunc.suffixed(arg.number, "__nullable")):
+        try:
+            with_null(arg.reg, lambda: _both_ways(call, lambda made, write: args.sized_memory(
+                made, regno, write, True, False)))
+        except Reject as reject:
+            text = (f"{reject.text}\n{arg.name} arg#{arg.number + 1} memory, len pair leads to "
+                    "invalid memory access")
+            raise env.reject(reject.errno, text) from None
+    if kfunc.suffixed(arg.number + 1, "__szk"):
+        if size.vm:
+            raise env.reject(EINVAL, f"R{regno} must be a known constant")
+        call.constant = size.vv
+
+
+def _string(call: Call, arg: Arg) -> None:
+    if arg.reg.kind != kinds.PTR_TO_MAP_VALUE:
+        raise call.env.reject(EINVAL, f"arg#{arg.number} doesn't point to a const string")
+    args.constant_string(call.env, arg.reg, arg.regno)
+
+
+def _iterator(call: Call, arg: Arg) -> None:
+    env, kfunc, walk = call.env, call.kfunc, call.walk
+    if arg.reg.kind != kinds.PTR_TO_STACK:
+        raise env.reject(EINVAL, f"arg#{arg.number} expected pointer to an iterator on stack")
+    kind = iter_type(kfunc, arg)
+    if kind is None:
+        raise env.reject(EINVAL, f"expected valid iter pointer as arg #{arg.number}")
+    if kfunc.flags & rows.KF_ITER_NEW:
+        slots.check_new_iter(env, arg.reg, arg.number, kind)
+        slots.reserve(walk, arg.reg, arg.regno, kind.slots)
+        slots.make_iter(walk, arg.reg, kind, _iter_flags(env, kfunc))
+        return
+    place = slots.check_iter(env, arg.reg, arg.number, kind, kfunc.name)
+    slots.note_read(walk, place, kind.slots)
+    call.iterator = place
+    call.ref = place.slot().reg.ref
+    if kfunc.flags & rows.KF_ITER_DESTROY:
+        slots.end_iter(walk, place, kind.slots)
+
+
+def iter_type(kfunc: Kfunc, arg: Arg) -> IterType | None:
+    """The struct of the iterator (btf_check_iter_arg)."""
+    name = arg.target.name
+    if not isinstance(arg.target, t.Struct) or not name.startswith("bpf_iter_"):
+        return None
+    if not arg.target.size or arg.target.size % 8:
+        return None
+    return IterType(kfunc.btf, arg.target_id, arg.target.size // 8)
+
+
+def _iter_flags(env: Env, kfunc: Kfunc) -> int:
+    if not kfunc.flags & rows.KF_RCU_PROTECTED:
+        return 0
+    return kinds.MEM_RCU if in_rcu(env) else kinds.PTR_UNTRUSTED
+
+
+def in_rcu(env: Env) -> bool:
+    """What RCU protects cannot go away now (in_rcu_cs)."""
+    return bool(env.state.rcu_locks or env.state.locks or not env.state.sleepable)
+
+
+def _irq_flag(call: Call, arg: Arg) -> None:
+    env = call.env
+    if arg.reg.kind != kinds.PTR_TO_STACK:
+        raise env.reject(EINVAL, f"{arg.name} doesn't point to an irq flag on stack")
+    saves, family = _IRQ[call.kfunc.name]
+    if not saves:
+        slots.restore_irq_flag(call.walk, arg.reg, arg.number, family)
+        return
+    slots.check_new_irq_flag(env, arg.reg, arg.number)
+    slots.reserve(call.walk, arg.reg, arg.regno, 1)
+    slots.save_irq_flag(call.walk, arg.reg, family)
+
+
+def _later(what: str) -> Callable[[Call, Arg], None]:
+    def refuse(call: Call, arg: Arg) -> None:
+        raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
+    return refuse
+
+
+ARGS: dict[str, Callable[[Call, Arg], None]] = {
+    "ctx": _context,
+    "mem": _memory,
+    "mem_size": _memory_of_size,
+    "str": _string,
+    "iter": _iterator,
+    "irq_flag": _irq_flag,
+    "alloc": _later("allocated objects"),
+    "refcounted": _later("objects with a reference count"),
+    "dynptr": _later("dynptrs"),
+    "list_head": _later("lists"),
+    "list_node": _later("list nodes"),
+    "rb_root": _later("trees"),
+    "rb_node": _later("tree nodes"),
+    "wq": _later("work queues"),
+    "task_work": _later("task work"),
+    "res_spin_lock": _later("resilient locks"),
+    "map": _later("maps"),
+    "btf_id": _later("typed pointers"),
+    "callback": _later("callbacks"),
+}

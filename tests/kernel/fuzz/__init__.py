@@ -1,0 +1,1 @@
+"""Made-up programs before both verifiers: made, compared, shrunk, written down."""

@@ -1,0 +1,104 @@
+"""Compares made-up programs with the running kernel: `python -m kernel.fuzz --seconds 60`.
+
+Programs that differ are shrunk and written to a directory, with both logs. The exit status is 1
+where one differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from anybpf import uapi
+from anybpf.errors import BpfError
+from anybpf.linux import Linux
+from kernel.fuzz import judge, mutate, program
+from kernel.fuzz.judge import BAD, Judgement, Outcome
+from kernel.fuzz.shrink import shrink
+from kernel.fuzz.world import Sample, World
+
+LEVELS = {1: uapi.BPF_LOG_LEVEL1, 2: uapi.BPF_LOG_LEVEL2}
+
+
+def main() -> int:
+    args = _arguments()
+    reason = Linux.probe()
+    if reason:
+        print(f"bpf(2) cannot be used here: {reason}")
+        return 2
+    world = World()
+    found: Counter[str] = Counter()
+    try:
+        for seed in _seeds(args):
+            _one(world, args, seed, found)
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        world.close()
+    total = sum(found.values())
+    print(f"{total} programs: " + ", ".join(f"{n} {what}" for what, n in found.most_common()))
+    return int(any(found[o.value] for o in BAD))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=0, help="how many programs")
+    parser.add_argument("--seconds", type=float, default=0, help="how long")
+    parser.add_argument("--statements", type=int, default=14)
+    parser.add_argument("--mutate", action="store_true", help="change programs here and there")
+    parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="the log's level")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-verifier"))
+    parser.add_argument("--no-shrink", action="store_true")
+    return parser.parse_args()
+
+
+def _seeds(args: argparse.Namespace) -> Iterator[int]:
+    start, seed = time.monotonic(), args.first
+    limit = args.seconds or (0 if args.count else 10)
+    while (not args.count or seed < args.first + args.count) and (
+            not limit or time.monotonic() - start < limit):
+        yield seed
+        seed += 1
+
+
+def _sample(args: argparse.Namespace, seed: int) -> Sample:
+    made = program.make(seed, args.statements)
+    return mutate.mutated(made, seed) if args.mutate else made
+
+
+def _one(world: World, args: argparse.Namespace, seed: int, found: Counter[str]) -> None:
+    sample, level = _sample(args, seed), LEVELS[args.level]
+    try:
+        result = judge.judge(world, sample, level)
+    except BpfError as error:
+        result = Judgement(Outcome.CRASH, str(error))
+    what = result.outcome.value
+    if result.outcome is Outcome.UNSUPPORTED:
+        what += f" ({result.detail})"
+    found[what] += 1
+    if result.outcome not in BAD:
+        return
+    print(f"seed {seed}: {result.outcome.value}: {result.detail}", flush=True)
+    if not args.no_shrink:
+        sample = shrink(sample, lambda s: judge.judge(world, s, level).outcome == result.outcome)
+        result = judge.judge(world, sample, level)
+    _write(args.out, seed, sample, result)
+
+
+def _write(folder: Path, seed: int, sample: Sample, result: Judgement) -> None:
+    folder.mkdir(exist_ok=True)
+    name = f"{result.outcome.name.lower()}-{seed}"
+    (folder / f"{name}.txt").write_text("\n".join((
+        judge.header(sample), judge.source(sample), "", f"# {result.outcome.value}",
+        *("# " + line for line in result.detail.splitlines()), "")))
+    (folder / f"{name}.kernel").write_text(result.kernel)
+    (folder / f"{name}.ours").write_text(result.ours)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

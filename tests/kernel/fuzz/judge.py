@@ -1,0 +1,96 @@
+"""One sample before both: the same, longer than we look at, not modelled, or how it differs."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.isa import llvm
+from anybpf.proto import progs
+from kernel.both_verifiers import Pair
+from kernel.fuzz.world import FDS, Sample, World
+
+#: programs that take longer say no more
+MOST_PROCESSED = 6000
+PROCESSED = re.compile(r"processed (\d+) insns.*")
+
+
+class Outcome(Enum):
+    """How the answers compare; the first ones are the worst."""
+
+    HOLE = "accepted what the kernel refuses"
+    CRASH = "crash"
+    STRICT = "refused what the kernel accepts"
+    ERRNO = "another errno"
+    COUNTERS = "other counters"
+    LOG = "another log"
+    SAME = "the same"
+    LONG = "too long"
+    UNSUPPORTED = "not supported"
+
+
+BAD = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO, Outcome.COUNTERS, Outcome.LOG)
+
+
+class Judgement(NamedTuple):
+    """How a sample came out; `detail` is the first line that differs, or what is missing."""
+
+    outcome: Outcome
+    detail: str = ""
+    accepted: bool = False
+    kernel: str = ""
+    ours: str = ""
+
+
+def judge(world: World, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
+    """Ask both; programs that are too long are only walked by the kernel."""
+    short = world.ask_kernel(of, uapi.BPF_LOG_STATS)
+    processed = PROCESSED.search(short.log)
+    if processed and int(processed[1]) > MOST_PROCESSED:
+        return Judgement(Outcome.LONG)
+    try:
+        pair = world.ask(of, level)
+    except Exception as error:  # what a crash is, is the question here
+        return Judgement(Outcome.CRASH, f"{type(error).__name__}: {error}")
+    if pair.ours is None:
+        return Judgement(Outcome.UNSUPPORTED, pair.unsupported)
+    return Judgement(_compare(pair), pair.first_difference, pair.kernel.verdict == "OK",
+                     pair.kernel.log, pair.ours.log)
+
+
+def _compare(pair: Pair) -> Outcome:
+    assert pair.ours is not None
+    theirs, mine = pair.kernel, pair.ours
+    if theirs.verdict != mine.verdict:
+        return (Outcome.HOLE if mine.verdict == "OK"
+                else Outcome.STRICT if theirs.verdict == "OK" else Outcome.ERRNO)
+    if PROCESSED.findall(theirs.log) != PROCESSED.findall(mine.log) or \
+            counters(theirs.log) != counters(mine.log):
+        return Outcome.COUNTERS
+    return Outcome.SAME if theirs.log == mine.log else Outcome.LOG
+
+
+def counters(log: str) -> str:
+    """The last line: how much was processed."""
+    lines = log.splitlines()
+    return lines[-1] if lines else ""
+
+
+def source(of: Sample) -> str:
+    """The program as a case file has it, maps by name."""
+    names = {fd: name for name, fd in FDS.items()}
+
+    def named(match: re.Match[str]) -> str:
+        value = ".value" if int(match[2]) == uapi.BPF_PSEUDO_MAP_VALUE else ""
+        return f"r{match[1]} = {names[int(match[3])]}{value} ll"
+
+    text = "\n".join(llvm.source(of.insns))
+    return re.sub(r"ld_pseudo r(\d+), (\d+), (\d+)\b", named, text)
+
+
+def header(of: Sample) -> str:
+    """The sample's type, flags and functions as a comment."""
+    functions = " ".join(f"{slot}:{name}" for slot, name in of.funcs)
+    return f"# {progs.BY_TYPE[of.type].name} flags={of.flags:#x} {functions}".rstrip()

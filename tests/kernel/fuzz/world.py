@@ -1,0 +1,176 @@
+"""What made-up programs may name (maps, functions with types), and both verifiers' answers."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from anybpf import uapi
+from anybpf.btf import types as t
+from anybpf.btf.encode import BtfBuilder
+from anybpf.btf.parse import Btf
+from anybpf.errors import NotSupported
+from anybpf.isa.asm import Pseudo, parse
+from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
+from anybpf.linux import Linux
+from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
+from anybpf.verifier.prototypes import arguments
+from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
+from kernel.calls import Calls, u32
+from verifier.cases import FIRST_FD, MAPS
+
+#: descriptors that stand for the maps
+FDS = {name: FIRST_FD + i for i, name in enumerate(MAPS)}
+
+#: the text with which functions begin: `f_NAME:`; one row a name: what it takes, is it global
+INT, STRUCT, CTX = "int", "struct", "ctx"
+FUNCS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "main": ((CTX,), True),
+    "f_number": ((INT, INT), False),
+    "f_stack": ((STRUCT, INT), False),
+    "f_packet": ((CTX, CTX), False),
+    "f_deep": ((INT,), False),
+    "f_callback": ((INT, CTX), False),
+    "f_each": ((CTX, CTX, CTX, CTX), False),
+    "g_number": ((INT, INT), True),
+    "g_struct": ((STRUCT,), True),
+    "g_ctx": ((CTX, INT), True),
+}
+#: the type that a context argument must point to, by program type
+CONTEXTS = {uapi.BPF_PROG_TYPE_XDP: "xdp_md"}
+REFERS_TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE)
+
+
+class Sample(NamedTuple):
+    """One program. Maps are named by the descriptors of `FDS`."""
+
+    insns: tuple[Insn, ...]
+    type: int
+    attach: int = 0
+    flags: int = 0
+    #: (first slot, name in `FUNCS`) of each function; empty: no types are given
+    funcs: tuple[tuple[int, str], ...] = ()
+
+
+SYMBOLS = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in FDS.items()} | {
+    f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in FDS.items()}
+
+
+def sample(text: str, prog_type: int, flags: int = 0) -> Sample:
+    """The program of an assembler text; functions get types if one of their names needs them."""
+    made = parse(text, SYMBOLS)
+    found = [(slot, name) for name, slot in made.labels.items() if name in FUNCS]
+    typed = any(name[:2] == "g_" or name in ("f_callback", "f_each") for _, name in found)
+    funcs = tuple(sorted([(0, "main"), *found])) if typed else ()
+    return Sample(tuple(made.insns), prog_type, 0, flags, funcs)
+
+
+def with_types(of: Sample) -> Sample:
+    """Only functions that something calls, and no types at all where one has none."""
+    if not of.funcs:
+        return of
+    starts = {0} | {i + insn.imm + 1 for i, insn in enumerate(of.insns)
+                    if is_pseudo_call(insn) or is_pseudo_func(insn)}
+    kept = tuple((slot, name) for slot, name in of.funcs if slot in starts)
+    return of._replace(funcs=kept if len(kept) == len(starts) else ())
+
+
+@cache
+def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
+    """BTF that describes `FUNCS`, and each one's id."""
+    b = BtfBuilder()
+    integer = b.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
+    long = b.add(t.Int("long", 8, encoding=uapi.BTF_INT_SIGNED))
+    record = b.add(t.Struct("pair", 16, (t.Member("a", long, 0), t.Member("b", long, 64))))
+    context = b.add(t.Struct(CONTEXTS.get(prog_type, "__sk_buff"), 4,
+                             (t.Member("len", integer, 0),)))
+    kinds = {INT: integer, STRUCT: b.add(t.Ptr(record)), CTX: b.add(t.Ptr(context))}
+    ids = {}
+    for name, (args, is_global) in FUNCS.items():
+        params = tuple(t.Param(f"a{i}", kinds[kind]) for i, kind in enumerate(args))
+        proto = b.add(t.FuncProto(integer, params))
+        ids[name] = b.add(t.Func(name, proto, int(is_global)))
+    return b.to_bytes(), ids
+
+
+class World:
+    """The running kernel with the maps and types that samples name."""
+
+    def __init__(self) -> None:
+        self.kernel = Linux()
+        self.calls = Calls(self.kernel)
+        self.fds = {FDS[name]: self.calls.map(k.type, k.key_size, k.value_size, k.max_entries,
+                                              map_flags=k.flags) for name, k in MAPS.items()}
+        self.maps = {self.fds[FDS[name]]: MapFacts(
+            k.type, k.key_size, k.value_size, k.max_entries, k.flags) for name, k in MAPS.items()}
+        self.cpus = self.kernel.num_possible_cpus
+        self.btf: dict[int, int] = {}
+        self.progs: dict[int, int] = {}
+
+    def close(self) -> None:
+        self.calls.close()
+
+    def insns(self, of: Sample) -> list[Insn]:
+        """The instructions with this kernel's descriptors."""
+        return [insn._replace(imm=self._fd(insn.imm, of.type))
+                if insn.code == LD_IMM64 and insn.src in REFERS_TO_MAP else insn
+                for insn in of.insns]
+
+    def _fd(self, number: int, prog_type: int) -> int:
+        """The map's descriptor; arrays of programs belong to the type that used them first."""
+        if number != FDS["progs"]:
+            return self.fds.get(number, number)
+        if prog_type not in self.progs:
+            kind = MAPS["progs"]
+            fd = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries)
+            self.progs[prog_type] = fd
+            self.maps[fd] = self.maps[self.fds[number]]
+        return self.progs[prog_type]
+
+    def ask(self, of: Sample, level: int) -> Pair:
+        """Both answers."""
+        kernel = self.ask_kernel(of, level)
+        try:
+            return Pair("", kernel, self.ask_ours(of, level))
+        except NotSupported as error:
+            return Pair("", kernel, None, error.feature)
+
+    def ask_kernel(self, of: Sample, level: int) -> Answer:
+        calls = Calls(self.kernel)
+        fields = calls.prog_fields(
+            self.insns(of), prog_type=of.type, prog_flags=of.flags,
+            expected_attach_type=of.attach)
+        if of.funcs:
+            _, ids = types(of.type)
+            records = u32(*(n for slot, name in of.funcs for n in (slot, ids[name])))
+            fields |= {"prog_btf_fd": self._types(of.type), "func_info": records,
+                       "func_info_cnt": len(of.funcs), "func_info_rec_size": 8}
+        return ask_kernel(self.kernel, calls.packed(fields), level)
+
+    def _types(self, prog_type: int) -> int:
+        if prog_type not in self.btf:
+            self.btf[prog_type] = self.calls.btf(types(prog_type)[0])
+        return self.btf[prog_type]
+
+    def ask_ours(self, of: Sample, level: int) -> Answer:
+        """Raises NotSupported."""
+        verdict = verify(self.insns(of), self.facts(of), Options(level))
+        return Answer(errno_name(verdict.errno), masked(verdict.log))
+
+    def facts(self, of: Sample) -> Facts:
+        return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
+                     funcs=tuple(_func_info(of)))
+
+
+def _func_info(of: Sample) -> list[FuncInfo]:
+    if not of.funcs:
+        return []
+    data, ids = types(of.type)
+    btf = Btf(data)
+    return [FuncInfo(slot, name, FUNCS[name][1], arguments(btf, ids[name], of.type))
+            for slot, name in of.funcs]
+
+
+def alike(level: int, pair: Pair) -> bool:
+    """Whether both said the same: the verdict, and every line of the log."""
+    return pair.ours is not None and pair.same_verdict and pair.kernel.log == pair.ours.log
