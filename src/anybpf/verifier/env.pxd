@@ -14,7 +14,7 @@ cdef class Subprog:
     cdef public list postorder
 
 cdef class Aux:
-    cdef public bint prune_point, jump_point, force_checkpoint, calls_callback, seen
+    cdef public bint prune_point, jump_point, force_checkpoint, calls_callback, seen, is_iter_next
     cdef public unsigned int live_before
     cdef public int scc, kind, loop_inline, alu_state
     cdef public object map
