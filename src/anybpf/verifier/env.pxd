@@ -11,6 +11,8 @@ cdef class Subprog:
     cdef public object name, args
     cdef public bint is_global, called, verified, changes_packet, might_sleep
     cdef public bint has_tail_call, tail_call_reachable, has_ld_abs, unreliable
+    cdef public bint is_async_callback
+    cdef public int type_id
     cdef public list postorder
 
 cdef class Aux:
