@@ -24,15 +24,16 @@ cdef class Aux:
 
 cdef class Env:
     cdef public object facts, options, prog, view, _line, _started
-    cdef public list insns, aux, decoded, subprogs, used_maps
-    cdef public dict _lines
+    cdef public object digest
+    cdef public list insns, aux, decoded, subprogs, used_maps, relocated
+    cdef public dict _lines, buffer_reach, kfuncs
     cdef public Log log
     cdef public bint bpf_capable, perfmon, print_state
     cdef public State state
     cdef public Reg scratch
     cdef public Hop hop
     cdef public int idx, prev_idx
-    cdef public long long insn_limit, processed, jumps, ids
+    cdef public long long insn_limit, processed, jumps, ids, last_jumps, last_processed
     cdef public long long max_states_per_insn, total_states, peak_states
     cdef public long long explored_states, free_states, backedges
     cpdef Reg reg(self, int number)
