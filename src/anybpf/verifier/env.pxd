@@ -11,7 +11,7 @@ cdef class Subprog:
     cdef public object name, args
     cdef public bint is_global, called, verified, changes_packet, might_sleep
     cdef public bint has_tail_call, tail_call_reachable, has_ld_abs, unreliable
-    cdef public bint is_async_callback
+    cdef public bint is_async_callback, is_callback
     cdef public int type_id
     cdef public list postorder
 
@@ -28,7 +28,7 @@ cdef class Env:
     cdef public list insns, aux, decoded, subprogs, used_maps, relocated
     cdef public dict _lines, buffer_reach, kfuncs
     cdef public Log log
-    cdef public bint bpf_capable, perfmon, print_state
+    cdef public bint bpf_capable, perfmon, print_state, throws
     cdef public State state
     cdef public Reg scratch
     cdef public Hop hop
