@@ -28,6 +28,7 @@ from anybpf.verifier.state import (
     State,
     copy_state,
     mark_not_init,
+    same_value,
 )
 
 MAX_HISTORY = 40
@@ -357,7 +358,7 @@ def _maybe_looping(old: State, cur: State) -> bool:
     mine, other = old.innermost(), cur.innermost()
     for i in range(FP):
         a, b = mine.regs[i], other.regs[i]
-        if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
+        if a.id != b.id or a.ref != b.ref or not same_value(a, b):
             return False
     return True
 
