@@ -10,7 +10,7 @@ from anybpf import uapi
 from anybpf.isa import llvm
 from anybpf.proto import progs
 from kernel.both_verifiers import Pair
-from kernel.fuzz.world import FDS, Sample, World
+from kernel.fuzz.world import FDS, REFERS_TO_MAP, Asks, Sample
 
 #: programs that take longer say no more
 MOST_PROCESSED = 6000
@@ -44,7 +44,7 @@ class Judgement(NamedTuple):
     ours: str = ""
 
 
-def judge(world: World, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
+def judge(world: Asks, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
     """Ask both; programs that are too long are only walked by the kernel."""
     short = world.ask_kernel(of, uapi.BPF_LOG_STATS)
     processed = PROCESSED.search(short.log)
@@ -83,8 +83,11 @@ def source(of: Sample) -> str:
     names = {fd: name for name, fd in FDS.items()}
 
     def named(match: re.Match[str]) -> str:
+        name = names.get(int(match[3]))
+        if name is None or int(match[2]) not in REFERS_TO_MAP:
+            return match[0]
         value = ".value" if int(match[2]) == uapi.BPF_PSEUDO_MAP_VALUE else ""
-        return f"r{match[1]} = {names[int(match[3])]}{value} ll"
+        return f"r{match[1]} = {name}{value} ll"
 
     text = "\n".join(llvm.source(of.insns))
     return re.sub(r"ld_pseudo r(\d+), (\d+), (\d+)\b", named, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -90,6 +90,14 @@ def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
         proto = b.add(t.FuncProto(integer, params))
         ids[name] = b.add(t.Func(name, proto, int(is_global)))
     return b.to_bytes(), ids
+
+
+class Asks(Protocol):
+    """What puts samples before the verifiers."""
+
+    def ask_kernel(self, of: Sample, level: int) -> Answer: ...
+
+    def ask(self, of: Sample, level: int) -> Pair: ...
 
 
 class World:
