@@ -7,12 +7,15 @@ each per frame.
 
 from __future__ import annotations
 
+from errno import EFAULT
+
 from anybpf import uapi
 from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import FP, MAX_FRAMES, REGS, Frame, Hop, Reg, Slot, State, new_hop
 
 _ARGUMENTS = 0b111110
@@ -275,14 +278,14 @@ class _Walk:
                 self.env.subprog_at(idx + insn.imm + 1)].is_global:
             wanted.clear(0)
         elif insn.is_pseudo_call:
-            self._into_caller(pass_arguments=True)
+            self._into_caller("static subprog", pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
             if self.env.aux[idx].calls_callback and idx != subsequent - 1:
-                self._into_caller(pass_arguments=False)
+                self._into_caller("callback", pass_arguments=False)
                 return
             wanted.clear(0)
             if wanted.regs[wanted.frame] & _ARGUMENTS:
-                raise Bug(f"precision of arguments wanted before the call at {idx}")
+                raise self._lost("backtracking call unexpected regs", wanted.regs[wanted.frame])
         elif insn.op == uapi.BPF_EXIT:
             self._into_callee(subsequent)
         elif insn.uses_reg and insn.op not in (uapi.BPF_JA, uapi.BPF_JCOND):
@@ -293,11 +296,17 @@ class _Walk:
             if hop is None or not hop.dst_on_stack:
                 wanted.set(insn.dst)
 
-    def _into_caller(self, pass_arguments: bool) -> None:
+    def _lost(self, what: str, mask: int) -> Reject:
+        """Precision is wanted of what nobody has given; the kernel calls that its own fault."""
+        return self.env.reject(EFAULT, f"verifier bug: {what} {mask:x}")
+
+    def _into_caller(self, what: str, pass_arguments: bool) -> None:
         wanted = self.wanted
         asked = wanted.regs[wanted.frame]
-        if asked & ~_ARGUMENTS or wanted.slots[wanted.frame]:
-            raise Bug("precision wanted of what a function did not get")
+        if asked & ~_ARGUMENTS:
+            raise self._lost(f"{what} unexpected regs", asked)
+        if wanted.slots[wanted.frame]:
+            raise self._lost(f"{what} leftover stack slots", wanted.slots[wanted.frame])
         wanted.regs[wanted.frame] = 0
         wanted.frame -= 1
         if pass_arguments:
@@ -308,7 +317,7 @@ class _Walk:
         if subsequent >= 0 and env.aux[subsequent].calls_callback:
             wanted.regs[wanted.frame] &= ~_ARGUMENTS
         if wanted.regs[wanted.frame] & _ARGUMENTS:
-            raise Bug("precision of arguments wanted after a call")
+            raise self._lost("backtracking exit unexpected regs", wanted.regs[wanted.frame])
         returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
         wanted.clear(0)

@@ -159,6 +159,14 @@ class Env:
         """The refusal of the current instruction; raise it."""
         return Reject(errno, text, self.idx)
 
+    def reject_then_line(self, errno: int, text: str) -> Reject:
+        """The same, with the source line behind it, where it was not written yet."""
+        made = self.reject(errno, text)
+        self.log.write(text + "\n")
+        self.write_line(self.idx, "; ")
+        made.logged = True
+        return made
+
     def line_of(self, idx: int) -> LineInfo | None:
         """The source line that slot `idx` belongs to."""
         found = None

@@ -106,6 +106,17 @@ def _return_to_caller(walk: Walk) -> None:
         _repeat_callback(walk)
 
 
+def leave_early(walk: Walk) -> None:
+    """The function may end in this instruction with the number in r0.
+
+    That is walked now, what follows the instruction later: `walk` has it already.
+    """
+    env = walk.env
+    env.log.scratched_regs |= 1
+    _return_to_caller(walk)
+    env.idx -= 1  # the walk goes one on
+
+
 def _leave_callback(env: Env) -> None:
     """A callback gives 0 or 1, precisely."""
     callee = env.state.frames[-1]

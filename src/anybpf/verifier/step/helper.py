@@ -63,8 +63,21 @@ def call(walk: Walk, insn: Insn) -> None:
         env.log.scratched_regs |= 1 << number
     _result(made)
     _check_map(made)
-    if row.does & Does.CHANGES_PACKET:
+    if row.name == "tail_call":
+        _after_tail_call(walk)
+    elif row.does & Does.CHANGES_PACKET:
         forget_packets(env)
+
+
+def _after_tail_call(walk: Walk) -> None:
+    """A tail call in a function, if it is taken, is like a return of any number."""
+    env = walk.env
+    if len(env.state.frames) == 1:
+        return
+    walk.fork(env.idx + 1, env.idx)
+    forget_packets(env)
+    mark_unknown(env.regs[0])
+    ends.leave_early(walk)
 
 
 def _row(env: Env, insn: Insn) -> Helper:
