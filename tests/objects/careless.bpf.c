@@ -23,10 +23,12 @@ SEC("xdp") int unguarded_read(struct xdp_md *ctx)
 
 SEC("xdp") int without_keys(struct xdp_md *ctx)
 {
-	for (u32 value = 7; value < 9; value++) {
-		push(&queue, &value, 0);
-		push(&stack, &value, 0);
-	}
+	u32 values[] = { 7, 8 };
+
+	push(&queue, &values[0], 0);
+	push(&stack, &values[0], 0);
+	push(&queue, &values[1], 0);
+	push(&stack, &values[1], 0);
 	return 2;
 }
 

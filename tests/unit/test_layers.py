@@ -30,11 +30,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "syscall": BTF | {"proto", "verifier", *RUNTIME, "machine"},
     "machine": BTF | {"proto", "verifier", *RUNTIME, "syscall"},
     "linux": BASE,
-    "libbpf": BTF | {"proto"},
+    "libbpf": BTF | {"proto", "verifier"},
     "toolchain": BTF | {"proto", "libbpf"},
 }
 #: the top: the command line, the debugger, the test plugin, the public names
-TOP = {"cli", "debug", "testing", "conformance", "__init__", "__main__"}
+TOP = {"veristat", "cli", "debug", "testing", "conformance", "__init__", "__main__"}
 
 CIMPORT = re.compile(
     r"^\s*from\s+(anybpf[\w.]*)\s+cimport\s+([\w, ]+)|^\s*cimport\s+(anybpf[\w.]*)")

@@ -19,6 +19,7 @@ from anybpf.errors import BpfError, Fault, LoadError, NotSupported
 #: verb -> (module, one line for --help)
 VERBS = {
     "run": ("run", "Load an object and run one of its programs on packets."),
+    "verify": ("verify", "Say what the kernel's verifier says of each program of an object."),
     "inspect": ("inspect", "Show what an object holds: programs, maps, globals, BTF, sections."),
     "core": ("core", "Show what kernels' BTF makes of an object's CO-RE relocations, and why."),
     "compile": ("compile", "Compile a C source to a BPF object."),

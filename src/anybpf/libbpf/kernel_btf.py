@@ -37,6 +37,9 @@ def kernel_types(backend: bpf.Backend, why: str) -> Btf:
     Raises NotSupported if the backend has none, LoadError if they are broken.
     """
     known = _VMLINUX.get(backend)
+    parsed: Callable[[], Btf | None] | None = getattr(backend, "kernel_types", None)
+    if known is None and parsed is not None:
+        known = parsed()
     if known is None:
         source: Callable[[], bytes | None] | None = getattr(backend, "kernel_btf", None)
         data = source() if source else None

@@ -143,3 +143,9 @@ PROGS: tuple[Prog, ...] = (
 
 BY_TYPE: dict[int, Prog] = {p.type: p for p in PROGS}
 BY_NAME: dict[str, Prog] = {p.name: p for p in PROGS}
+
+#: licences under which a program may call helpers marked GPL-only (license_is_gpl_compatible)
+GPL_COMPATIBLE = frozenset((
+    b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL",
+    b"Dual MPL/GPL",
+))

@@ -18,10 +18,9 @@ from anybpf.syscall.state import State
 from anybpf.syscall.tags import digest
 from anybpf.verifier import Facts, MapFacts, Records, Table, Verdict
 from anybpf.verifier.core_relo import KernelTarget
+from anybpf.verifier.facts import map_address
 
 FD_SIZE = 4
-#: where maps are said to be in the kernel's memory
-_MAPS_AT, _MAP_STEP = 0xFFFF_8880_0000_0000, 0x1000
 _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
@@ -95,7 +94,7 @@ def map_facts(map: MapObject, kernel: Btf | None) -> MapFacts:
     native = map.map
     return MapFacts(
         map.type, native.key_size, native.value_size, native.max_entries, native.flags, map.name,
-        _MAPS_AT + map.id * _MAP_STEP, _content(map), map.frozen, map.inner,
+        map_address(map.id), _content(map), map.frozen, map.inner,
         special_fields(map, kernel), map.btf is not None, map.exclusive)
 
 

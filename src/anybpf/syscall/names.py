@@ -5,14 +5,11 @@ from __future__ import annotations
 from errno import EINVAL
 
 from anybpf.errors import BpfError
+from anybpf.proto.progs import GPL_COMPATIBLE
 
 #: letters are those of Latin-1, as the kernel's isalnum() knows them
 _ALLOWED = frozenset(code for code in range(256) if code in b"_." or (
     chr(code).isalnum() and not 0x80 <= code < 0xC0))
-_GPL_COMPATIBLE = frozenset((
-    b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL",
-    b"Dual MPL/GPL",
-))
 
 
 def object_name(field: bytes) -> str:
@@ -25,4 +22,4 @@ def object_name(field: bytes) -> str:
 
 def is_gpl_compatible(licence: bytes) -> bool:
     """Whether a program under this licence may call helpers marked GPL-only."""
-    return licence in _GPL_COMPATIBLE
+    return licence in GPL_COMPATIBLE

@@ -39,6 +39,8 @@ class Subprog:
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
+        #: something calls it later, by itself
+        self.is_async_callback = False
         self.has_tail_call = False
         self.has_ld_abs = False
         self.tail_call_reachable = False
@@ -92,6 +94,8 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: how far the program reaches into buffers of a kind, which its attachment checks
+        self.buffer_reach: dict[str, int] = {}
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
         self.digest = b""

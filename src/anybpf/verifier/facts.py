@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from anybpf.isa.insn import Insn
 
 
+def map_address(number: int) -> int:
+    """Where the map of this number is said to be in the kernel's memory."""
+    return 0xFFFF_8880_0000_0000 + 0x1000 * number
+
+
 @dataclass(eq=False)
 class MapFacts:
     """A map as the verifier sees it. `address` is only printed (`r1 = 0xffff...`)."""
@@ -26,7 +31,7 @@ class MapFacts:
     max_entries: int = 1
     flags: int = 0
     name: str = ""
-    address: int = 0xFFFF_8880_0000_0000
+    address: int = map_address(0)
     #: what a frozen, read-only array holds, so that loads from it are constants; or None
     content: bytes | None = None
     frozen: bool = False
@@ -138,6 +143,8 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None

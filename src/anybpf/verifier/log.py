@@ -138,8 +138,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [text for i, slot in enumerate(frame.stack)
               if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
-    if state.refs:
-        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
+    if state.refs and state.refs[0].id:
+        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs if r.id))
     if frame.in_callback:
         parts.append(" cb")
     if frame.in_async_callback:

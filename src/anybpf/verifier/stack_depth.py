@@ -28,8 +28,11 @@ _PRIVATE_TYPES = frozenset({
 
 
 def check(env: Env) -> None:
-    """Every chain of calls from the main function."""
-    _visit(env, 0, 0, 1, has_private_stacks(env))
+    """Every chain of calls from the main function and from callbacks that run later."""
+    private = has_private_stacks(env)
+    for number in reversed(range(len(env.subprogs))):
+        if not number or env.subprogs[number].is_async_callback:
+            _visit(env, number, 0, 1, private and not number)
 
 
 def has_private_stacks(env: Env) -> bool:
@@ -61,9 +64,13 @@ def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> Non
         insn = env.insns[idx]
         if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
             continue
+        called = env.subprog_at(idx + insn.imm + 1)
+        if env.subprogs[called].is_async_callback and is_pseudo_func(insn):
+            # it runs on a stack of its own
+            continue
         if frames >= MAX_FRAMES:
             raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
-        _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1, private)
+        _visit(env, called, depth, frames + 1, private)
 
 
 def extra(env: Env) -> None:
@@ -85,3 +92,9 @@ def _kept_may_goto(env: Env, idx: int) -> bool:
     insn = env.insns[idx]
     return (insn.code == MAY_GOTO and env.aux[idx].seen and insn.off != 0
             and env.aux[idx + 1].seen and env.aux[idx + 1 + insn.off].seen)
+
+
+def told(env: Env, accepted: bool) -> tuple[int, ...]:
+    """The functions' depths; those that no path reaches are taken out of an accepted program."""
+    return tuple(s.stack_depth for s in env.subprogs if not accepted or any(
+        env.aux[idx].seen for idx in range(s.start, s.end)))

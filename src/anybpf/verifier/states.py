@@ -114,6 +114,8 @@ class Explored:
         if not seen.branches:
             loop = self.incomplete(seen)
             return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
+        if _other_async(seen.frames[-1], cur.frames[-1]):
+            return loop, False, True
         if env.aux[idx].is_iter_next:
             same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
             return loop or same, same, True
@@ -340,6 +342,11 @@ def same_calls(a: State, b: State) -> bool:
         if a.frames[i].callsite != b.frames[i].callsite:
             return False
     return True
+
+
+def _other_async(old: Frame, cur: Frame) -> bool:
+    """Another entry into a callback that runs later: nothing follows from equal states."""
+    return old.in_async_callback and old.async_entries != cur.async_entries
 
 
 def _maybe_looping(old: State, cur: State) -> bool:

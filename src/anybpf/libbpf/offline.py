@@ -1,0 +1,269 @@
+"""A backend that loads nothing: maps are facts, and programs go to the verifier.
+
+With it the loader does all that it does on a kernel (externs, CO-RE, relocations, BTF), and what
+BPF_PROG_LOAD would be given is verified. No map is created; nothing native is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from anybpf import uapi
+from anybpf.btf.check import BadBtf, check
+from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.parse import Btf
+from anybpf.btf.relo_cands import Target
+from anybpf.errors import ENOTSUPP, BpfError, NotSupported
+from anybpf.isa.insn import decode
+from anybpf.libbpf import bpf
+from anybpf.proto.progs import GPL_COMPATIBLE
+from anybpf.verifier import Facts, MapFacts, Options, Records, Table, Verdict, verify
+from anybpf.verifier.facts import map_address
+
+Addresses = dict[str, list[int]]
+
+#: where kernel symbols are said to be
+_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
+_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
+_FIRST_FD = 100
+
+
+class Host(Protocol):
+    """A kernel that is only asked: `anybpf.linux.Linux` is one."""
+
+    @property
+    def kernel_version(self) -> tuple[int, int, int]: ...
+
+    def kernel_config(self) -> str: ...
+
+    def symbol_addresses(self, names: Iterable[str]) -> Addresses: ...
+
+
+class Fields:
+    """Members of a `union bpf_attr` by name; 0 where the caller's is shorter."""
+
+    def __init__(self, attr: bytearray) -> None:
+        self._data = bytes(attr).ljust(256, b"\0")
+
+    def __getitem__(self, name: str) -> int:
+        offset, size = bpf.ATTR[name]
+        return int.from_bytes(self._data[offset:offset + size], "little")
+
+    def name(self, member: str) -> str:
+        offset, size = bpf.ATTR[member]
+        return self._data[offset:offset + size].split(b"\0")[0].decode(errors="replace")
+
+    def table(self, pointer: str, stem: str) -> Table:
+        """Records that the attr points to."""
+        start = self[pointer]
+        return Table(self[f"{stem}_cnt"], self[f"{stem}_rec_size"],
+                     lambda offset, size: ctypes.string_at(start + offset, size), lambda size: None)
+
+
+@dataclass
+class Outcome:
+    """What became of one BPF_PROG_LOAD: a verdict, or the feature that is not modelled."""
+
+    name: str
+    facts: Facts
+    insns: int
+    verdict: Verdict | None = None
+    unsupported: NotSupported | None = None
+
+
+@dataclass(eq=False)
+class Offline:
+    """Answers bpf(2) for a loader, and keeps what the verifier says in `outcomes`.
+
+    `types` are the kernel's; `host` is asked for version, configuration and symbols.
+    """
+
+    types: Btf | None = None
+    cpus: int = 1
+    log_level: int = 0
+    host: Host | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+    name: str = "verifier"
+
+    def __post_init__(self) -> None:
+        self._maps: dict[int, MapFacts] = {}
+        self._btfs: dict[int, Btf] = {}
+        self._numbers = count(_FIRST_FD)
+        self._checked: dict[bytes, BadBtf | Btf] = {}
+
+    # -- the backend protocol
+
+    @property
+    def num_possible_cpus(self) -> int:
+        return self.cpus
+
+    @property
+    def kernel_version(self) -> tuple[int, int, int]:
+        return self.host.kernel_version if self.host else (6, 18, 0)
+
+    def kernel_types(self) -> Btf | None:
+        """The kernel's own types, parsed."""
+        return self.types
+
+    def kernel_config(self) -> str:
+        return self.host.kernel_config() if self.host else ""
+
+    def symbol_addresses(self, names: Iterable[str]) -> Addresses:
+        """Addresses of kernel symbols: the host's, or made up for those that BTF names."""
+        wanted = list(names)
+        found = self.host.symbol_addresses(wanted) if self.host else {}
+        return self._made_up(wanted) | found
+
+    def _made_up(self, names: Iterable[str]) -> Addresses:
+        """Addresses for what the kernel's types name."""
+        types = self.types
+        if types is None:
+            return {}
+        ids = {name: [i for kind in _SYMBOL_KINDS if (i := types.find(name, kind))]
+               for name in names}
+        return {name: [_KERNEL_TEXT + 16 * some[0]] for name, some in ids.items() if some}
+
+    def close(self, fd: int) -> None:
+        self._maps.pop(fd, None)
+        self._btfs.pop(fd, None)
+
+    def dup(self, fd: int) -> int:
+        raise NotSupported("maps of another kernel in a verification")
+
+    def bpf(self, cmd: int, attr: bytearray) -> int:
+        """One command. Raises BpfError, NotSupported."""
+        answer = _COMMANDS.get(cmd)
+        if answer is None:
+            raise NotSupported(f"bpf(2) command {cmd} in a verification")
+        return answer(self, Fields(attr))
+
+    # -- commands
+
+    def _map_create(self, attr: Fields) -> int:
+        fd = next(self._numbers)
+        btf = self._btfs.get(attr["btf_fd"])
+        self._maps[fd] = MapFacts(
+            attr["map_type"], attr["key_size"], attr["value_size"], attr["max_entries"],
+            attr["map_flags"], attr.name("map_name"), map_address(fd),
+            inner=self._maps.get(attr["inner_map_fd"]),
+            fields=_special(btf, attr["btf_value_type_id"], self.types), has_btf=btf is not None)
+        return fd
+
+    def _map_update(self, attr: Fields) -> int:
+        """Only data sections have content that is known: one value."""
+        made = self._maps.get(attr["map_fd"])
+        if made is None:
+            raise BpfError(errno.EBADF)
+        if made.type == uapi.BPF_MAP_TYPE_ARRAY and made.max_entries == 1:
+            made.content = ctypes.string_at(attr["value"], made.value_size)
+        return 0
+
+    def _map_freeze(self, attr: Fields) -> int:
+        made = self._maps[attr["map_fd"]]
+        made.frozen = True
+        if made.content is None and made.type == uapi.BPF_MAP_TYPE_ARRAY:
+            made.content = bytes(made.value_size)
+        return 0
+
+    def _btf_load(self, attr: Fields) -> int:
+        data = ctypes.string_at(attr["btf"], attr["btf_size"])
+        known = self._checked.get(data)
+        if known is None:
+            known = self._checked[data] = _checked(data, self.types)
+        if isinstance(known, BadBtf):
+            raise BpfError(known.errno or errno.EINVAL)
+        fd = next(self._numbers)
+        self._btfs[fd] = known
+        return fd
+
+    def _prog_load(self, attr: Fields) -> int:
+        """Whatever the verdict is, the loader gets a descriptor and goes on."""
+        insns = decode(ctypes.string_at(attr["insns"], 8 * attr["insn_cnt"]))
+        facts = self._facts(attr)
+        outcome = Outcome(attr.name("prog_name"), facts, len(insns))
+        self.outcomes.append(outcome)
+        try:
+            outcome.verdict = verify(insns, facts, Options(self.log_level))
+        except NotSupported as error:
+            outcome.unsupported = error
+        return next(self._numbers)
+
+    def _facts(self, attr: Fields) -> Facts:
+        licence = ctypes.string_at(attr["license"])
+        return Facts(
+            attr["prog_type"], attr["expected_attach_type"], gpl=licence in GPL_COMPATIBLE,
+            sleepable=bool(attr["prog_flags"] & uapi.BPF_F_SLEEPABLE), flags=attr["prog_flags"],
+            maps=dict(self._maps), fd_array=_descriptors(attr["fd_array"]), cpus=self.cpus,
+            kernel_btf=self.types,
+            records=Records(lambda: self._types_of(attr["prog_btf_fd"]),
+                            attr.table("func_info", "func_info"),
+                            attr.table("line_info", "line_info"),
+                            attr.table("core_relos", "core_relo"), self._target))
+
+    def _types_of(self, fd: int) -> Btf:
+        if fd not in self._btfs:
+            raise BpfError(errno.EBADF)
+        return self._btfs[fd]
+
+    def _target(self) -> Target | None:
+        return None if self.types is None else Target(self.types)
+
+    def _nothing(self, attr: Fields) -> int:
+        return 0
+
+    def _no_more(self, attr: Fields) -> int:
+        raise BpfError(errno.ENOENT)
+
+    def _no_info(self, attr: Fields) -> int:
+        raise BpfError(ENOTSUPP)
+
+
+_COMMANDS: dict[int, Callable[[Offline, Fields], int]] = {
+    uapi.BPF_MAP_CREATE: Offline._map_create,
+    uapi.BPF_MAP_UPDATE_ELEM: Offline._map_update,
+    uapi.BPF_MAP_FREEZE: Offline._map_freeze,
+    uapi.BPF_BTF_LOAD: Offline._btf_load,
+    uapi.BPF_PROG_LOAD: Offline._prog_load,
+    uapi.BPF_PROG_BIND_MAP: Offline._nothing,
+    uapi.BPF_BTF_GET_NEXT_ID: Offline._no_more,
+    uapi.BPF_OBJ_GET_INFO_BY_FD: Offline._no_info,
+}
+
+
+def _special(btf: Btf | None, type_id: int, kernel: Btf | None) -> tuple[Field, ...]:
+    """Locks, timers and the like in a map's value."""
+    try:
+        return value_fields(btf, type_id, kernel) if btf is not None else ()
+    except BadFields:
+        return ()
+
+
+def _checked(data: bytes, kernel: Btf | None) -> BadBtf | Btf:
+    """The types as BPF_BTF_LOAD takes them, or why it does not."""
+    try:
+        check(data, kernel=kernel)
+    except BadBtf as error:
+        return error
+    return Btf(data)
+
+
+def _descriptors(address: int) -> dict[int, int] | None:
+    return _FdArray(address) if address else None
+
+
+class _FdArray(dict[int, int]):
+    """The loader's array of descriptors."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__()
+        self._address = address
+
+    def __missing__(self, index: int) -> int:
+        raw = ctypes.string_at(self._address + 4 * index, 4)
+        return int(struct.unpack("=i", raw)[0])
