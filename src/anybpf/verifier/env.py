@@ -30,12 +30,15 @@ class Subprog:
         self.end = end
         self.name = name
         self.is_global = is_global
-        self.args: tuple[FuncArg, ...] = ()
+        #: the FUNC in the program's types, 0 without types
+        self.type_id = 0
+        #: what it takes, once that was asked for and could be told
+        self.args: tuple[FuncArg, ...] | None = None
+        #: its types say something else than its code
+        self.unreliable = False
         #: a global function that something calls, so that it must be walked
         self.called = False
         self.verified = False
-        #: a static function whose BTF says nothing about its arguments, or was wrong once
-        self.unreliable = True
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
@@ -110,6 +113,9 @@ class Env:
         self.hop: Hop | None = None
         self.processed = 0
         self.jumps = 0
+        #: both when a state was last remembered, in whatever function
+        self.last_jumps = 0
+        self.last_processed = 0
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None

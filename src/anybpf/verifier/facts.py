@@ -58,7 +58,8 @@ class MapFacts:
 
 
 class FuncArg(NamedTuple):
-    """An argument of a global function: `"scalar"`, `"ctx"`, or `"mem"` of `size` bytes."""
+    """An argument of a function by its prototype: `"scalar"`, `"ctx"`, `"mem"` of `size` bytes, or
+    what needs the kernel's types: `"dynptr"`, `"trusted"`, `"untrusted"`, `"arena"`."""
 
     kind: str
     size: int = 0
@@ -66,17 +67,11 @@ class FuncArg(NamedTuple):
 
 
 class FuncInfo(NamedTuple):
-    """A function's first slot, its name, and whether it is global; then what it takes.
-
-    `args` is None where the prototype is not one that a global function may have, or needs
-    what is not modelled (`verifier.prototypes` makes it from BTF).
-    """
+    """A function's first slot, its name, whether it is global, and the FUNC in `Facts.btf`."""
 
     insn: int
     name: str
     is_global: bool = False
-    args: tuple[FuncArg, ...] | None = None
-    #: the FUNC in the program's types
     type_id: int = 0
 
 

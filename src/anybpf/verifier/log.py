@@ -85,6 +85,11 @@ class Log:
         if self.sink is not None:
             self.sink.write(encoded(text))
 
+    def say(self, line: str) -> None:
+        """Add a line, if it says anything."""
+        if line:
+            self.write(line + "\n")
+
     def cut(self, position: int) -> None:
         """Forget all after `position`."""
         while self._ends and self._ends[-1] > position:

@@ -81,7 +81,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -100,10 +100,14 @@ def _global_function(walk: Walk, number: int) -> None:
 
     env = walk.env
     subprog = env.subprogs[number]
+    misfit = globals_.check(walk, number)
     if env.state.locks:
+        env.log.say(misfit.text if misfit is not None else "")
         raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
                                  "use static function instead")
-    globals_.check(walk, number)
+    if misfit is not None:
+        text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
@@ -137,7 +141,7 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     from anybpf.verifier.step import globals_
 
     env = walk.env
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
