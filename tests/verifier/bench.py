@@ -56,7 +56,8 @@ class Setup:
             self._records("line_info")
 
     def _map(self, name: str, kind: MapKind) -> int:
-        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode()}
+        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
+                                  "map_extra": kind.extra}
         if kind.value_type:
             types = self.case.types
             fields |= {"btf_fd": self.btf, "btf_value_type_id": types.ids[kind.value_type],

@@ -13,7 +13,8 @@
 text may go over several lines. In between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
-  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`;
+  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
+  `extra=N` (map_extra);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
@@ -68,6 +69,7 @@ class MapKind(NamedTuple):
     inner: str = ""
     content: bytes = b""
     frozen: bool = False
+    extra: int = 0
 
 
 MAPS = {
@@ -167,6 +169,7 @@ class Case:
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 
@@ -271,6 +274,7 @@ _OPTIONS = {
     "value": lambda made, text: made._replace(value_type=text.replace("_", " ", 1)),
     "inner": lambda made, text: made._replace(inner=text),
     "content": lambda made, text: made._replace(content=bytes.fromhex(text)),
+    "extra": lambda made, text: made._replace(extra=int(text, 0)),
     "frozen": lambda made, text: made._replace(frozen=True),
 }
 
