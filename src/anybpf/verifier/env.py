@@ -42,6 +42,8 @@ class Subprog:
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
+        #: the kernel calls it
+        self.is_callback = False
         #: something calls it later, by itself
         self.is_async_callback = False
         self.has_tail_call = False
@@ -101,6 +103,8 @@ class Env:
         self.buffer_reach: dict[str, int] = {}
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        #: some path ends by bpf_throw()
+        self.throws = False
         self.digest = b""
         #: the instructions behind CO-RE, before map references are filled in
         self.relocated: list[Insn] = []

@@ -105,6 +105,7 @@ def _global_function(walk: Walk, number: int) -> None:
         env.log.say(misfit.text if misfit is not None else "")
         raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
                                  "use static function instead")
+    _check_sleep(env, number, misfit)
     if misfit is not None:
         text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
         raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
@@ -116,6 +117,17 @@ def _global_function(walk: Walk, number: int) -> None:
     ends.forget_callers_registers(env.regs)
     mark_unknown(env.regs[0])
     env.log.scratched_regs |= 1
+
+
+def _check_sleep(env: Env, number: int, misfit: Reject | None) -> None:
+    """A function that may sleep is not called where nothing must."""
+    state = env.state
+    if env.subprogs[number].might_sleep and (
+            state.rcu_locks or state.preempt_locks or state.irq_id or not state.sleepable):
+        env.log.say(misfit.text if misfit is not None else "")
+        raise env.reject(EINVAL, "global functions that may sleep are not allowed in "
+                                 "non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled "
+                                 "section, or in\na non-sleepable BPF program context")
 
 
 def enter(env: Env, state: State, subprog: int, callsite: int, fill: Entry) -> None:
@@ -142,6 +154,7 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
 
     env = walk.env
     globals_.tell(walk, subprog)
+    env.subprogs[subprog].is_callback = True
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
@@ -188,7 +201,7 @@ def user_ringbuf_callback(callee: Frame, caller: Frame) -> None:
 def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The function will be called some time: a path in a state of its own (push_async_cb)."""
     env = walk.env
-    env.subprogs[subprog].is_async_callback = True
+    env.subprogs[subprog].is_async_callback = env.subprogs[subprog].is_callback = True
     state = State()
     state.branches = 1
     frame = new_frame(MAIN, 0, subprog)

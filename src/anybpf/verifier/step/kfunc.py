@@ -144,6 +144,11 @@ def _release(made: Call) -> None:
 
 def _throw(env: Env) -> int:
     """The program ends here, whatever called it (process_bpf_exit_full)."""
+    if env.facts.btf is not None and any(
+            isinstance(found, t.DeclTag) and found.name.startswith("exception_callback:")
+            for _, found in env.facts.btf.types()):
+        raise NotSupported("exception callbacks in the verifier")
+    env.throws = True
     ends.check_return(env, 1)
     for number in CALLER_SAVED:
         mark_not_init(env.regs[number])

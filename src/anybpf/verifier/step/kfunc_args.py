@@ -261,22 +261,22 @@ def _plain(call: Call, arg: Arg) -> str:
     if base in regtype.TYPED_BY_KIND or base == kinds.PTR_TO_BTF_ID:
         if not isinstance(arg.target, t.Struct):
             raise env.reject(EINVAL, f"kernel function {kfunc.name} args#{arg.number} pointer type "
-                                     f"{_kind(arg.target)} {arg.target.name} is not supported")
+                                     f"{_named(arg.target)} is not supported")
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
     if not _is_plain_data(kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
-        raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_kind(arg.target)} "
-                                 f"{arg.target.name} must point to {void}scalar, or struct with "
+        raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
+                                 f"must point to {void}scalar, or struct with "
                                  "scalar")
     return "mem_size" if arg.sized else "mem"
 
 
-def _kind(found: t.Type) -> str:
-    """A kind's name as messages have it."""
-    return "UNKNOWN" if isinstance(found, t.Void) else found.kind_name
+def _named(found: t.Type) -> str:
+    """A type's kind and name as messages have them."""
+    return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
 
 
 def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
@@ -315,8 +315,8 @@ def _memory(call: Call, arg: Arg) -> None:
     try:
         size = call.kfunc.btf.size_of(arg.target_id)
     except LoadError:
-        raise env.reject(EINVAL, f"arg#{arg.number} reference type('{_kind(arg.target)} "
-                                 f"{arg.target.name}') size cannot be determined: -22") from None
+        raise env.reject(EINVAL, f"arg#{arg.number} reference type('{_named(arg.target)}') "
+                                 f"size cannot be determined: -22") from None
     if regs.is_zero(arg.reg):
         return
     with_null(arg.reg, lambda: _both_ways(call, lambda made, write: args.memory(
