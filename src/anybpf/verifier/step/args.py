@@ -29,13 +29,21 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import buffer, ctx, map_value, packet, stack
-from anybpf.verifier.region.access import check_region
+from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
 from anybpf.verifier.step import fields, mem, regs
 from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
+
+#: program types whose context is in memory as programs see it
+UNCONVERTED = frozenset({
+    uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, uapi.BPF_PROG_TYPE_TRACING,
+    uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_SYSCALL,
+    uapi.BPF_PROG_TYPE_NETFILTER, uapi.BPF_PROG_TYPE_LIRC_MODE2,
+    uapi.BPF_PROG_TYPE_CGROUP_DEVICE})
 
 _MEMORY = (kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
            kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
@@ -206,10 +214,20 @@ def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: b
     elif base == kinds.PTR_TO_STACK:
         if stack.check_initialized(call.walk, reg, regno, reg.off, size, zero_ok, write, raw):
             call.fills = (regno, size)
+    elif base == kinds.PTR_TO_CTX and env.facts.type in UNCONVERTED:
+        _context(call, reg, regno, size, write)
     elif base in mem.TYPED:
         raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
     elif not (zero_ok and size == 0 and regs.is_zero(reg)):
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected=fp")
+
+
+def _context(call: Call, reg: Reg, regno: int, size: int, write: bool) -> None:
+    """A context that is memory as it is: its last byte must be one that may be accessed."""
+    if size:
+        walk = call.walk
+        insn = walk.env.decoded[walk.env.idx]
+        ctx.access(make(walk, insn, reg, regno, reg.off + size - 1, 1, write, -1))
 
 
 def _no_write(env: Env, reg: Reg, regno: int, refused: bool) -> None:
