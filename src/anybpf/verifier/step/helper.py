@@ -111,7 +111,10 @@ def _record_map(made: Call) -> None:
 def _check_map(made: Call) -> None:
     if made.map is None:
         return
-    if not maps.compatible(made.map.type, made.row.name, made.env.facts.type):
+    facts, name = made.env.facts, made.row.name
+    if not maps.compatible(made.map.type, name, facts.type, facts.attach_type):
+        if made.map.type in maps.SOCKMAPS and name in maps.SOCKMAP_CHANGES:
+            made.env.log.say("cannot update sockmap in this context")
         raise made.env.reject(EINVAL, f"cannot pass map_type {made.map.type} into func "
                                       f"{made.row.symbol}#{made.row.id}")
 
