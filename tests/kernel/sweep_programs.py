@@ -14,7 +14,7 @@ LIMITS = {"tracepoint": 64, "syscall": 64, "pt_regs": 80}
 ST = {1: 0x72, 2: 0x6A, 4: 0x62, 8: 0x7A}
 
 
-def context_sweep(case: Case) -> Iterator[Program]:
+def context_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every load and store at every offset, in every size."""
     context = contexts.VIEWS[case.prog.type].context
     end = LIMITS.get(context, contexts.CONTEXTS[context].size + 9)
@@ -34,7 +34,7 @@ def context_sweep(case: Case) -> Iterator[Program]:
 RESULTS = (*range(-2, 5), 32767, 1 << 30)
 
 
-def result_sweep(case: Case) -> Iterator[Program]:
+def result_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every kind of result."""
     end = slot(0x95)
     for value in RESULTS:

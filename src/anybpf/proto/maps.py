@@ -244,12 +244,11 @@ TAKEN_BY: dict[int, frozenset[str]] = {getattr(uapi, f"BPF_MAP_TYPE_{name}"): fr
     ("BLOOM_FILTER", "map_peek_elem map_push_elem"),
 ) for name in names.split()}
 
-SOCKMAPS = frozenset((uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH))
-SOCKMAP_CHANGES = frozenset(("map_update_elem", "map_delete_elem"))
-# program types that never run with a socket locked, so that both are safe there
+SOCKET_MAPS = frozenset((uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH))
+# elements of such maps may be updated and deleted only in these program types
 SOCKMAP_UPDATERS = frozenset((
-    uapi.BPF_PROG_TYPE_SOCKET_FILTER,
-    uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_XDP,
+    uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
+    uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_XDP,
     uapi.BPF_PROG_TYPE_SK_REUSEPORT, uapi.BPF_PROG_TYPE_FLOW_DISSECTOR,
     uapi.BPF_PROG_TYPE_SK_LOOKUP))
 
@@ -280,21 +279,23 @@ TAKES: dict[str, frozenset[int]] = {
     ) for name in names.split()}
 
 
-def may_change_sockmap(helper: str, prog_type: int, attach_type: int = 0) -> bool:
-    """True if the program may update or delete (`helper`) sockets of a map."""
-    if prog_type == uapi.BPF_PROG_TYPE_TRACING:
-        return attach_type == uapi.BPF_TRACE_ITER
-    if prog_type == uapi.BPF_PROG_TYPE_SOCK_OPS:
-        return helper == "map_delete_elem"
-    return prog_type in SOCKMAP_UPDATERS
-
-
-def compatible(map_type: int, helper: str, prog_type: int = 0, attach_type: int = 0) -> bool:
+def compatible(map_type: int, helper: str, prog_type: int = 0,
+               attach_type: int = uapi.BPF_TRACE_ITER) -> bool:
     """True if `helper` takes a map of `map_type` in programs of `prog_type`."""
     taken = TAKEN_BY.get(map_type)
     if taken is not None and helper not in taken:
         return False
     if map_type not in TAKES.get(helper, (map_type,)):
         return False
-    return (map_type not in SOCKMAPS or helper not in SOCKMAP_CHANGES
-            or may_change_sockmap(helper, prog_type, attach_type))
+    return may_update_sockets(map_type, helper, prog_type, attach_type)
+
+
+def may_update_sockets(map_type: int, helper: str, prog_type: int,
+                       attach_type: int = uapi.BPF_TRACE_ITER) -> bool:
+    """False for a helper that updates a map of sockets where the program cannot lock them."""
+    if map_type not in SOCKET_MAPS or helper not in ("map_update_elem", "map_delete_elem"):
+        return True
+    if prog_type == uapi.BPF_PROG_TYPE_SOCK_OPS:
+        return helper == "map_delete_elem"
+    iterates = prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER
+    return iterates or prog_type in SOCKMAP_UPDATERS

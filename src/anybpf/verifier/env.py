@@ -128,9 +128,6 @@ class Env:
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
-        #: `jumps` and `processed` when a state was remembered last
-        self.last_jumps = 0
-        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 

@@ -13,10 +13,10 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto import kinds
-from anybpf.verifier import backtrack
+from anybpf.verifier import backtrack, consts
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
-from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
+from anybpf.verifier.equal import states_equal
 from anybpf.verifier.livestack import LiveStack
 from anybpf.verifier.state import (
     ACTIVE,
@@ -114,18 +114,19 @@ class Explored:
         env = self.env
         if not seen.branches:
             loop = self.incomplete(seen)
-            return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
-        if _other_async(seen.frames[-1], cur.frames[-1]):
+            exact = consts.RANGE_WITHIN if loop else consts.NOT_EXACT
+            return loop, states_equal(env, seen, cur, exact), False
+        if _other_async(seen.innermost(), cur.innermost()):
             return loop, False, True
         if env.aux[idx].is_iter_next:
-            same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            same = states_equal(env, seen, cur, consts.RANGE_WITHIN) and _iterates(cur)
             return loop or same, same, True
         if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
-                and states_equal(env, seen, cur, RANGE_WITHIN):
+                and states_equal(env, seen, cur, consts.RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
-        if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+            return loop, states_equal(env, seen, cur, consts.RANGE_WITHIN), True
+        if _maybe_looping(seen, cur) and states_equal(env, seen, cur, consts.EXACT) \
                 and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:

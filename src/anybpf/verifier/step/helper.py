@@ -111,11 +111,11 @@ def _record_map(made: Call) -> None:
 def _check_map(made: Call) -> None:
     if made.map is None:
         return
-    facts, name = made.env.facts, made.row.name
-    if not maps.compatible(made.map.type, name, facts.type, facts.attach_type):
-        if made.map.type in maps.SOCKMAPS and name in maps.SOCKMAP_CHANGES:
-            made.env.log.say("cannot update sockmap in this context")
-        raise made.env.reject(EINVAL, f"cannot pass map_type {made.map.type} into func "
+    facts = made.env.facts
+    where = (made.map.type, made.row.name, facts.type, facts.attach_type)
+    if not maps.compatible(*where):
+        why = "" if maps.may_update_sockets(*where) else "cannot update sockmap in this context\n"
+        raise made.env.reject(EINVAL, f"{why}cannot pass map_type {made.map.type} into func "
                                       f"{made.row.symbol}#{made.row.id}")
 
 
