@@ -221,9 +221,4 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
         reg = env.regs[number]
         mark_unknown(reg)
         reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
-    if len(env.state.frames) > 1:
-        # a load outside of the packet ends the function with 0
-        walk.fork(env.idx + 1, env.idx)
-        mark_known_scalar(env.regs[0], 0)
-        ends.leave_early(walk)
-    return NEXT
+    return ends.left_by_load(walk) if len(env.state.frames) > 1 else NEXT
