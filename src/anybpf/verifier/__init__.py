@@ -15,6 +15,7 @@ from anybpf.verifier import (
     cfg,
     check_btf,
     explore,
+    fastcall,
     kfuncs,
     liveness,
     resolve,
@@ -56,7 +57,9 @@ WALK = (
     attach_target.check,    # where it attaches, whether it may sleep
     cfg.loops,              # what belongs to which loop
     liveness.registers,     # which registers matter where
+    fastcall.mark,          # spills that are needed for older kernels only
     explore.start,          # every path
+    fastcall.shrink,        # and the stack without them
     stack_depth.check,      # the stack of every chain of calls
     kfuncs.check_left_out,  # no kernel function was left out that is needed
     stack_depth.extra,      # and what the rewrites take
