@@ -28,11 +28,11 @@ from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.region import buffer, ctx, map_value, packet, stack
+from anybpf.verifier.region import buffer, ctx, dynptrs, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
-from anybpf.verifier.step import fields, mem, regs
+from anybpf.verifier.step import dynptr, fields, mem, regs
 from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
@@ -75,6 +75,7 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
     kinds.ARG_PTR_TO_FUNC: (kinds.PTR_TO_FUNC,),
     kinds.ARG_PTR_TO_STACK: (kinds.PTR_TO_STACK,),
     kinds.ARG_PTR_TO_CONST_STR: (kinds.PTR_TO_MAP_VALUE,),
+    kinds.ARG_PTR_TO_DYNPTR: (kinds.PTR_TO_STACK, kinds.CONST_PTR_TO_DYNPTR),
     kinds.ARG_PTR_TO_SPIN_LOCK: _OWNERS,
     kinds.ARG_KPTR_XCHG_DEST: _OWNERS,
     kinds.ARG_PTR_TO_TIMER: (kinds.PTR_TO_MAP_VALUE,),
@@ -110,6 +111,10 @@ class Call:
         self.subprog = 0
         #: the array's index, if it is known
         self.key = -1
+        #: what is kept of the dynptr that was passed
+        self.dynptr: Reg | None = None
+        #: its id and reference
+        self.dynptr_ids = (0, 0)
 
     @property
     def env(self) -> Env:
@@ -181,7 +186,9 @@ def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
 
 def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     if arg.kind & OBJ_RELEASE:
-        if not reg.ref and not regs.is_zero(reg):
+        if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
+            dynptr.check_owned(call.env, reg, regno)
+        elif not reg.ref and not regs.is_zero(reg):
             raise call.env.reject(
                 EINVAL, f"R{regno} must be referenced when passed to release function")
         call.release = regno
@@ -368,7 +375,18 @@ def _timer(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     call.map, call.map_uid = fields.check_at(call.env, reg, regno, "bpf_timer"), reg.map_uid
 
 
+def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    word = dynptrs.of_flags(arg.kind)
+    dynptr.check_pointer(call.env, reg, regno - 1)
+    if arg.kind & MEM_UNINIT:
+        dynptr.make(call.walk, reg, regno, word)
+    else:
+        held = dynptr.use(call.walk, reg, regno - 1, word, bool(arg.kind & MEM_RDONLY))
+        call.dynptr, call.dynptr_ids = held, (held.id, held.ref)
+
+
 ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
+    kinds.ARG_PTR_TO_DYNPTR: _dynptr,
     kinds.ARG_CONST_MAP_PTR: _map,
     kinds.ARG_PTR_TO_MAP_KEY: _key,
     kinds.ARG_PTR_TO_MAP_VALUE: _value,
