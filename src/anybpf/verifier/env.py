@@ -46,6 +46,9 @@ class Subprog:
         self.is_callback = False
         #: something calls it later, by itself
         self.is_async_callback = False
+        #: the lowest offset that is not only for spills around calls that keep registers
+        self.fastcall_off = 0
+        self.keep_fastcall_stack = False
         self.has_tail_call = False
         self.has_ld_abs = False
         self.tail_call_reachable = False
@@ -74,6 +77,9 @@ class Aux:
         self.map_offset = 0
         #: of a bpf_loop() that may become a loop in line: the function that it calls
         self.loop_inline = LOOP_UNSEEN
+        #: a spill or fill around a call that keeps registers; of the call: how many there are
+        self.fastcall_pattern = False
+        self.fastcall_spills = 0
         self.alu_state = 0
 
 
