@@ -29,6 +29,7 @@ class Outcome(Enum):
     SAME = "the same"
     LONG = "too long"
     UNSUPPORTED = "not supported"
+    EARLIER = "refused before it is looked at"
 
 
 BAD = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO, Outcome.COUNTERS, Outcome.LOG)
@@ -54,6 +55,8 @@ def judge(world: Asks, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgemen
         pair = world.ask(of, level)
     except Exception as error:  # what a crash is, is the question here
         return Judgement(Outcome.CRASH, f"{type(error).__name__}: {error}")
+    if not pair.kernel.log:
+        return Judgement(Outcome.EARLIER)
     if pair.ours is None:
         return Judgement(Outcome.UNSUPPORTED, pair.unsupported)
     return Judgement(_compare(pair), pair.first_difference, pair.kernel.verdict == "OK",

@@ -16,6 +16,7 @@ from anybpf.linux import Linux
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
+from kernel.verdicts import kernel_btf
 from verifier.cases import FIRST_FD, MAPS
 
 #: descriptors that stand for the maps
@@ -167,7 +168,7 @@ class World:
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
                      funcs=tuple(_func_info(of)),
-                     btf=Btf(types(of.type)[0]) if of.funcs else None)
+                     kernel_btf=kernel_btf(), btf=Btf(types(of.type)[0]) if of.funcs else None)
 
 
 def _func_info(of: Sample) -> list[FuncInfo]:
