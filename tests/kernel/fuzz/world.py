@@ -14,7 +14,6 @@ from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
 from anybpf.linux import Linux
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
-from anybpf.verifier.prototypes import arguments
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
 from verifier.cases import FIRST_FD, MAPS
@@ -159,16 +158,15 @@ class World:
 
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
-                     funcs=tuple(_func_info(of)))
+                     funcs=tuple(_func_info(of)),
+                     btf=Btf(types(of.type)[0]) if of.funcs else None)
 
 
 def _func_info(of: Sample) -> list[FuncInfo]:
     if not of.funcs:
         return []
-    data, ids = types(of.type)
-    btf = Btf(data)
-    return [FuncInfo(slot, name, FUNCS[name][1], arguments(btf, ids[name], of.type))
-            for slot, name in of.funcs]
+    ids = types(of.type)[1]
+    return [FuncInfo(slot, name, FUNCS[name][1], ids[name]) for slot, name in of.funcs]
 
 
 def alike(level: int, pair: Pair) -> bool:

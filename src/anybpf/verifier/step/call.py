@@ -68,6 +68,8 @@ def step(walk: Walk, insn: Insn) -> int:
         return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
+    if insn.imm == uapi.BPF_FUNC_tail_call and len(env.state.frames) > 1:
+        return ends.left_by_tail_call(walk)
     return NEXT
 
 

@@ -245,4 +245,4 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
         reg = env.regs[number]
         mark_unknown(reg)
         reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
-    return NEXT
+    return ends.left_by_load(walk) if len(env.state.frames) > 1 else NEXT
