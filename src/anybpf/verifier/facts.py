@@ -21,6 +21,9 @@ def map_address(number: int) -> int:
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
 
 
+_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
+
+
 @dataclass(eq=False)
 class MapFacts:
     """A map as the verifier sees it. `address` is only printed (`r1 = 0xffff...`)."""
@@ -42,8 +45,13 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
+    #: whether an arena's address in user space is known
+    placed: bool = True
 
     def __post_init__(self) -> None:
+        if self.type in _INDEXES:
+            # a lookup gives what the kernel itself keeps
+            self.flags |= uapi.BPF_F_RDONLY_PROG
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)
@@ -58,7 +66,8 @@ class MapFacts:
 
 
 class FuncArg(NamedTuple):
-    """An argument of a global function: `"scalar"`, `"ctx"`, or `"mem"` of `size` bytes."""
+    """An argument of a function by its prototype: `"scalar"`, `"ctx"`, `"mem"` of `size` bytes, or
+    what needs the kernel's types: `"dynptr"`, `"trusted"`, `"untrusted"`, `"arena"`."""
 
     kind: str
     size: int = 0
@@ -66,17 +75,11 @@ class FuncArg(NamedTuple):
 
 
 class FuncInfo(NamedTuple):
-    """A function's first slot, its name, and whether it is global; then what it takes.
-
-    `args` is None where the prototype is not one that a global function may have, or needs
-    what is not modelled (`verifier.prototypes` makes it from BTF).
-    """
+    """A function's first slot, its name, whether it is global, and the FUNC in `Facts.btf`."""
 
     insn: int
     name: str
     is_global: bool = False
-    args: tuple[FuncArg, ...] | None = None
-    #: the FUNC in the program's types
     type_id: int = 0
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from errno import E2BIG, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import (
@@ -68,6 +68,8 @@ def step(walk: Walk, insn: Insn) -> int:
         return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
+    if insn.imm == uapi.BPF_FUNC_tail_call and len(env.state.frames) > 1:
+        return ends.left_by_tail_call(walk)
     return NEXT
 
 
@@ -81,7 +83,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -100,10 +102,15 @@ def _global_function(walk: Walk, number: int) -> None:
 
     env = walk.env
     subprog = env.subprogs[number]
+    misfit = globals_.check(walk, number)
     if env.state.locks:
+        env.log.say(misfit.text if misfit is not None else "")
         raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
                                  "use static function instead")
-    globals_.check(walk, number)
+    _check_sleep(env, number, misfit)
+    if misfit is not None:
+        text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
@@ -112,6 +119,17 @@ def _global_function(walk: Walk, number: int) -> None:
     ends.forget_callers_registers(env.regs)
     mark_unknown(env.regs[0])
     env.log.scratched_regs |= 1
+
+
+def _check_sleep(env: Env, number: int, misfit: Reject | None) -> None:
+    """A function that may sleep is not called where nothing must."""
+    state = env.state
+    if env.subprogs[number].might_sleep and (
+            state.rcu_locks or state.preempt_locks or state.irq_id or not state.sleepable):
+        env.log.say(misfit.text if misfit is not None else "")
+        raise env.reject(EINVAL, "global functions that may sleep are not allowed in "
+                                 "non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled "
+                                 "section, or in\na non-sleepable BPF program context")
 
 
 def enter(env: Env, state: State, subprog: int, callsite: int, fill: Entry) -> None:
@@ -137,7 +155,8 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     from anybpf.verifier.step import globals_
 
     env = walk.env
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
+    env.subprogs[subprog].is_callback = True
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
@@ -173,9 +192,12 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
-def user_ringbuf_callback(callee: Frame, caller: Frame) -> None:
+def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
-    raise NotSupported("dynptrs in callbacks of bpf_user_ringbuf_drain() in the verifier")
+    dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
+    copy_reg(callee.regs[2], caller.regs[3])
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
 
 
 # -- callbacks that run later
@@ -184,7 +206,7 @@ def user_ringbuf_callback(callee: Frame, caller: Frame) -> None:
 def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The function will be called some time: a path in a state of its own (push_async_cb)."""
     env = walk.env
-    env.subprogs[subprog].is_async_callback = True
+    env.subprogs[subprog].is_async_callback = env.subprogs[subprog].is_callback = True
     state = State()
     state.branches = 1
     frame = new_frame(MAIN, 0, subprog)
