@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 
 from anybpf import uapi
 from anybpf.errors import BpfError

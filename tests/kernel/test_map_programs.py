@@ -7,7 +7,6 @@ what the helper said (lookup: whether there was a value).
 from __future__ import annotations
 
 import ctypes
-import os
 import random
 from typing import Any
 
