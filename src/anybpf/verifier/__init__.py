@@ -16,6 +16,7 @@ from anybpf.verifier import (
     check_btf,
     dead_code,
     explore,
+    fastcall,
     kfuncs,
     liveness,
     resolve,
@@ -57,7 +58,9 @@ WALK = (
     attach_target.check,    # where it attaches, whether it may sleep
     cfg.loops,              # what belongs to which loop
     liveness.registers,     # which registers matter where
+    fastcall.mark,          # spills that are needed for older kernels only
     explore.start,          # every path
+    fastcall.shrink,        # and the stack without them
     stack_depth.check,      # the stack of every chain of calls
     kfuncs.check_left_out,  # no kernel function was left out that is needed
     dead_code.check_functions,  # no function was removed that is needed

@@ -34,8 +34,8 @@ def access(what: Access) -> None:
     check_unmoved(env, what.reg, what.regno)
     field = _field(what)
     if field is None and not _below_record(what):
-        env.write_line(env.idx, "; ")
-        raise env.reject(EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
+        raise env.reject_then_line(
+            EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
     if what.loads is not None:
         _load(env, what.loads, field)
 

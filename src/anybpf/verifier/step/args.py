@@ -359,7 +359,7 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
     at = reg.off + reg.vv
     map_value.check(env, reg, regno, reg.off, found.value_size - reg.off)
     if found.max_entries != 1:
-        raise env.reject(ENOTSUPP, "direct value access failed")
+        raise env.reject(ENOTSUPP, "direct value access on string failed")
     if found.content is None:
         raise NotSupported("constant strings in a map whose content is not known")
     if b"\0" not in found.content[at:]:

@@ -76,7 +76,7 @@ def _writes_packet(made: Call) -> bool:
 def _row(env: Env, insn: Insn) -> Helper:
     """The helper as this program may call it."""
     facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
-    if insn.imm not in BY_ID:
+    if insn.imm and insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     if row is None or row.name in facts.lacks:
