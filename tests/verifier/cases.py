@@ -39,6 +39,7 @@ from anybpf import uapi
 from anybpf.btf.builtin import builtin
 from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
+from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs, progs
@@ -49,6 +50,8 @@ from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
 HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
+#: a member's offset in the kernel: `{task_struct.mm}`
+MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
 SHORT = {"socket": "socket_filter", "tc": "sched_cls"}
 FLAGS = {
     "strict": uapi.BPF_F_STRICT_ALIGNMENT, "any_alignment": uapi.BPF_F_ANY_ALIGNMENT,
@@ -140,7 +143,8 @@ class Case:
         symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
         symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
                     for name, fd in fds.items()}
-        source = "\n".join(self.parts["prog"][1])
+        source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
+                            "\n".join(self.parts["prog"][1]))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
         return tuple(parse(source, symbols))
@@ -250,6 +254,20 @@ def kfunc_ids(source: str) -> dict[str, int]:
     if not all(found.values()):
         raise KeyError(*(name for name, number in found.items() if not number))
     return found
+
+
+def member_offset(struct: str, member: str) -> int:
+    """Where a member lies in a struct of the kernel. Raises KeyError where there is none."""
+    btf = kernel_types()
+    number = btf.find(struct, uapi.BTF_KIND_STRUCT)
+    todo = [(number, 0)] if number else []
+    for type_id, base in todo:
+        for one in btf.expect(btf.resolve(type_id), Composite).members:
+            if one.name == member:
+                return base + one.offset
+            if not one.name and isinstance(btf.type(btf.resolve(one.type)), Composite):
+                todo.append((one.type, base + one.offset))
+    raise KeyError(f"{struct}.{member}")
 
 
 def _number(text: str, prefix: str) -> int:

@@ -15,12 +15,12 @@ from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
 
-def check_unmoved(env: Env, reg: Reg, regno: int) -> None:
+def check_unmoved(env: Env, reg: Reg, regno: int, fixed_ok: bool = False) -> None:
     """The pointer is what it was when it was made (check_ptr_off_reg)."""
     name = regtype.text(reg.kind)
     if reg.off < 0:
         raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
-    if reg.off:
+    if reg.off and not fixed_ok:
         raise env.reject(
             EACCES, f"dereference of modified {name} ptr R{regno} off={reg.off} disallowed")
     if reg.vm or reg.vv:
