@@ -24,6 +24,8 @@ DIRECTIVES = {
     "embedsignature": True,
     "freethreading_compatible": False,
 }
+#: what is .py too must do the same in both forms: negative indices, errors, rounding of divisions
+TWIN_DIRECTIVES = {"boundscheck": True, "wraparound": True, "cdivision": False}
 
 
 def module_name(path: Path) -> str:
@@ -49,8 +51,17 @@ def extensions() -> list[Extension]:
                   extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-Wno-unused-function"])
         for p in sources()
     ]
-    return list(cythonize(modules, nthreads=os.cpu_count() or 1, build_dir="build/cython",
-                          compiler_directives=DIRECTIVES, quiet=True))
+    made = []
+    for directives in (DIRECTIVES, DIRECTIVES | TWIN_DIRECTIVES):
+        chosen = [m for m in modules if is_twin(m) == (directives is not DIRECTIVES)]
+        made += cythonize(chosen, nthreads=os.cpu_count() or 1, build_dir="build/cython",
+                          compiler_directives=directives, quiet=True)
+    return made
+
+
+def is_twin(module: Extension) -> bool:
+    """A .py that is Python too."""
+    return module.sources[0].endswith(".py")
 
 
 class ParallelBuildExt(build_ext):

@@ -16,6 +16,7 @@ import uncompiled
 
 uncompiled.install()
 
+import anybpf.linux  # noqa: E402
 from anybpf import toolchain  # noqa: E402
 from anybpf.linux import Linux  # noqa: E402
 
@@ -33,16 +34,27 @@ Build = Callable[..., Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update` rewrites the expectations of case files."""
+    """`--update` rewrites the expectations of case files; `--kernel` chooses the oracle."""
     parser.addoption("--update", action="store_true", help="rewrite what case files expect")
+    parser.addoption("--kernel", choices=["host", "guest"],
+                     default=os.environ.get("ANYBPF_KERNEL", "host"),
+                     help="the kernel to compare with: the running one, or Debian's in a guest")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--kernel guest`, every `Linux` that a test imports is a `Guest` (docs/guest.md)."""
+    if config.getoption("--kernel") == "guest":
+        from guest.backend import Guest
+
+        anybpf.linux.Linux = Guest  # type: ignore[assignment, misc]
 
 
 def linux_backend() -> Linux:
-    """The running kernel; skips the test, with the reason, where bpf(2) is refused."""
-    reason = Linux.probe()
+    """The kernel to compare with; skips the test, with the reason, where bpf(2) is refused."""
+    reason = anybpf.linux.Linux.probe()
     if reason:
         pytest.skip(reason)
-    return Linux()
+    return anybpf.linux.Linux()
 
 
 def machine_backend() -> Any:

@@ -20,7 +20,6 @@ from anybpf.isa.insn import Insn, decode
 from anybpf.linux import Linux
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
-from anybpf.verifier.prototypes import arguments
 from kernel.verdicts import kernel_btf
 
 LOG_SIZE = 1 << 24
@@ -118,6 +117,10 @@ class Both:
     name: str = "both"
     resolves_core_relos: bool = True
 
+    def __getattr__(self, name: str) -> object:
+        """What else the loader asks a backend for: the kernel's types, memory of maps."""
+        return getattr(self.kernel, name)
+
     @property
     def types_of_kernel(self) -> Btf:
         """The running kernel's."""
@@ -163,7 +166,8 @@ class Both:
             gpl=b"GPL" in ctypes.string_at(fields["license"]),
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
-            lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus)
+            lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
+            kernel_btf=self.types_of_kernel, btf=self.types.get(fields["prog_btf_fd"]))
 
     def _funcs(self, fields: Fields) -> Iterator[FuncInfo]:
         btf = self.types.get(fields["prog_btf_fd"])
@@ -171,8 +175,7 @@ class Both:
             assert btf is not None
             func = btf.type(type_id)
             assert isinstance(func, t.Func)
-            args = arguments(btf, type_id, fields["prog_type"])
-            yield FuncInfo(insn, func.name, func.linkage == GLOBAL, args)
+            yield FuncInfo(insn, func.name, func.linkage == GLOBAL, type_id)
 
     def _lines(self, fields: Fields) -> Iterator[LineInfo]:
         btf = self.types.get(fields["prog_btf_fd"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ PACKAGES = Path("/usr/src")
 SELFTESTS = Path("tools/testing/selftests/bpf")
 ABSENT = (f"no selftests of the kernel: name a kernel's source tree in {VARIABLE}, or unpack "
           f"Debian's linux-source package in {PACKAGES}")
+#: what headers under tools/include take from tools/arch, which not every copy of a tree has
+SHIMS = {"bitsperlong.h": "#define __BITS_PER_LONG 64\n",
+         "errno.h": "#include <asm-generic/errno.h>\n"}
 
 
 class Tree(NamedTuple):
@@ -33,10 +37,12 @@ class Tree(NamedTuple):
     def selftests(self) -> Path:
         return self.path / SELFTESTS
 
-    def includes(self) -> list[str]:
-        """The compiler's options that the selftests' Makefile gives for programs of the host."""
-        folders = (SELFTESTS, "tools/include", "tools/include/uapi", "tools/lib")
-        return [f"-I{self.path / folder}" for folder in folders]
+    def includes(self, shims: Path, folders: Sequence[str]) -> list[str]:
+        """The compiler's options that make headers findable; `shims` gets what may be absent."""
+        (shims / "asm").mkdir(parents=True, exist_ok=True)
+        for name, text in SHIMS.items():
+            (shims / "asm" / name).write_text(text)
+        return [f"-I{shims}", f"-I{self.selftests}", *(f"-I{self.path / f}" for f in folders)]
 
 
 def trees() -> list[Tree]:

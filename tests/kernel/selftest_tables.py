@@ -23,9 +23,7 @@ from kernel.selftest_sources import Tree
 
 HERE = Path(__file__).parent
 RECORDER = [HERE / "selftest_recorder.c", HERE / "selftest_absent.c"]
-#: what a tree without tools/arch lacks
-SHIMS = {"bitsperlong.h": "#define __BITS_PER_LONG 64\n",
-         "errno.h": "#include <asm-generic/errno.h>\n"}
+INCLUDES = ("tools/include", "tools/include/uapi", "tools/lib")
 #: a type tag that newer kernels do not know by the old name
 RENAMED = (b"\0kptr_ref\0", b"\0kptr\0\0\0\0\0")
 FIRST_PLACEHOLDER = 100_000
@@ -36,15 +34,12 @@ Line = dict[str, Any]
 def build(tree: Tree, folder: Path) -> Path:
     """The recorder for a tree's tables."""
     (folder / "verifier").mkdir(parents=True, exist_ok=True)
-    (folder / "asm").mkdir(exist_ok=True)
-    for name, text in SHIMS.items():
-        (folder / "asm" / name).write_text(text)
     (folder / "verifier" / "tests.h").write_text("".join(
         f'{{ .descr = "@{path.stem}" }},\n#include "{path}"\n'
         for path in sorted(tree.selftests.glob("verifier/*.c"))))
     made = folder / "recorder"
     subprocess.run(["gcc", "-w", "-O0", "-ffunction-sections", "-Wl,--gc-sections", f"-I{folder}",
-                    *tree.includes(), *map(str, RECORDER), "-o", str(made)],
+                    *tree.includes(folder, INCLUDES), *map(str, RECORDER), "-o", str(made)],
                    check=True, timeout=300)
     return made
 

@@ -40,7 +40,6 @@ from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
-from anybpf.verifier.prototypes import arguments
 from kernel.both_verifiers import GLOBAL
 from kernel.verdicts import kernel_btf
 from verifier.c_types import CTypes
@@ -202,8 +201,7 @@ class Case:
         btf = self.types.parsed()
         for slot, type_id in self.func_info(fds):
             func = btf.type(type_id)
-            yield FuncInfo(slot, func.name, func.linkage == GLOBAL,
-                           arguments(btf, type_id, self.prog_type))
+            yield FuncInfo(slot, func.name, func.linkage == GLOBAL, type_id)
 
 
 def kernel_types() -> Btf:

@@ -223,16 +223,21 @@ class Linux:
 
         Linking by LLVM may add a number to the name of data, as in `name.llvm.123`.
         """
-        wanted = {name.encode(): name for name in names}
-        found: dict[str, list[int]] = {}
-        for line in (read_or_none("/proc/kallsyms") or b"").splitlines():
-            address, kind, symbol = line.split(None, 3)[:3]
-            if kind == b"d" and b".llvm." in symbol:
-                symbol = symbol.partition(b".llvm.")[0]
-            name = wanted.get(symbol)
-            if name is not None:
-                found.setdefault(name, []).append(int(address, 16))
-        return found
+        return find_symbols(read_or_none("/proc/kallsyms") or b"", names)
+
+
+def find_symbols(listing: bytes, names: Iterable[str]) -> dict[str, list[int]]:
+    """All addresses of each of the `names` that /proc/kallsyms lists."""
+    wanted = {name.encode(): name for name in names}
+    found: dict[str, list[int]] = {}
+    for line in listing.splitlines():
+        address, kind, symbol = line.split(None, 3)[:3]
+        if kind == b"d" and b".llvm." in symbol:
+            symbol = symbol.partition(b".llvm.")[0]
+        name = wanted.get(symbol)
+        if name is not None:
+            found.setdefault(name, []).append(int(address, 16))
+    return found
 
 
 def read_or_none(path: str) -> bytes | None:

@@ -91,7 +91,7 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
 
 
 def _verdict(env: Env, reject: Reject | None) -> Verdict:
-    depths = tuple(s.stack_depth for s in env.subprogs)
+    depths = stack_depth.told(env, accepted=reject is None)
     time_us = env.microseconds()
     if env.options.log_level & uapi.BPF_LOG_STATS:
         env.log.write(f"verification time {time_us} usec\n")

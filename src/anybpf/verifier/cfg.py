@@ -128,25 +128,34 @@ def _check_reached(env: Env, state: bytearray) -> None:
 
 
 def effects(env: Env) -> None:
-    """Which functions may change the packet, by themselves or by what they call."""
+    """Which functions may change the packet or sleep, by themselves or by what they call."""
     changed = True
     while changed:
         changed = False
         for subprog in env.subprogs:
-            if not subprog.changes_packet and any(
-                    _changes_packet(env, i) for i in range(subprog.start, subprog.end)):
-                subprog.changes_packet = changed = True
+            before = subprog.changes_packet, subprog.might_sleep
+            for idx in range(subprog.start, subprog.end):
+                changes, sleeps = _effects(env, idx)
+                subprog.changes_packet |= changes
+                subprog.might_sleep |= sleeps
+            changed |= before != (subprog.changes_packet, subprog.might_sleep)
 
 
-def _changes_packet(env: Env, idx: int) -> bool:
+def _effects(env: Env, idx: int) -> tuple[bool, bool]:
+    """Whether a call may change the packet, and whether it may sleep."""
     insn = env.insns[idx]
+    if not is_call(insn):
+        return False, False
     if is_pseudo_call(insn):
-        return env.subprogs[env.subprog_at(idx + insn.imm + 1)].changes_packet
+        callee = env.subprogs[env.subprog_at(idx + insn.imm + 1)]
+        return callee.changes_packet, callee.might_sleep
     kfunc = of(env, insn)
     if kfunc is not None:
-        return kfunc.name in CHANGES_PACKET
+        return kfunc.name in CHANGES_PACKET, kfunc.might_sleep
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
-    return row is not None and bool(row.does & Does.CHANGES_PACKET)
+    if row is None:
+        return False, False
+    return bool(row.does & Does.CHANGES_PACKET), bool(row.does & Does.MIGHT_SLEEP)
 
 
 def postorder(env: Env) -> None:

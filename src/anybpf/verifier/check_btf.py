@@ -15,7 +15,6 @@ from anybpf.errors import BpfError, LoadError
 from anybpf.verifier import core_relo
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncInfo, LineInfo, Records, Table
-from anybpf.verifier.prototypes import arguments
 from anybpf.verifier.reject import Reject
 
 MAX_RECORD = 252
@@ -114,16 +113,14 @@ def _functions(env: Env, btf: Btf, table: Table) -> Iterator[FuncInfo]:
         if not _is_function(btf, type_id):
             raise refuse(EINVAL, f"invalid type id {type_id} in func info", "")
         before = here
-        yield function(btf, here, type_id, env.facts.type)
+        yield function(btf, here, type_id)
 
 
-def function(btf: Btf, insn: int, type_id: int, prog_type: int) -> FuncInfo:
+def function(btf: Btf, insn: int, type_id: int) -> FuncInfo:
     """What BTF says of the function that begins at `insn`."""
     func = btf.type(type_id)
     assert isinstance(func, t.Func)
-    is_global = func.linkage == _GLOBAL
-    return FuncInfo(insn, func.name, is_global,
-                    arguments(btf, type_id, prog_type) if is_global else None, type_id)
+    return FuncInfo(insn, func.name, func.linkage == _GLOBAL, type_id)
 
 
 def _check_returns(env: Env) -> None:

@@ -19,6 +19,9 @@ cdef extern from *:
     #define ANYBPF_ITER 5
     #define ANYBPF_IRQ_FLAG 6
     #define ANYBPF_EACH_BYTE 72340172838076673ULL
+    #define ANYBPF_NOT_EXACT 0
+    #define ANYBPF_EXACT 1
+    #define ANYBPF_RANGE_WITHIN 2
     #define ANYBPF_NEXT 0
     #define ANYBPF_JUMPED 1
     #define ANYBPF_DONE 2
@@ -41,6 +44,9 @@ cdef extern from *:
     const int ITER "ANYBPF_ITER"
     const int IRQ_FLAG "ANYBPF_IRQ_FLAG"
     const unsigned long long EACH_BYTE "ANYBPF_EACH_BYTE"
+    const int NOT_EXACT "ANYBPF_NOT_EXACT"
+    const int EXACT "ANYBPF_EXACT"
+    const int RANGE_WITHIN "ANYBPF_RANGE_WITHIN"
     const int NEXT "ANYBPF_NEXT"
     const int JUMPED "ANYBPF_JUMPED"
     const int DONE "ANYBPF_DONE"

@@ -32,6 +32,11 @@ IRQ_FLAG: Final = 6
 #: times a kind: a slot whose eight bytes are all of it
 EACH_BYTE: Final = 0x0101_0101_0101_0101
 
+# how strictly states are compared
+NOT_EXACT: Final = 0
+EXACT: Final = 1
+RANGE_WITHIN: Final = 2
+
 # what a step says comes next
 NEXT: Final = 0      # the following slot
 JUMPED: Final = 1    # `env.idx` is set

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from anybpf.errors import NotSupported
 from anybpf.proto import kinds
+from anybpf.verifier import subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import (
     FP,
     MAIN,
@@ -18,7 +21,14 @@ from anybpf.verifier.state import (
 
 
 def main_state(env: Env) -> State:
-    """r1 is the context, r10 the frame pointer."""
+    """r1 is the context, r10 the frame pointer; types that say something else are not believed."""
+    main = env.subprogs[0]
+    if main.type_id:
+        try:
+            main.unreliable = [arg.kind for arg in subprogs.arguments(env, 0)] != ["ctx"]
+        except Reject as reject:
+            main.unreliable = True
+            env.log.say(reject.text)
     state = State()
     state.branches = 1
     state.sleepable = env.facts.sleepable
@@ -33,8 +43,9 @@ def function_state(env: Env, number: int) -> State:
     state = State()
     state.branches = 1
     state.sleepable = env.facts.sleepable
+    state.first_insn_idx = env.subprogs[number].start
     frame = new_frame(MAIN, 0, number)
-    for i, arg in enumerate(env.subprogs[number].args, 1):
+    for i, arg in enumerate(subprogs.arguments(env, number), 1):
         _argument(env, frame.regs[i], arg)
     state.frames.append(frame)
     return state
@@ -47,8 +58,10 @@ def _argument(env: Env, reg: Reg, arg: FuncArg) -> None:
         mark_pointer(reg, kinds.PTR_TO_MEM | (kinds.PTR_MAYBE_NULL if arg.nullable else 0))
         reg.mem_size = arg.size
         reg.id = env.new_id() if arg.nullable else 0
-    else:
+    elif arg.kind in ("scalar", "arena"):
         mark_unknown(reg)
+    else:
+        raise NotSupported(f"{arg.kind} arguments of global functions")
 
 
 def new_frame(callsite: int, frameno: int, subprog: int) -> Frame:

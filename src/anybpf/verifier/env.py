@@ -30,15 +30,22 @@ class Subprog:
         self.end = end
         self.name = name
         self.is_global = is_global
-        self.args: tuple[FuncArg, ...] = ()
+        #: the FUNC in the program's types, 0 without types
+        self.type_id = 0
+        #: what it takes, once that was asked for and could be told
+        self.args: tuple[FuncArg, ...] | None = None
+        #: its types say something else than its code
+        self.unreliable = False
         #: a global function that something calls, so that it must be walked
         self.called = False
         self.verified = False
-        #: a static function whose BTF says nothing about its arguments, or was wrong once
-        self.unreliable = True
         self.stack_depth = 0
         self.changes_packet = False
         self.might_sleep = False
+        #: the kernel calls it
+        self.is_callback = False
+        #: something calls it later, by itself
+        self.is_async_callback = False
         self.has_tail_call = False
         self.has_ld_abs = False
         self.tail_call_reachable = False
@@ -92,8 +99,12 @@ class Env:
         self.bpf_capable = bool(facts.caps & CAP_BPF)
         self.perfmon = bool(facts.caps & CAP_PERFMON)
         self.used_maps: list[MapFacts] = []
+        #: how far the program reaches into buffers of a kind, which its attachment checks
+        self.buffer_reach: dict[str, int] = {}
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        #: some path ends by bpf_throw()
+        self.throws = False
         self.digest = b""
         #: the instructions behind CO-RE, before map references are filled in
         self.relocated: list[Insn] = []
@@ -106,6 +117,9 @@ class Env:
         self.hop: Hop | None = None
         self.processed = 0
         self.jumps = 0
+        #: both when a state was last remembered, in whatever function
+        self.last_jumps = 0
+        self.last_processed = 0
         self.ids = 0
         self.print_state = False
         self._line: LineInfo | None = None
@@ -114,9 +128,6 @@ class Env:
         self.total_states = 0
         self.peak_states = 0
         self.explored_states = 0
-        #: `jumps` and `processed` when a state was remembered last
-        self.last_jumps = 0
-        self.last_processed = 0
         self.free_states = 0
         self.backedges = 0
 

@@ -6,18 +6,23 @@ import cython
 from anybpf cimport uapi
 from anybpf.proto cimport kinds
 from anybpf.verifier cimport consts, ranges, tnum
+from anybpf.verifier.consts cimport ADD_CONST, INVALID, MISC
+from anybpf.verifier.env cimport Aux, Env
 from anybpf.verifier.state cimport Frame, Reg, Slot, State, same_pointer, same_value
 
+@cython.final
 cdef class Ids:
-    cdef public dict pairs
-    cdef public set taken
+    cdef public dict pairs, back
     cdef public long long fresh
     cpdef bint match(self, long long old, long long cur) except -1
     cpdef bint match_scalar(self, long long old, long long cur) except -1
     cpdef long long _new(self) noexcept
 
-@cython.locals(live=cython.uint, i=cython.int, reg=Reg)
-cdef bint _frames_equal(object env, Frame old, Frame cur, int idx, Ids ids, int exact) except -1
+@cython.locals(ids=Ids, i=cython.int, a=Frame, b=Frame)
+cpdef bint states_equal(Env env, State old, State cur, int exact) except -1
+cdef bint _resources_equal(State old, State cur, Ids ids) except -1
+@cython.locals(live=cython.uint, i=cython.int, reg=Reg, aux=Aux)
+cdef bint _frames_equal(Env env, Frame old, Frame cur, int idx, Ids ids, int exact) except -1
 cpdef bint regs_exact(Reg old, Reg cur, Ids ids) except -1
 @cython.locals(base=cython.int)
 cpdef bint reg_safe(Reg old, Reg cur, Ids ids, int exact) except -1

@@ -6,19 +6,12 @@ the old one did not: ranges lie inside, pointers are the same, and ids are linke
 
 from __future__ import annotations
 
-from typing import Final
-
 from anybpf import uapi
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import consts, ranges, tnum
+from anybpf.verifier.consts import ADD_CONST, INVALID, IRQ_FLAG, ITER, MISC
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import (
-    ADD_CONST,
-    INVALID,
-    IRQ_FLAG,
-    ITER,
-    MISC,
     Frame,
     Reg,
     Slot,
@@ -27,15 +20,6 @@ from anybpf.verifier.state import (
     same_pointer,
     same_value,
 )
-
-# how strict to compare
-NOT_EXACT: Final = 0
-EXACT: Final = 1
-RANGE_WITHIN: Final = 2
-
-_IN_RANGE = frozenset({kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
-                       kinds.PTR_TO_BUF, kinds.PTR_TO_TP_BUFFER})
-_PACKETS = frozenset({kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META})
 
 _UNBOUND = Reg()
 mark_unknown(_UNBOUND)
@@ -46,19 +30,20 @@ class Ids:
 
     def __init__(self, first_free: int) -> None:
         self.pairs: dict[int, int] = {}
-        self.taken: set[int] = set()
+        self.back: dict[int, int] = {}
         self.fresh = first_free
 
     def match(self, old: int, cur: int) -> bool:
         """Both have no id, or the two belong together from here on."""
         if not old or not cur:
             return old == cur
-        if old in self.pairs:
-            return self.pairs[old] == cur
-        if cur in self.taken:
+        known = self.pairs.get(old)
+        if known is not None:
+            return bool(known == cur)
+        if cur in self.back:
             return False
         self.pairs[old] = cur
-        self.taken.add(cur)
+        self.back[cur] = old
         return True
 
     def match_scalar(self, old: int, cur: int) -> bool:
@@ -79,9 +64,11 @@ def states_equal(env: Env, old: State, cur: State, exact: int) -> bool:
     ids = Ids(env.ids)
     if not _resources_equal(old, cur, ids):
         return False
-    return all(a.callsite == b.callsite
-               and _frames_equal(env, a, b, old.insn_of(i), ids, exact)
-               for i, (a, b) in enumerate(zip(old.frames, cur.frames, strict=True)))
+    for i in range(len(old.frames)):
+        a, b = old.frames[i], cur.frames[i]
+        if a.callsite != b.callsite or not _frames_equal(env, a, b, old.insn_of(i), ids, exact):
+            return False
+    return True
 
 
 def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
@@ -92,16 +79,18 @@ def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
         return False
     if not ids.match(old.lock_id, cur.lock_id):
         return False
-    return all(a.type == b.type and a.owner is b.owner and ids.match(a.id, b.id)
-               for a, b in zip(old.refs, cur.refs, strict=True))
+    for a, b in zip(old.refs, cur.refs, strict=True):
+        if a.type != b.type or a.owner is not b.owner or not ids.match(a.id, b.id):
+            return False
+    return True
 
 
 def _frames_equal(env: Env, old: Frame, cur: Frame, idx: int, ids: Ids, exact: int) -> bool:
     if old.callback_depth > cur.callback_depth:
         return False
     live = env.aux[idx].live_before
-    for i, reg in enumerate(old.regs):
-        if live >> i & 1 and not reg_safe(reg, cur.regs[i], ids, exact):
+    for i in range(consts.REGS):
+        if live >> i & 1 and not reg_safe(old.regs[i], cur.regs[i], ids, exact):
             return False
     return _stacks_equal(old.stack, cur.stack, ids, exact)
 
@@ -113,19 +102,20 @@ def regs_exact(old: Reg, cur: Reg, ids: Ids) -> bool:
 
 def reg_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
     """Whether what was safe with `old` is safe with `cur`."""
-    if exact == EXACT:
+    if exact == consts.EXACT:
         return regs_exact(old, cur, ids)
-    if old.kind == kinds.NOT_INIT and (exact == NOT_EXACT or cur.kind == kinds.NOT_INIT):
+    if old.kind == kinds.NOT_INIT and (exact == consts.NOT_EXACT or cur.kind == kinds.NOT_INIT):
         return True
     if old.kind != cur.kind:
         return False
-    base = old.kind & KIND_MASK
+    base = old.kind & kinds.KIND_MASK
     if base == kinds.SCALAR_VALUE:
         return _scalar_safe(old, cur, ids, exact)
-    if base in _IN_RANGE:
+    if base in (kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM, kinds.PTR_TO_BUF,
+                kinds.PTR_TO_TP_BUFFER):
         return (same_pointer(old, cur) and _inside(old, cur) and ids.match(old.id, cur.id)
                 and ids.match(old.ref, cur.ref))
-    if base in _PACKETS:
+    if base == kinds.PTR_TO_PACKET or base == kinds.PTR_TO_PACKET_META:
         return (_reaches(old.packet_range, cur.packet_range) and old.off == cur.off
                 and ids.match(old.id, cur.id) and _inside(old, cur))
     if base == kinds.PTR_TO_STACK:
@@ -143,7 +133,7 @@ def _inside(old: Reg, cur: Reg) -> bool:
 
 
 def _scalar_safe(old: Reg, cur: Reg, ids: Ids, exact: int) -> bool:
-    if not old.precise and exact == NOT_EXACT:
+    if not old.precise and exact == consts.NOT_EXACT:
         return True
     if old.id and old.id & ADD_CONST != cur.id & ADD_CONST:
         return False
@@ -172,7 +162,7 @@ def _stacks_equal(old: list[Slot], cur: list[Slot], ids: Ids, exact: int) -> boo
 
 
 def _slot_safe(old: Slot, cur: Slot | None, ids: Ids, exact: int) -> bool:
-    if exact != NOT_EXACT and (cur is None or old.types != cur.types):
+    if exact != consts.NOT_EXACT and (cur is None or old.types != cur.types):
         return False
     if _all_free(old):
         return True

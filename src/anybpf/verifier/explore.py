@@ -120,16 +120,30 @@ def start(env: Env) -> None:
     env.decoded = decode(env.insns)
     live = LiveStack(env)
     _walk(env, main_state(env), live)
-    while (number := _next_function(env)) is not None:
-        subprog = env.subprogs[number]
-        if env.log.on:
-            env.log.write(f"Validating {subprog.name}() func#{number}...\n")
-        env.idx = subprog.start
-        _walk(env, function_state(env, number), live)
-        subprog.verified = True
-        if env.log.on:
-            env.log.write(f"Func#{number} ('{subprog.name}') is safe for any args that match its "
-                          "prototype\n")
+    while _walk_functions(env, live):
+        pass
+
+
+def _walk_functions(env: Env, live: LiveStack) -> bool:
+    """Walk each global function that was called; False: none was left."""
+    found = False
+    for number, subprog in enumerate(env.subprogs):
+        if number and subprog.is_global and subprog.called and not subprog.verified:
+            _walk_function(env, number, live)
+            found = True
+    return found
+
+
+def _walk_function(env: Env, number: int, live: LiveStack) -> None:
+    subprog = env.subprogs[number]
+    if env.log.on:
+        env.log.write(f"Validating {subprog.name}() func#{number}...\n")
+    env.idx = subprog.start
+    _walk(env, function_state(env, number), live)
+    subprog.verified = True
+    if env.log.on:
+        env.log.write(f"Func#{number} ('{subprog.name}') is safe for any args that match its "
+                      "prototype\n")
 
 
 def _walk(env: Env, state: State, live: LiveStack) -> None:
@@ -141,9 +155,3 @@ def _walk(env: Env, state: State, live: LiveStack) -> None:
     run(Walk(env, live))
     if not env.log.detailed:
         env.log.cut(0)
-
-
-def _next_function(env: Env) -> int | None:
-    """A global function that was called and not walked yet."""
-    return next((i for i, s in enumerate(env.subprogs)
-                 if s.is_global and s.called and not s.verified), None)

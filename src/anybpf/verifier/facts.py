@@ -21,6 +21,9 @@ def map_address(number: int) -> int:
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
 
 
+_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
+
+
 @dataclass(eq=False)
 class MapFacts:
     """A map as the verifier sees it. `address` is only printed (`r1 = 0xffff...`)."""
@@ -44,6 +47,9 @@ class MapFacts:
     exclusive: bytes = b""
 
     def __post_init__(self) -> None:
+        if self.type in _INDEXES:
+            # a lookup gives what the kernel itself keeps
+            self.flags |= uapi.BPF_F_RDONLY_PROG
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)
@@ -58,7 +64,8 @@ class MapFacts:
 
 
 class FuncArg(NamedTuple):
-    """An argument of a global function: `"scalar"`, `"ctx"`, or `"mem"` of `size` bytes."""
+    """An argument of a function by its prototype: `"scalar"`, `"ctx"`, `"mem"` of `size` bytes, or
+    what needs the kernel's types: `"dynptr"`, `"trusted"`, `"untrusted"`, `"arena"`."""
 
     kind: str
     size: int = 0
@@ -66,17 +73,11 @@ class FuncArg(NamedTuple):
 
 
 class FuncInfo(NamedTuple):
-    """A function's first slot, its name, and whether it is global; then what it takes.
-
-    `args` is None where the prototype is not one that a global function may have, or needs
-    what is not modelled (`verifier.prototypes` makes it from BTF).
-    """
+    """A function's first slot, its name, whether it is global, and the FUNC in `Facts.btf`."""
 
     insn: int
     name: str
     is_global: bool = False
-    args: tuple[FuncArg, ...] | None = None
-    #: the FUNC in the program's types
     type_id: int = 0
 
 
@@ -143,6 +144,8 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None

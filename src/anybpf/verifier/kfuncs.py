@@ -26,6 +26,9 @@ SYNC_CALLBACKS = frozenset({"bpf_rbtree_add_impl"})
 ASYNC_CALLBACKS = frozenset({"bpf_wq_set_callback_impl", "bpf_task_work_schedule_signal_impl",
                              "bpf_task_work_schedule_resume_impl"})
 CHANGES_PACKET = frozenset({"bpf_xdp_pull_data"})
+#: what a network device knows of a packet
+METADATA = frozenset({"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash",
+                      "bpf_xdp_metadata_rx_vlan_tag"})
 THROW = "bpf_throw"
 
 
@@ -91,6 +94,8 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
     if not isinstance(proto, t.FuncProto):
         raise Reject(EINVAL, f"kernel function btf_id {number} does not have a valid func_proto",
                      idx)
+    if func.name in METADATA:
+        raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
     allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)

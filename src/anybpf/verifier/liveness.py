@@ -73,7 +73,7 @@ def _call_uses(env: Env, insn: Insn) -> int:
     kfunc = of(env, insn)
     if kfunc is not None:
         return ((1 << len(kfunc.params)) - 1) << 1
-    if is_helper_call(insn) and insn.imm in BY_ID:
+    if is_helper_call(insn) and insn.imm in BY_ID and BY_ID[insn.imm].name not in facts.lacks:
         row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     return ((1 << len(row.args)) - 1) << 1 if row is not None else ARGUMENTS
 

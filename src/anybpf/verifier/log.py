@@ -85,6 +85,11 @@ class Log:
         if self.sink is not None:
             self.sink.write(encoded(text))
 
+    def say(self, line: str) -> None:
+        """Add a line, if it says anything."""
+        if line:
+            self.write(line + "\n")
+
     def cut(self, position: int) -> None:
         """Forget all after `position`."""
         while self._ends and self._ends[-1] > position:
@@ -138,8 +143,8 @@ def state_text(state: State, frame: Frame, regs: int, stack: int) -> str:
               if regs >> i & 1 and reg.kind != kinds.NOT_INIT]
     parts += [text for i, slot in enumerate(frame.stack)
               if stack >> i & 1 and slot.types and (text := _stack_text(frame, i, slot))]
-    if state.refs:
-        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs))
+    if state.refs and state.refs[0].id:
+        parts.append(" refs=" + ",".join(str(r.id) for r in state.refs if r.id))
     if frame.in_callback:
         parts.append(" cb")
     if frame.in_async_callback:
@@ -165,7 +170,9 @@ def _iter_text(reg: Reg) -> str:
 
 
 def _dynptr_text(reg: Reg) -> str:
-    parts = [f"{word}={value}" for word, value in (("id", reg.id), ("ref_id", reg.ref)) if value]
+    # in the kernel, the mark of the first slot shares its place with the id of a slice's dynptr
+    words = (("id", reg.id), ("ref_id", reg.ref), ("dynptr_id", reg.slot_depth))
+    parts = [f"{word}={value}" for word, value in words if value]
     return f"dynptr_{DYNPTR_TYPES[reg.slot_state]}({','.join(parts)})"
 
 
@@ -228,6 +235,8 @@ def _identity(reg: Reg) -> list[str]:
         parts.append(f"id={reg.id & ~ADD_CONST}{added}")
     if reg.ref:
         parts.append(f"ref_obj_id={reg.ref}")
+    if reg.kind & kinds.NON_OWN_REF:
+        parts.append("non_own_ref")
     if base in regtype.MAP_POINTERS and reg.map is not None:
         if reg.map.name:
             parts.append(f"map={reg.map.name}")
@@ -236,6 +245,8 @@ def _identity(reg: Reg) -> list[str]:
         parts.append(f"off={signed(reg.off)}")
     if reg.kind in regtype.PACKETS:
         parts.append(f"r={unsigned(reg.packet_range & uapi.U64)}")
+    if base == kinds.CONST_PTR_TO_DYNPTR:
+        parts.append(f"type={DYNPTR_TYPES[reg.slot_state]}")
     if base == kinds.PTR_TO_MEM:
         parts.append(f"sz={unsigned(reg.mem_size)}")
     return parts

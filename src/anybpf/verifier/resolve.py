@@ -131,6 +131,9 @@ def _unfit(env: Env, found: MapFacts) -> str:
     tracing = env.facts.type in _TRACING
     if tracing and any(f.special.name in ROOTS for f in found.fields):
         return "tracing progs cannot use bpf_{list_head,rb_root} yet"
+    for name in ("bpf_timer", "bpf_wq"):
+        if tracing and found.offset_of(name) >= 0:
+            return f"tracing progs cannot use {name} yet"
     if found.has_lock and env.facts.type == uapi.BPF_PROG_TYPE_SOCKET_FILTER:
         return "socket filter progs cannot use bpf_spin_lock yet"
     if found.has_lock and tracing:

@@ -5,12 +5,13 @@ What the rewrites of loops add to it is told in the log, and no more checked.
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES
+from errno import E2BIG, EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
+from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier.env import Env
+from anybpf.verifier.kfuncs import THROW
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 
@@ -28,8 +29,12 @@ _PRIVATE_TYPES = frozenset({
 
 
 def check(env: Env) -> None:
-    """Every chain of calls from the main function."""
-    _visit(env, 0, 0, 1, has_private_stacks(env))
+    """Every chain of calls from the main function and from callbacks that run later."""
+    private = has_private_stacks(env)
+    for number in reversed(range(len(env.subprogs))):
+        if not number or env.subprogs[number].is_async_callback:
+            _visit(env, number, 0, 1, private and not number)
+            _check_throws(env, number, False)
 
 
 def has_private_stacks(env: Env) -> bool:
@@ -61,9 +66,30 @@ def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> Non
         insn = env.insns[idx]
         if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
             continue
+        called = env.subprog_at(idx + insn.imm + 1)
+        if env.subprogs[called].is_async_callback and is_pseudo_func(insn):
+            # it runs on a stack of its own
+            continue
         if frames >= MAX_FRAMES:
             raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
-        _visit(env, env.subprog_at(idx + insn.imm + 1), depth, frames + 1, private)
+        _visit(env, called, depth, frames + 1, private)
+
+
+def _check_throws(env: Env, number: int, called_back: bool) -> None:
+    """Nothing that a callback calls throws."""
+    subprog = env.subprogs[number]
+    called_back |= subprog.is_callback
+    for idx in range(subprog.start, subprog.end):
+        insn = env.insns[idx]
+        kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+        if called_back and kfunc is not None and kfunc.name == THROW:
+            raise Reject(EINVAL, f"bpf_throw kfunc (insn {idx}) cannot be called from callback "
+                                 f"subprog {number}")
+        if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
+            continue
+        called = env.subprog_at(idx + insn.imm + 1)
+        if is_pseudo_call(insn) or not env.subprogs[called].is_async_callback:
+            _check_throws(env, called, called_back)
 
 
 def extra(env: Env) -> None:
@@ -85,3 +111,11 @@ def _kept_may_goto(env: Env, idx: int) -> bool:
     insn = env.insns[idx]
     return (insn.code == MAY_GOTO and env.aux[idx].seen and insn.off != 0
             and env.aux[idx + 1].seen and env.aux[idx + 1 + insn.off].seen)
+
+
+def told(env: Env, accepted: bool) -> tuple[int, ...]:
+    """The functions' depths; those that no path reaches are taken out of an accepted program."""
+    depths = tuple(s.stack_depth for s in env.subprogs if not accepted or any(
+        env.aux[idx].seen for idx in range(s.start, s.end)))
+    # the rewrites add a function that catches what is thrown
+    return (*depths, 0) if env.throws and accepted else depths

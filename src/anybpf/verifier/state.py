@@ -100,8 +100,9 @@ def mark_not_init(reg: Reg) -> None:
 
 
 def _forget_pointer(reg: Reg) -> None:
+    """All that only pointers have, but `frameno`, which known numbers keep (see `alu`)."""
     reg.off = reg.id = reg.ref = reg.packet_range = reg.map_uid = 0
-    reg.mem_size = reg.frameno = reg.subprog = 0
+    reg.mem_size = reg.subprog = 0
     reg.btf_id = reg.dynptr_id = reg.slot_state = reg.slot_depth = 0
     reg.map = None
     reg.btf = None
@@ -110,6 +111,7 @@ def _forget_pointer(reg: Reg) -> None:
 def mark_unknown(reg: Reg, precise: bool = False) -> None:
     """A number that may be anything."""
     _forget_pointer(reg)
+    reg.frameno = 0
     ranges.unknown(reg)
     reg.kind = kinds.SCALAR_VALUE
     reg.precise = precise
@@ -144,7 +146,9 @@ def same_pointer(a: Reg, b: Reg) -> bool:
     """Kind and fixed parts are the same."""
     return (a.kind == b.kind and a.off == b.off and a.map is b.map and a.map_uid == b.map_uid
             and a.mem_size == b.mem_size and a.packet_range == b.packet_range
-            and a.subprog == b.subprog and a.btf is b.btf and a.btf_id == b.btf_id)
+            and a.subprog == b.subprog and a.btf is b.btf and a.btf_id == b.btf_id
+            and a.dynptr_id == b.dynptr_id and a.slot_state == b.slot_state
+            and a.slot_depth == b.slot_depth)
 
 
 class Slot:

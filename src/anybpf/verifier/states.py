@@ -13,10 +13,10 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto import kinds
-from anybpf.verifier import backtrack
+from anybpf.verifier import backtrack, consts
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
-from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, states_equal
+from anybpf.verifier.equal import states_equal
 from anybpf.verifier.livestack import LiveStack
 from anybpf.verifier.state import (
     ACTIVE,
@@ -28,6 +28,7 @@ from anybpf.verifier.state import (
     State,
     copy_state,
     mark_not_init,
+    same_value,
 )
 
 MAX_HISTORY = 40
@@ -113,16 +114,19 @@ class Explored:
         env = self.env
         if not seen.branches:
             loop = self.incomplete(seen)
-            return loop, states_equal(env, seen, cur, RANGE_WITHIN if loop else NOT_EXACT), False
+            exact = consts.RANGE_WITHIN if loop else consts.NOT_EXACT
+            return loop, states_equal(env, seen, cur, exact), False
+        if _other_async(seen.innermost(), cur.innermost()):
+            return loop, False, True
         if env.aux[idx].is_iter_next:
-            same = states_equal(env, seen, cur, RANGE_WITHIN) and _iterates(cur)
+            same = states_equal(env, seen, cur, consts.RANGE_WITHIN) and _iterates(cur)
             return loop or same, same, True
         if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
-                and states_equal(env, seen, cur, RANGE_WITHIN):
+                and states_equal(env, seen, cur, consts.RANGE_WITHIN):
             return True, True, True
         if env.aux[idx].calls_callback:
-            return loop, states_equal(env, seen, cur, RANGE_WITHIN), True
-        if _maybe_looping(seen, cur) and states_equal(env, seen, cur, EXACT) \
+            return loop, states_equal(env, seen, cur, consts.RANGE_WITHIN), True
+        if _maybe_looping(seen, cur) and states_equal(env, seen, cur, consts.EXACT) \
                 and not _depths_differ(seen, cur) \
                 and seen.may_goto_depth == cur.may_goto_depth \
                 and seen.callback_unroll_depth == cur.callback_unroll_depth:
@@ -342,6 +346,11 @@ def same_calls(a: State, b: State) -> bool:
     return True
 
 
+def _other_async(old: Frame, cur: Frame) -> bool:
+    """Another entry into a callback that runs later: nothing follows from equal states."""
+    return old.in_async_callback and old.async_entries != cur.async_entries
+
+
 def _maybe_looping(old: State, cur: State) -> bool:
     """A cheap look whether the innermost registers are the same."""
     if len(old.frames) != len(cur.frames):
@@ -349,7 +358,7 @@ def _maybe_looping(old: State, cur: State) -> bool:
     mine, other = old.innermost(), cur.innermost()
     for i in range(FP):
         a, b = mine.regs[i], other.regs[i]
-        if a.kind != b.kind or a.off != b.off or a.vv != b.vv or a.vm != b.vm:
+        if a.id != b.id or a.ref != b.ref or not same_value(a, b):
             return False
     return True
 

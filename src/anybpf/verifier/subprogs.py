@@ -10,7 +10,8 @@ from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
-from anybpf.verifier.facts import FuncArg, FuncInfo
+from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.prototypes import Program, prototype
 from anybpf.verifier.reject import Reject
 
 _PACKET_LOADS = (uapi.BPF_ABS, uapi.BPF_IND)
@@ -24,8 +25,9 @@ def find(env: Env) -> None:
     names = {f.insn: f for f in env.facts.funcs}
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         info = names.get(start)
-        env.subprogs.append(Subprog(start, end, info.name if info else "",
-                                    bool(info and info.is_global and number)))
+        made = Subprog(start, end, info.name if info else "", bool(info and info.is_global))
+        made.type_id = info.type_id if info else 0
+        env.subprogs.append(made)
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
     try:
@@ -35,31 +37,26 @@ def find(env: Env) -> None:
     _tail_calls(env)
 
 
-def _static(subprog: Subprog, info: FuncInfo) -> None:
-    """Numbers and contexts are told where they do not fit; other types of BTF are not looked at."""
-    if info.args is not None and all(arg.kind in ("scalar", "ctx") for arg in info.args):
-        subprog.args, subprog.unreliable = info.args, False
-
-
 def prototypes(env: Env) -> None:
-    """What global functions take, and whether all that is called can be walked."""
+    """Whether all that is called can be walked."""
     for _, insn in slots(env.insns):
         if is_kfunc_call(insn) and env.facts.kernel_btf is None:
             raise NotSupported("kernel functions in the verifier without the kernel's types")
         if is_kfunc_call(insn) and insn.off:
             raise NotSupported("kernel functions of modules in the verifier")
-    names = {f.insn: f for f in env.facts.funcs}
-    for subprog in env.subprogs:
-        if subprog.is_global:
-            subprog.args = _arguments(names[subprog.start])
-        elif subprog.start in names and subprog.start:
-            _static(subprog, names[subprog.start])
 
 
-def _arguments(info: FuncInfo) -> tuple[FuncArg, ...]:
-    if info.args is None:
-        raise NotSupported(f"the prototype of global function '{info.name}' in the verifier")
-    return info.args
+def arguments(env: Env, number: int) -> tuple[FuncArg, ...]:
+    """What a function takes, or `Reject` if its prototype is none that can be used."""
+    subprog = env.subprogs[number]
+    if subprog.args is None:
+        assert env.facts.btf is not None
+        found = prototype(env.facts.btf, subprog.type_id,
+                          Program(env.facts.type, env.facts.attach_type))
+        if found.errno:
+            raise env.reject(found.errno, found.text)
+        subprog.args = found.args
+    return subprog.args
 
 
 def _starts(env: Env) -> list[int]:

@@ -45,9 +45,14 @@ class Walk:
         copy_state(made, env.state)
         if speculative:
             made.speculative = True
-        self.pending.append(Pending(made, idx, prev, env.log.end))
-        if len(self.pending) > MAX_PENDING:
-            raise env.reject(E2BIG, f"The sequence of {len(self.pending)} jumps is too complex.")
+        self.put_aside(made, idx, prev)
         if made.parent is not None:
             made.parent.branches += 1
         return made
+
+    def put_aside(self, state: State, idx: int, prev: int, what: str = "") -> None:
+        """Keep a state to be walked from `idx` later."""
+        self.pending.append(Pending(state, idx, prev, self.env.log.end))
+        if len(self.pending) > MAX_PENDING:
+            raise self.env.reject(
+                E2BIG, f"The sequence of {len(self.pending)} jumps is too complex{what}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from anybpf.proto import kinds
 from anybpf.verifier import ranges
-from anybpf.verifier.equal import EXACT, NOT_EXACT, RANGE_WITHIN, Ids, reg_safe
+from anybpf.verifier.consts import EXACT, NOT_EXACT, RANGE_WITHIN
+from anybpf.verifier.equal import Ids, reg_safe
 from anybpf.verifier.state import Reg, clone_reg, mark_not_init, mark_pointer, mark_unknown
 
 

@@ -80,7 +80,6 @@ def test_source_lines() -> None:
 
 @pytest.mark.parametrize("insn", [
     Insn(uapi.BPF_JMP | uapi.BPF_CALL, src=uapi.BPF_PSEUDO_KFUNC_CALL, imm=7),
-    Insn(uapi.BPF_JMP | uapi.BPF_CALL, imm=uapi.BPF_FUNC_spin_lock),
 ])
 def test_what_is_missing_is_named(insn: Insn) -> None:
     program = [*assemble("r1 = r10"), insn, *assemble("r0 = 0\nexit")]

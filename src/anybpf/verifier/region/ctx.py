@@ -14,10 +14,6 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
-#: contexts whose fields are not told by rows alone
-_TYPED = frozenset({uapi.BPF_PROG_TYPE_SYSCALL, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
-                    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, uapi.BPF_PROG_TYPE_NETFILTER})
-
 
 def check_unmoved(env: Env, reg: Reg, regno: int) -> None:
     """The pointer is what it was when it was made (check_ptr_off_reg)."""
@@ -35,15 +31,19 @@ def check_unmoved(env: Env, reg: Reg, regno: int) -> None:
 def access(what: Access) -> None:
     """A load or store of a field."""
     env = what.env
-    if env.facts.type in _TYPED:
-        raise NotSupported(f"the context of {env.prog.name} programs in the verifier")
     check_unmoved(env, what.reg, what.regno)
     field = _field(what)
-    if field is None:
+    if field is None and not _below_record(what):
         env.write_line(env.idx, "; ")
         raise env.reject(EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
     if what.loads is not None:
         _load(env, what.loads, field)
+
+
+def _below_record(what: Access) -> bool:
+    """The kernel takes a tracepoint record's offset for unsigned, so that none is too low."""
+    return (what.env.facts.type == uapi.BPF_PROG_TYPE_TRACEPOINT and not what.write
+            and what.off < 0 and what.off % what.size == 0)
 
 
 def _field(what: Access) -> Field | None:
@@ -57,8 +57,8 @@ def _field(what: Access) -> Field | None:
     return found
 
 
-def _load(env: Env, reg: Reg, field: Field) -> None:
-    kind = field.kind
+def _load(env: Env, reg: Reg, field: Field | None) -> None:
+    kind = kinds.SCALAR_VALUE if field is None else field.kind
     if kind == kinds.SCALAR_VALUE:
         mark_unknown(reg)
         return

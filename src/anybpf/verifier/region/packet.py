@@ -27,9 +27,12 @@ def may_write(env: Env) -> bool:
     return env.facts.type in WRITABLE
 
 
-def may_pass(env: Env) -> bool:
-    """Whether programs of this type may hand packet pointers to helpers."""
-    return env.facts.type in WRITABLE or env.facts.type in READ_ONLY
+def may_pass(env: Env, takes_packet: bool) -> bool:
+    """Whether the program may hand packet pointers to a helper that does or does not take them."""
+    if env.facts.type == uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT:
+        # its packet is the option's value in memory
+        return True
+    return takes_packet and (env.facts.type in WRITABLE or env.facts.type in READ_ONLY)
 
 
 def access(what: Access) -> None:

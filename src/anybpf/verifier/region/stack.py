@@ -92,10 +92,19 @@ def _write_fixed(what: Access, off: int) -> None:
     env.log.scratched_stack |= 1 << number
     if size == SLOT_BYTES:
         what.walk.live.write(frame.frameno, 1 << number)
+    _destroy(what.walk, frame, number)
     if _spill(what, frame, slot, off):
         backtrack.push_stack(env, frame.frameno, number)
         return
     _write_data(what, slot, off)
+
+
+def _destroy(walk: Walk, frame: Frame, number: int) -> None:
+    """What is written over is no dynptr any more."""
+    from anybpf.verifier.region import dynptrs
+
+    if frame.stack[number].kind(0) == DYNPTR:
+        dynptrs.destroy(walk, frame, number)
 
 
 def _spill(what: Access, frame: Frame, slot: Slot, off: int) -> bool:
@@ -170,6 +179,8 @@ def _write_variable(what: Access) -> None:
     """Any byte between the two ends may be written."""
     env, reg = what.env, what.reg
     frame, zero, zero_kept = frame_of(env, reg), _writes_zero(what), False
+    for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
+        _destroy(what.walk, frame, (-off - 1) // SLOT_BYTES)
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
         slot = frame.stack[number]
@@ -345,6 +356,7 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     env.log.scratched_stack |= 1 << number
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, 1 << number)
+    _destroy(walk, frame, number)
     if slot.special():
         slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT

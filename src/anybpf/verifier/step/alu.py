@@ -224,7 +224,7 @@ def _pointer(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
         mark_unknown(dst)
         return
     _check_movable(env, insn, pointer, number)
-    copy_reg(dst, pointer)
+    _become(dst, pointer, reversed_)
     _check_offset(env, number, pointer.kind)
     _check_offset(env, pointer, pointer.kind)
     ranges.unbounded32(dst)
@@ -236,6 +236,14 @@ def _pointer(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
         raise env.reject(EACCES, _refused_operator(insn))
     _check_offset(env, dst, pointer.kind)
     ranges.sync(dst)
+
+
+def _become(dst: Reg, pointer: Reg, reversed_: bool) -> None:
+    """Where a pointer is added to a number, the kernel leaves out these two (so must we)."""
+    frameno, ref = dst.frameno, dst.ref
+    copy_reg(dst, pointer)
+    if reversed_:
+        dst.frameno, dst.ref = frameno, ref
 
 
 def _refused_operator(insn: Decoded) -> str:

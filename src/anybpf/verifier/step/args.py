@@ -28,13 +28,22 @@ from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.region import ctx, map_value, packet, stack
-from anybpf.verifier.region.access import check_region
+from anybpf.verifier.region import buffer, ctx, dynptrs, map_value, packet, stack
+from anybpf.verifier.region.access import check_region, make
+from anybpf.verifier.reject import ENOTSUPP
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
-from anybpf.verifier.step import mem, regs
+from anybpf.verifier.step import dynptr, fields, mem, regs
 from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
+
+#: program types whose context is in memory as programs see it
+UNCONVERTED = frozenset({
+    uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, uapi.BPF_PROG_TYPE_TRACING,
+    uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_SYSCALL,
+    uapi.BPF_PROG_TYPE_NETFILTER, uapi.BPF_PROG_TYPE_LIRC_MODE2,
+    uapi.BPF_PROG_TYPE_CGROUP_DEVICE})
 
 _MEMORY = (kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
            kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
@@ -43,6 +52,10 @@ _MEMORY = (kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
 _NUMBER = (kinds.SCALAR_VALUE,)
 _SOCKETS = (kinds.PTR_TO_SOCK_COMMON, kinds.PTR_TO_SOCKET, kinds.PTR_TO_TCP_SOCK,
             kinds.PTR_TO_XDP_SOCK)
+#: what may have locks and kernel pointers inside
+_OWNERS = (kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_BTF_ID | kinds.MEM_ALLOC)
+_TYPED = (kinds.PTR_TO_BTF_ID, kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED,
+          kinds.PTR_TO_BTF_ID | kinds.MEM_RCU)
 
 #: kind of argument -> kinds of registers that may be passed
 COMPATIBLE: dict[int, tuple[int, ...]] = {
@@ -56,11 +69,22 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
     kinds.ARG_PTR_TO_CTX: (kinds.PTR_TO_CTX,),
     kinds.ARG_PTR_TO_SOCK_COMMON: _SOCKETS,
     kinds.ARG_PTR_TO_SOCKET: (kinds.PTR_TO_SOCKET,),
-    kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: (*_SOCKETS, kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED),
+    kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: (*_SOCKETS, kinds.PTR_TO_BTF_ID,
+                                          kinds.PTR_TO_BTF_ID | kinds.PTR_TRUSTED),
     kinds.ARG_PTR_TO_RINGBUF_MEM: (kinds.PTR_TO_MEM | MEM_RINGBUF,),
     kinds.ARG_PTR_TO_FUNC: (kinds.PTR_TO_FUNC,),
     kinds.ARG_PTR_TO_STACK: (kinds.PTR_TO_STACK,),
     kinds.ARG_PTR_TO_CONST_STR: (kinds.PTR_TO_MAP_VALUE,),
+    kinds.ARG_PTR_TO_DYNPTR: (kinds.PTR_TO_STACK, kinds.CONST_PTR_TO_DYNPTR),
+    kinds.ARG_PTR_TO_SPIN_LOCK: _OWNERS,
+    kinds.ARG_KPTR_XCHG_DEST: _OWNERS,
+    kinds.ARG_PTR_TO_TIMER: (kinds.PTR_TO_MAP_VALUE,),
+    kinds.ARG_PTR_TO_BTF_ID: _TYPED,
+    kinds.ARG_PTR_TO_PERCPU_BTF_ID: (
+        kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU,
+        kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.MEM_RCU,
+        kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.PTR_TRUSTED),
+    kinds.ARG_PTR_TO_DYNPTR: (kinds.PTR_TO_STACK, kinds.CONST_PTR_TO_DYNPTR),
 }
 #: registers that may be passed at an offset
 AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
@@ -87,6 +111,10 @@ class Call:
         self.subprog = 0
         #: the array's index, if it is known
         self.key = -1
+        #: what is kept of the dynptr that was passed
+        self.dynptr: Reg | None = None
+        #: its id and reference
+        self.dynptr_ids = (0, 0)
 
     @property
     def env(self) -> Env:
@@ -99,8 +127,10 @@ def check(call: Call, number: int, arg: Arg) -> None:
     reg = regs.read(env, regno)
     if arg.kind == kinds.ARG_ANYTHING:
         return
-    if reg.kind in regtype.PACKETS and not (call.row.pkt and packet.may_pass(env)):
+    if reg.kind in regtype.PACKETS and not packet.may_pass(env, call.row.pkt):
         raise env.reject(EACCES, "helper access to the packet is not allowed")
+    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_MAP_VALUE:
+        arg = _resolved(call, arg)
     null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
     if not null:
         _check_kind(env, reg, regno, arg)
@@ -112,6 +142,20 @@ def check(call: Call, number: int, arg: Arg) -> None:
     rule(call, reg, regno, arg)
 
 
+def _resolved(call: Call, arg: Arg) -> Arg:
+    """What some maps take for a value (resolve_map_arg_type)."""
+    env, found = call.env, call.map
+    if found is None:
+        raise env.reject(EACCES, "invalid map_ptr to access map->type")
+    if found.type in (uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH):
+        if arg.kind != kinds.ARG_PTR_TO_MAP_VALUE:
+            raise env.reject(EINVAL, "invalid arg_type for sockmap/sockhash")
+        return Arg(kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON, btf="sock_common")
+    if found.type == uapi.BPF_MAP_TYPE_BLOOM_FILTER and call.row.name == "map_peek_elem":
+        return Arg(kinds.ARG_PTR_TO_MAP_VALUE)
+    return arg
+
+
 def _check_kind(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     expected = COMPATIBLE.get(arg.kind & KIND_MASK)
     if expected is None:
@@ -121,22 +165,30 @@ def _check_kind(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         kind &= ~MEM_RDONLY
     if arg.kind & PTR_MAYBE_NULL:
         kind &= ~PTR_MAYBE_NULL
+    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_MEM:
+        kind &= ~kinds.DYNPTR_TYPES
     if kind not in expected:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
+    if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
+        raise NotSupported("BTF pointers as arguments of helpers in the verifier")
 
 
 def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
-    if arg.kind & OBJ_RELEASE and (reg.off or reg.vm or reg.vv):
+    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
+        return
+    if arg.kind & OBJ_RELEASE and reg.off:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
-    if reg.kind & KIND_MASK not in AT_OFFSET:
+    if arg.kind & OBJ_RELEASE or reg.kind & KIND_MASK not in AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
 
 
 def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     if arg.kind & OBJ_RELEASE:
-        if not reg.ref and not regs.is_zero(reg):
+        if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
+            dynptr.check_owned(call.env, reg, regno)
+        elif not reg.ref and not regs.is_zero(reg):
             raise call.env.reject(
                 EINVAL, f"R{regno} must be referenced when passed to release function")
         call.release = regno
@@ -163,13 +215,26 @@ def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: b
     elif base == kinds.PTR_TO_MEM:
         _no_write(env, reg, regno, write and bool(reg.kind & MEM_RDONLY))
         check_region(env, reg, regno, reg.off, size, reg.mem_size, zero_ok)
+    elif base == kinds.PTR_TO_BUF:
+        _no_write(env, reg, regno, write and bool(reg.kind & MEM_RDONLY))
+        buffer.check(env, reg, regno, reg.off, size)
     elif base == kinds.PTR_TO_STACK:
         if stack.check_initialized(call.walk, reg, regno, reg.off, size, zero_ok, write, raw):
             call.fills = (regno, size)
+    elif base == kinds.PTR_TO_CTX and env.facts.type in UNCONVERTED:
+        _context(call, reg, regno, size, write)
     elif base in mem.TYPED:
         raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
     elif not (zero_ok and size == 0 and regs.is_zero(reg)):
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected=fp")
+
+
+def _context(call: Call, reg: Reg, regno: int, size: int, write: bool) -> None:
+    """A context that is memory as it is: its last byte must be one that may be accessed."""
+    if size:
+        walk = call.walk
+        insn = walk.env.decoded[walk.env.idx]
+        ctx.access(make(walk, insn, reg, regno, reg.off + size - 1, 1, write, -1))
 
 
 def _no_write(env: Env, reg: Reg, regno: int, refused: bool) -> None:
@@ -185,7 +250,12 @@ def _nothing_more(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 
 
 def _map(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
-    call.map, call.map_uid = map_value.map_of(reg), reg.map_uid
+    found = map_value.map_of(reg)
+    if call.map is not None and (call.map is not found or call.map_uid != reg.map_uid):
+        raise call.env.reject(
+            EINVAL, f"timer pointer in R1 map_uid={call.map_uid} doesn't match map pointer in R2 "
+                    f"map_uid={reg.map_uid}")
+    call.map, call.map_uid = found, reg.map_uid
 
 
 def _key(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
@@ -284,15 +354,39 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
         raise env.reject(EACCES, f"R{regno} does not point to a readonly map'")
     if reg.vm:
         raise env.reject(EACCES, f"R{regno} is not a constant address'")
-    if found.content is None:
+    if found.type != uapi.BPF_MAP_TYPE_ARRAY:
         raise env.reject(EACCES, "no direct value access support for this map type")
     at = reg.off + reg.vv
-    map_value.check(env, reg, regno, reg.off, found.value_size - at)
+    map_value.check(env, reg, regno, reg.off, found.value_size - reg.off)
+    if found.max_entries != 1:
+        raise env.reject(ENOTSUPP, "direct value access failed")
+    if found.content is None:
+        raise NotSupported("constant strings in a map whose content is not known")
     if b"\0" not in found.content[at:]:
         raise env.reject(EINVAL, "string is not zero-terminated")
 
 
+def _lock(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    change = fields.lock if call.row.name == "spin_lock" else fields.unlock
+    change(call.env, reg, regno)
+
+
+def _timer(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    call.map, call.map_uid = fields.check_at(call.env, reg, regno, "bpf_timer"), reg.map_uid
+
+
+def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    word = dynptrs.of_flags(arg.kind)
+    dynptr.check_pointer(call.env, reg, regno - 1)
+    if arg.kind & MEM_UNINIT:
+        dynptr.make(call.walk, reg, regno, word)
+    else:
+        held = dynptr.use(call.walk, reg, regno - 1, word, bool(arg.kind & MEM_RDONLY))
+        call.dynptr, call.dynptr_ids = held, (held.id, held.ref)
+
+
 ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
+    kinds.ARG_PTR_TO_DYNPTR: _dynptr,
     kinds.ARG_CONST_MAP_PTR: _map,
     kinds.ARG_PTR_TO_MAP_KEY: _key,
     kinds.ARG_PTR_TO_MAP_VALUE: _value,
@@ -306,6 +400,9 @@ ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
     kinds.ARG_PTR_TO_BTF_ID_SOCK_COMMON: _nothing_more,
     kinds.ARG_PTR_TO_RINGBUF_MEM: _nothing_more,
     kinds.ARG_PTR_TO_FUNC: _function,
+    kinds.ARG_PTR_TO_BTF_ID: _nothing_more,
     kinds.ARG_PTR_TO_STACK: _nothing_more,
     kinds.ARG_PTR_TO_CONST_STR: _string,
+    kinds.ARG_PTR_TO_SPIN_LOCK: _lock,
+    kinds.ARG_PTR_TO_TIMER: _timer,
 }

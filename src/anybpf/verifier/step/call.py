@@ -6,18 +6,49 @@ Both are from kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import E2BIG
+from errno import E2BIG, EINVAL
 
 from anybpf import uapi
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
+from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
-from anybpf.verifier.state import MAX_FRAMES, Frame, State, copy_reg, mark_pointer, mark_unknown
+from anybpf.verifier.state import (
+    MAIN,
+    MAX_FRAMES,
+    Frame,
+    State,
+    copy_reg,
+    mark_pointer,
+    mark_unknown,
+)
 from anybpf.verifier.step import ends
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
+
+#: helpers that may be called with a lock held
+_UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
+
+#: the same of kernel functions
+_KFUNCS_UNDER_LOCK = frozenset({
+    "bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_pop_front",
+    "bpf_list_pop_back", "bpf_list_front", "bpf_list_back", "bpf_rbtree_add_impl",
+    "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left",
+    "bpf_rbtree_right", "bpf_refcount_acquire_impl", "bpf_iter_num_new", "bpf_iter_num_next",
+    "bpf_iter_num_destroy", "bpf_res_spin_lock", "bpf_res_spin_unlock",
+    "bpf_res_spin_lock_irqsave", "bpf_res_spin_unlock_irqrestore"})
+
+
+def _under_lock(env: Env, insn: Insn) -> bool:
+    """Whether the helper or kernel function may be called with a lock held."""
+    if is_kfunc_call(insn):
+        kfunc = kfuncs.of(env, insn)
+        return kfunc is None or (insn.off == 0 and kfunc.name in _KFUNCS_UNDER_LOCK)
+    return insn.imm in _UNDER_LOCK
+
 
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]
@@ -30,6 +61,8 @@ def step(walk: Walk, insn: Insn) -> int:
     env = walk.env
     if is_pseudo_call(insn):
         return _function(walk, insn)
+    if env.state.locks and not _under_lock(env, insn):
+        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
     if is_kfunc_call(insn):
         env.log.scratched_regs |= 1
         return kfunc.call(walk, insn)
@@ -48,7 +81,7 @@ def _function(walk: Walk, insn: Insn) -> int:
     if env.subprogs[subprog].is_global:
         _global_function(walk, subprog)
         return NEXT
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
     enter(env, state, subprog, env.idx, _arguments)
     ends.forget_callers_registers(caller.regs)
     env.idx = env.subprogs[subprog].start
@@ -67,7 +100,15 @@ def _global_function(walk: Walk, number: int) -> None:
 
     env = walk.env
     subprog = env.subprogs[number]
-    globals_.check(walk, number)
+    misfit = globals_.check(walk, number)
+    if env.state.locks:
+        env.log.say(misfit.text if misfit is not None else "")
+        raise env.reject(EINVAL, "global function calls are not allowed while holding a lock,\n"
+                                 "use static function instead")
+    _check_sleep(env, number, misfit)
+    if misfit is not None:
+        text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
+        raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     if env.log.on:
         env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
@@ -76,6 +117,17 @@ def _global_function(walk: Walk, number: int) -> None:
     ends.forget_callers_registers(env.regs)
     mark_unknown(env.regs[0])
     env.log.scratched_regs |= 1
+
+
+def _check_sleep(env: Env, number: int, misfit: Reject | None) -> None:
+    """A function that may sleep is not called where nothing must."""
+    state = env.state
+    if env.subprogs[number].might_sleep and (
+            state.rcu_locks or state.preempt_locks or state.irq_id or not state.sleepable):
+        env.log.say(misfit.text if misfit is not None else "")
+        raise env.reject(EINVAL, "global functions that may sleep are not allowed in "
+                                 "non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled "
+                                 "section, or in\na non-sleepable BPF program context")
 
 
 def enter(env: Env, state: State, subprog: int, callsite: int, fill: Entry) -> None:
@@ -101,7 +153,8 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     from anybpf.verifier.step import globals_
 
     env = walk.env
-    globals_.check_static(walk, subprog)
+    globals_.tell(walk, subprog)
+    env.subprogs[subprog].is_callback = True
     made = walk.fork(env.subprogs[subprog].start, env.idx)
     enter(env, made, subprog, env.idx, fill)
     made.callback_unroll_depth += 1
@@ -135,3 +188,40 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     copy_reg(callee.regs[4], caller.regs[3])
     callee.in_callback = True
     callee.callback_returns = (0, 1)
+
+
+def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
+    """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
+    dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
+    copy_reg(callee.regs[2], caller.regs[3])
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
+
+
+# -- callbacks that run later
+
+
+def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
+    """The function will be called some time: a path in a state of its own (push_async_cb)."""
+    env = walk.env
+    env.subprogs[subprog].is_async_callback = env.subprogs[subprog].is_callback = True
+    state = State()
+    state.branches = 1
+    frame = new_frame(MAIN, 0, subprog)
+    frame.async_entries = env.frame.async_entries + 1
+    fill(frame, env.frame)
+    state.frames.append(frame)
+    env.log.scratch_all()
+    walk.put_aside(state, env.subprogs[subprog].start, env.idx, " for async cb")
+
+
+def timer_callback(callee: Frame, caller: Frame) -> None:
+    """callback(map, key, value) of bpf_timer_set_callback()"""
+    timer = caller.regs[1]
+    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
+                         (3, kinds.PTR_TO_MAP_VALUE)):
+        reg = callee.regs[number]
+        mark_pointer(reg, kind)
+        reg.map, reg.map_uid = timer.map, timer.map_uid
+    callee.in_async_callback = True
+    callee.callback_returns = (0, 0)

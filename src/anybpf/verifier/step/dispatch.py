@@ -6,7 +6,6 @@ from errno import EINVAL
 
 from anybpf import uapi
 from anybpf.isa.check import BadInsn, check_insn
-from anybpf.isa.opcodes import OPCODES
 from anybpf.verifier import consts
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
@@ -37,22 +36,19 @@ def step(walk: Walk, insn: Decoded) -> int:
     return consts.NEXT
 
 
+#: what is wrong with constants, which is looked at after the register
+OF_CONSTANTS = ("div by zero", "invalid shift")
+
+
 def _check(env: Env, insn: Decoded) -> None:
     """Fields that must be 0, registers that there are not: once is enough."""
     try:
         check_insn(insn.raw, env.idx)
     except BadInsn as bad:
-        _read_operands(env, insn)
+        if bad.message.startswith(OF_CONSTANTS):
+            regs.read(env, insn.dst)
         raise env.reject(bad.errno or EINVAL, bad.message) from None
     insn.checked = True
-
-
-def _read_operands(env: Env, insn: Decoded) -> None:
-    """What is wrong with the operands of arithmetic comes before what is wrong with constants."""
-    is_alu = insn.code in OPCODES and insn.cls in (uapi.BPF_ALU, uapi.BPF_ALU64)
-    if is_alu and insn.op != uapi.BPF_MOV and not insn.uses_reg and insn.src == 0 \
-            and insn.dst < uapi.MAX_BPF_REG:
-        regs.read(env, insn.dst)
 
 
 def _jump(walk: Walk, insn: Decoded) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
@@ -54,22 +53,34 @@ def _inside(env: Env, where: str, section: str) -> Exception:
 def check_return(env: Env, regno: int = 0) -> None:
     """What is given back is a number in the range of the program type (check_return_code)."""
     reg = regs.read(env, regno)
-    if env.state.frames[0].subprog:
+    frame = env.state.frames[0]
+    if frame.in_async_callback:
+        low, high = frame.callback_returns
+        _check_result(env, regno, low, high, "async callback return")
+        return
+    if frame.subprog:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
                                      f"value ({regtype.text(reg.kind)})")
         return
     wanted = env.prog.returned(env.facts.attach_type)
-    if wanted is None:
-        return
+    if wanted is not None:
+        _check_result(env, regno, wanted.low, wanted.high, "program exit")
+
+
+def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
+    reg = env.regs[regno]
     if reg.kind != kinds.SCALAR_VALUE:
-        raise env.reject(EINVAL, f"At program exit the register R{regno} is not a known value "
+        raise env.reject(EINVAL, f"At {where} the register R{regno} is not a known value "
                                  f"({regtype.text(reg.kind)})")
     backtrack.mark(env, regno)
-    low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
-    if low <= reg.s32min and reg.s32max <= high:
-        return
-    raise env.reject(EINVAL, _bad_return("program exit", f"R{regno}", reg, low, high))
+    check_range(env, reg, bits.s32(low & uapi.U32), bits.s32(high & uapi.U32), where, f"R{regno}")
+
+
+def check_range(env: Env, reg: Reg, low: int, high: int, where: str, name: str) -> None:
+    """The number is one that a program or callback may give (retval_range_within)."""
+    if reg.smin < low or reg.smax > high:
+        raise env.reject(EINVAL, _bad_return(where, name, reg, low, high))
 
 
 def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
@@ -116,10 +127,7 @@ def _leave_callback(env: Env) -> None:
         raise env.reject(EACCES, "R0 not a scalar value")
     backtrack.mark(env, 0)
     low, high = callee.callback_returns
-    if returned.s32min < low or returned.s32max > high:
-        raise env.reject(EINVAL, _bad_return("callback return", "R0", returned, low, high))
-    if not env.aux[callee.callsite].calls_callback:
-        raise NotSupported("asynchronous callbacks in the verifier")
+    check_range(env, returned, low, high, "callback return", "R0")
 
 
 def _repeat_callback(walk: Walk) -> None:

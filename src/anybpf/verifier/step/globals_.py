@@ -1,13 +1,14 @@
-"""Arguments of global functions (btf_check_func_arg_match, kernel/bpf/verifier.c)."""
+"""Arguments of functions by their types (btf_check_func_arg_match, kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 
 from errno import EINVAL
 
+from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import PTR_MAYBE_NULL
-from anybpf.verifier import regtype
+from anybpf.verifier import regtype, subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
 from anybpf.verifier.region import ctx
@@ -17,31 +18,31 @@ from anybpf.verifier.step import args, regs
 from anybpf.verifier.walk import Walk
 
 
-def check(walk: Walk, number: int) -> None:
-    """Every argument fits the prototype of function `number`."""
+def check(walk: Walk, number: int) -> Reject | None:
+    """What does not fit the prototype of function `number`, which is not asked again then.
+
+    Of a static function nobody need know: the compiler may have changed what it takes.
+    """
     env = walk.env
     subprog = env.subprogs[number]
-    try:
-        for i, arg in enumerate(subprog.args):
-            _check(walk, i, env.regs[i + 1], arg)
-    except Reject as reject:
-        text = f"{reject.text}\nCaller passes invalid args into func#{number} ('{subprog.name}')"
-        raise env.reject(reject.errno, text) from None
-
-
-def check_static(walk: Walk, number: int) -> None:
-    """What does not fit a static function's prototype is told once, and then let pass."""
-    env = walk.env
-    subprog = env.subprogs[number]
+    if not subprog.type_id:
+        return None
     if subprog.unreliable:
-        return
+        return env.reject(EINVAL, "")
     try:
-        for i, arg in enumerate(subprog.args):
+        for i, arg in enumerate(subprogs.arguments(env, number)):
             _check(walk, i, env.regs[i + 1], arg)
     except Reject as reject:
         subprog.unreliable = True
-        if env.log.on:
-            env.log.write(f"{reject.text}\n")
+        return reject
+    return None
+
+
+def tell(walk: Walk, number: int) -> None:
+    """Say what does not fit a static function, and let it pass."""
+    misfit = check(walk, number)
+    if misfit is not None:
+        walk.env.log.say(misfit.text)
 
 
 def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
@@ -50,6 +51,8 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, f"R{regno} is not a scalar")
         return
+    if arg.kind not in ("ctx", "mem"):
+        raise NotSupported(f"{arg.kind} arguments of functions")
     if reg.kind & kinds.KIND_MASK not in args.AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
     if arg.kind == "ctx":

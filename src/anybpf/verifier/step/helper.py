@@ -15,10 +15,10 @@ from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import stack
+from anybpf.verifier.region import dynptrs, map_value, stack
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, ends, regs
+from anybpf.verifier.step import args, dynptr, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
@@ -28,9 +28,8 @@ CALLER_SAVED = range(6)
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
-#: helpers with rules that rows do not tell, not modelled yet
-_LATER = frozenset({"spin_lock", "spin_unlock", "snprintf", "kptr_xchg", "dynptr_data",
-                    "user_ringbuf_drain", "find_vma"})
+#: helpers that tracing programs may call at some places only, which bpf(2)'s own never are
+_NOT_IN_SYSCALLS = frozenset({"sk_storage_get", "sk_storage_delete", "d_path"})
 #: helpers whose result is at most the size they were given, or an errno
 _SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
                             "probe_read_kernel_str", "probe_read_user_str"})
@@ -63,8 +62,15 @@ def call(walk: Walk, insn: Insn) -> None:
         env.log.scratched_regs |= 1 << number
     _result(made)
     _check_map(made)
-    if row.does & Does.CHANGES_PACKET:
+    if row.does & Does.CHANGES_PACKET or _writes_packet(made):
         forget_packets(env)
+
+
+def _writes_packet(made: Call) -> bool:
+    """A dynptr over a packet is written through."""
+    held = made.dynptr
+    return made.row.name == "dynptr_write" and held is not None and held.slot_state in (
+        dynptrs.SKB, dynptrs.SKB_META)
 
 
 def _row(env: Env, insn: Insn) -> Helper:
@@ -73,15 +79,15 @@ def _row(env: Env, insn: Insn) -> Helper:
     if insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
-    if row is None:
+    if row is None or row.name in facts.lacks:
         raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
+    if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
+        raise env.reject(EINVAL, "helper call is not allowed in probe")
     if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
         raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
-    if row.name in _LATER or row.does & Does.ASYNC_CALLBACK:
-        raise NotSupported(f"helper {row.symbol} in the verifier")
     return row
 
 
@@ -112,8 +118,11 @@ def _record_map(made: Call) -> None:
 def _check_map(made: Call) -> None:
     if made.map is None:
         return
-    if not maps.compatible(made.map.type, made.row.name, made.env.facts.type):
-        raise made.env.reject(EINVAL, f"cannot pass map_type {made.map.type} into func "
+    facts = made.env.facts
+    where = (made.map.type, made.row.name, facts.type, facts.attach_type)
+    if not maps.compatible(*where):
+        why = "" if maps.may_update_sockets(*where) else "cannot update sockmap in this context\n"
+        raise made.env.reject(EINVAL, f"{why}cannot pass map_type {made.map.type} into func "
                                       f"{made.row.symbol}#{made.row.id}")
 
 
@@ -124,7 +133,9 @@ def _release(made: Call) -> None:
     if not made.release:
         return
     env = made.env
-    if made.ref:
+    if made.row.args[made.release - 1].kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
+        dynptr.release(made.walk, env.regs[made.release])
+    elif made.ref:
         if all(r.id != made.ref for r in env.state.refs):
             raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not "
                                      "been acquired before")
@@ -145,7 +156,7 @@ def release_reference(env: Env, ref: int) -> None:
 def forget_packets(env: Env) -> None:
     """The packet may have moved (clear_all_pkt_pointers)."""
     for reg in regs.every(env.state):
-        if regtype.is_any_packet(reg.kind):
+        if regtype.is_any_packet(reg.kind) or dynptrs.is_packet_slice(reg):
             mark_unknown(reg)
 
 
@@ -171,7 +182,9 @@ def _result(made: Call) -> None:
         if made.map is None:
             raise Bug(f"{row.symbol} gives a map's value without a map")
         r0.map, r0.map_uid = made.map, made.map_uid
-    r0.mem_size = made.mem_size if base == kinds.RET_PTR_TO_MEM else 0
+        if fields.may_hold_lock(r0):
+            r0.id = env.new_id()
+    r0.mem_size = made.mem_size & uapi.U32 if base == kinds.RET_PTR_TO_MEM else 0
     if regtype.may_be_null(r0.kind):
         r0.id = env.new_id()
     _acquire(made)
@@ -184,6 +197,9 @@ def _never_null(made: Call) -> bool:
 
 def _acquire(made: Call) -> None:
     env, row, r0 = made.env, made.row, made.env.regs[0]
+    if row.name == "dynptr_data" and made.dynptr is not None:
+        r0.dynptr_id, r0.ref = made.dynptr_ids
+        return
     if row.does & Does.CASTS:
         r0.ref = made.ref
         return
@@ -216,6 +232,46 @@ def _refine(made: Call) -> None:
 
 def _tail_call(made: Call) -> None:
     ends.check_resources(made.env, "tail_call")
+
+
+def _set_retval(made: Call) -> None:
+    if made.env.facts.type == uapi.BPF_PROG_TYPE_LSM:
+        raise NotSupported("bpf_set_retval() in LSM programs in the verifier")
+
+
+def _snprintf(made: Call) -> None:
+    """The format is constant, so its specifiers are checked now."""
+    env = made.env
+    text, size = env.regs[3], env.regs[5].vv
+    if size % 8:
+        # the kernel says nothing
+        raise Reject(EINVAL, "", env.idx, end="")
+    content = map_value.map_of(text).content or b""
+    wanted = formats.specifiers(content[text.off + text.vv:].split(b"\0")[0])
+    if not 0 <= wanted <= size // 8:
+        raise env.reject(EINVAL, "Invalid format string")
+
+
+def _timer_callback(made: Call) -> None:
+    calls.push_async_callback(made.walk, made.subprog, calls.timer_callback)
+
+
+def _find_vma(made: Call) -> None:
+    raise NotSupported("BTF pointers in callbacks of bpf_find_vma() in the verifier")
+
+
+def _drain(made: Call) -> None:
+    env = made.env
+    calls.push_callback(made.walk, made.subprog, lambda callee, caller: (
+        calls.user_ringbuf_callback(env, callee, caller)))
+
+
+def _from_memory(made: Call) -> None:
+    """Only values of maps stay where they are as long as the dynptr does."""
+    kind = made.env.regs[1].kind
+    if kind != kinds.PTR_TO_MAP_VALUE:
+        raise made.env.reject(EACCES, f"Unsupported reg type {regtype.text(kind)} for "
+                                      "bpf_dynptr_from_mem data")
 
 
 def _local_storage(made: Call) -> None:
@@ -253,7 +309,13 @@ def _loop(made: Call) -> None:
 
 _SPECIAL: dict[str, Callable[[Call], None]] = {
     "tail_call": _tail_call,
+    "dynptr_from_mem": _from_memory,
     "get_local_storage": _local_storage,
     "for_each_map_elem": _for_each,
     "loop": _loop,
+    "find_vma": _find_vma,
+    "set_retval": _set_retval,
+    "snprintf": _snprintf,
+    "timer_set_callback": _timer_callback,
+    "user_ringbuf_drain": _drain,
 }

@@ -20,7 +20,7 @@ from anybpf.verifier.state import (
     copy_reg,
     mark_known_scalar,
 )
-from anybpf.verifier.step import regs
+from anybpf.verifier.step import fields, regs
 from anybpf.verifier.walk import Walk
 
 MAX_PACKET_OFFSET = 0xFFFF
@@ -260,13 +260,12 @@ def mark_null(state: State, identity: int, ref: int, is_null: bool) -> None:
             reg.id = reg.ref = 0
             continue
         not_null(reg)
-        if not _may_hold_lock(reg):
+        if not fields.may_hold_lock(reg):
             reg.id = 0
 
 
-def _may_hold_lock(reg: Reg) -> bool:
-    return (reg.kind == kinds.PTR_TO_MAP_VALUE and reg.map is not None
-            and reg.map.has_lock)
+#: fields that are bound to the very map that they are in
+_BOUND = ("bpf_timer", "bpf_wq", "bpf_task_work")
 
 
 def not_null(reg: Reg) -> None:
@@ -274,8 +273,11 @@ def not_null(reg: Reg) -> None:
     reg.kind &= ~PTR_MAYBE_NULL
     if reg.kind & KIND_MASK != kinds.PTR_TO_MAP_VALUE or reg.map is None:
         return
-    if reg.map.inner is not None:
-        reg.kind, reg.map = kinds.CONST_PTR_TO_MAP, reg.map.inner
+    inner = reg.map.inner
+    if inner is not None:
+        reg.kind, reg.map = kinds.CONST_PTR_TO_MAP, inner
+        if any(inner.offset_of(name) >= 0 for name in _BOUND):
+            reg.map_uid = reg.id
     elif reg.map.type == uapi.BPF_MAP_TYPE_XSKMAP:
         reg.kind = kinds.PTR_TO_XDP_SOCK
     elif reg.map.type in (uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EACCES, EINVAL
+from errno import EACCES, EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -22,11 +22,11 @@ from anybpf.verifier import backtrack, log, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.kfuncs import Kfunc
-from anybpf.verifier.region import slots
+from anybpf.verifier.region import dynptrs, slots
 from anybpf.verifier.region.slots import IterType, Place
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, regs
+from anybpf.verifier.step import args, dynptr, regs
 from anybpf.verifier.walk import Walk
 
 MAX_REGISTERS = 5
@@ -68,6 +68,10 @@ class Call:
     map_uid: int = 0
     subprog: int = 0
     iterator: Place | None = None
+    #: the dynptr that was passed: its type, id and reference
+    dynptr_type: int = 0
+    dynptr_id: int = 0
+    dynptr_ref: int = 0
 
     @property
     def env(self) -> Env:
@@ -261,22 +265,22 @@ def _plain(call: Call, arg: Arg) -> str:
     if base in regtype.TYPED_BY_KIND or base == kinds.PTR_TO_BTF_ID:
         if not isinstance(arg.target, t.Struct):
             raise env.reject(EINVAL, f"kernel function {kfunc.name} args#{arg.number} pointer type "
-                                     f"{_kind(arg.target)} {arg.target.name} is not supported")
+                                     f"{_named(arg.target)} is not supported")
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
     if not _is_plain_data(kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
-        raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_kind(arg.target)} "
-                                 f"{arg.target.name} must point to {void}scalar, or struct with "
+        raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
+                                 f"must point to {void}scalar, or struct with "
                                  "scalar")
     return "mem_size" if arg.sized else "mem"
 
 
-def _kind(found: t.Type) -> str:
-    """A kind's name as messages have it."""
-    return "UNKNOWN" if isinstance(found, t.Void) else found.kind_name
+def _named(found: t.Type) -> str:
+    """A type's kind and name as messages have them."""
+    return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
 
 
 def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
@@ -315,8 +319,8 @@ def _memory(call: Call, arg: Arg) -> None:
     try:
         size = call.kfunc.btf.size_of(arg.target_id)
     except LoadError:
-        raise env.reject(EINVAL, f"arg#{arg.number} reference type('{_kind(arg.target)} "
-                                 f"{arg.target.name}') size cannot be determined: -22") from None
+        raise env.reject(EINVAL, f"arg#{arg.number} reference type('{_named(arg.target)}') "
+                                 f"size cannot be determined: -22") from None
     if regs.is_zero(arg.reg):
         return
     with_null(arg.reg, lambda: _both_ways(call, lambda made, write: args.memory(
@@ -417,6 +421,26 @@ def _irq_flag(call: Call, arg: Arg) -> None:
     slots.save_irq_flag(call.walk, arg.reg, family)
 
 
+def _dynptr(call: Call, arg: Arg) -> None:
+    env, reg = call.env, arg.reg
+    dynptr.check_pointer(env, reg, arg.number)
+    if not call.kfunc.suffixed(arg.number, "__uninit"):
+        held = dynptr.use(call.walk, reg, arg.number, _FROM.get(call.kfunc.name, 0), True)
+        call.dynptr_type, call.dynptr_id, call.dynptr_ref = held.slot_state, held.id, held.ref
+        return
+    if reg.kind == kinds.CONST_PTR_TO_DYNPTR:
+        raise env.reject(EFAULT, "verifier bug: misconfigured dynptr helper type flags")
+    if call.kfunc.name == "bpf_dynptr_clone":
+        dynptr.make(call.walk, reg, arg.regno, call.dynptr_type, call.dynptr_ref)
+    else:
+        dynptr.make(call.walk, reg, arg.regno, _FROM[call.kfunc.name])
+
+
+#: what makes dynptrs of which type
+_FROM = {"bpf_dynptr_from_skb": dynptrs.SKB, "bpf_dynptr_from_xdp": dynptrs.XDP,
+         "bpf_dynptr_from_skb_meta": dynptrs.SKB_META}
+
+
 def _later(what: str) -> Callable[[Call, Arg], None]:
     def refuse(call: Call, arg: Arg) -> None:
         raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
@@ -432,7 +456,7 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "irq_flag": _irq_flag,
     "alloc": _later("allocated objects"),
     "refcounted": _later("objects with a reference count"),
-    "dynptr": _later("dynptrs"),
+    "dynptr": _dynptr,
     "list_head": _later("lists"),
     "list_node": _later("list nodes"),
     "rb_root": _later("trees"),

@@ -13,7 +13,7 @@ from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.region import ctx, map_ptr, map_value, memory, packet, sock, stack
+from anybpf.verifier.region import buffer, ctx, map_ptr, map_value, memory, packet, sock, stack
 from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
@@ -28,6 +28,8 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_PACKET: packet.access,
     kinds.PTR_TO_PACKET_META: packet.access,
     kinds.PTR_TO_FLOW_KEYS: sock.access_flow_keys,
+    kinds.PTR_TO_TP_BUFFER: buffer.access,
+    kinds.PTR_TO_BUF: buffer.access,
     kinds.PTR_TO_SOCKET: sock.access,
     kinds.PTR_TO_SOCK_COMMON: sock.access,
     kinds.PTR_TO_TCP_SOCK: sock.access,
@@ -35,8 +37,7 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.CONST_PTR_TO_MAP: map_ptr.access,
 }
 #: kinds whose accesses are not modelled yet
-TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_TP_BUFFER, kinds.PTR_TO_BUF,
-                   kinds.PTR_TO_ARENA})
+TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_ARENA})
 
 
 class Alignment(NamedTuple):

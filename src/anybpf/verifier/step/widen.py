@@ -7,8 +7,9 @@ this one and the walk ends.
 from __future__ import annotations
 
 from anybpf.proto import kinds
+from anybpf.verifier import consts
 from anybpf.verifier.env import Env
-from anybpf.verifier.equal import EXACT, Ids, reg_safe
+from anybpf.verifier.equal import Ids, reg_safe
 from anybpf.verifier.state import FP, Reg, State, mark_unknown
 from anybpf.verifier.states import same_calls
 
@@ -42,5 +43,5 @@ def _widen(old: Reg, cur: Reg, ids: Ids) -> None:
         return
     if old.precise or cur.precise:
         return
-    if not reg_safe(old, cur, ids, EXACT):
+    if not reg_safe(old, cur, ids, consts.EXACT):
         mark_unknown(cur)

@@ -1,0 +1,14 @@
+# The C side of step/dispatch.py.
+import cython
+
+from anybpf cimport uapi
+from anybpf.verifier cimport consts
+from anybpf.verifier.decoded cimport Decoded
+from anybpf.verifier.env cimport Env
+from anybpf.verifier.walk cimport Walk
+
+@cython.locals(cls=cython.int)
+cpdef int step(Walk walk, Decoded insn) except -1
+cdef _check(Env env, Decoded insn)
+@cython.locals(env=Env)
+cdef int _jump(Walk walk, Decoded insn) except -1
