@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from anybpf.proto import access, contexts, helpers, kinds
 from anybpf.proto.helpers import Arg, Helper
@@ -89,6 +90,7 @@ def socket(case: Case, reg: int) -> bytes | None:
     return None if at is None else slot(LDX[8], reg, 6, at) + slot(0x55, reg, off=2) + EXIT
 
 
+@cache
 def offered(case: Case, maps: Maps, reg: int) -> dict[str, bytes | None]:
     """Code that puts all kinds of things into a register."""
     return {

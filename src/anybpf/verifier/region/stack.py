@@ -11,7 +11,7 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK
-from anybpf.verifier import backtrack, log, regtype
+from anybpf.verifier import backtrack, fastcall, log, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import MAX_OFFSET, Access
 from anybpf.verifier.state import (
@@ -90,6 +90,7 @@ def _write_fixed(what: Access, off: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= 1 << number
+    fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
         what.walk.live.write(frame.frameno, 1 << number)
     _destroy(what.walk, frame, number)
@@ -179,6 +180,7 @@ def _write_variable(what: Access) -> None:
     """Any byte between the two ends may be written."""
     env, reg = what.env, what.reg
     frame, zero, zero_kept = frame_of(env, reg), _writes_zero(what), False
+    fastcall.check_contract(env, frame, reg.smin + what.off)
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         _destroy(what.walk, frame, (-off - 1) // SLOT_BYTES)
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
@@ -210,6 +212,8 @@ def _read_fixed(what: Access, off: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= 1 << number
+    # of the function that reads, whosever slot it is
+    fastcall.check_contract(env, env.frame, off)
     what.walk.live.read(frame.frameno, env.idx, 1 << number)
     if slot.spilled():
         restored = _fill(what, slot, off)
@@ -284,6 +288,7 @@ def _read_variable(what: Access) -> None:
                                  f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
+    fastcall.check_contract(env, frame, reg.smin + what.off)
     types: list[int] = []
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
@@ -354,6 +359,7 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= 1 << number
+    fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, 1 << number)
     _destroy(walk, frame, number)

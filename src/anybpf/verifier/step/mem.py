@@ -13,7 +13,17 @@ from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.region import buffer, ctx, map_ptr, map_value, memory, packet, sock, stack
+from anybpf.verifier.region import (
+    btf_ptr,
+    buffer,
+    ctx,
+    map_ptr,
+    map_value,
+    memory,
+    packet,
+    sock,
+    stack,
+)
 from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
@@ -23,6 +33,7 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_MAP_KEY: map_value.access_key,
     kinds.PTR_TO_MAP_VALUE: map_value.access,
     kinds.PTR_TO_MEM: memory.access,
+    kinds.PTR_TO_BTF_ID: btf_ptr.access,
     kinds.PTR_TO_CTX: ctx.access,
     kinds.PTR_TO_STACK: stack.access,
     kinds.PTR_TO_PACKET: packet.access,
@@ -37,7 +48,7 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.CONST_PTR_TO_MAP: map_ptr.access,
 }
 #: kinds whose accesses are not modelled yet
-TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_ARENA})
+TYPED = frozenset({kinds.PTR_TO_ARENA})
 
 
 class Alignment(NamedTuple):
@@ -78,7 +89,7 @@ def load(walk: Walk, insn: Decoded, strict: bool, where: str) -> None:
     kind = regs.read(env, insn.src).kind
     regs.write(env, insn.dst)
     access(walk, insn, insn.src, write=False, value=insn.dst, strict=strict)
-    _remember_kind(env, kind)
+    _remember_kind(env, kind, mixed=not strict)
     regs.check_sane(env, env.regs[insn.dst], where)
 
 
@@ -103,12 +114,25 @@ def store(walk: Walk, insn: Decoded, strict: bool) -> None:
     _remember_kind(env, kind)
 
 
-def _remember_kind(env: Env, kind: int) -> None:
+def _remember_kind(env: Env, kind: int, mixed: bool = False) -> None:
     aux = env.aux[env.idx]
     if not aux.kind:
         aux.kind = kind
     elif kind != aux.kind and (kind & KIND_MASK in REWRITTEN or aux.kind & KIND_MASK in REWRITTEN):
-        raise env.reject(EINVAL, "same insn cannot be used with different pointers")
+        if not mixed or kind & KIND_MASK not in _PROBED or aux.kind & KIND_MASK not in _PROBED:
+            raise env.reject(EINVAL, "same insn cannot be used with different pointers")
+        aux.kind = _merged(kind, aux.kind)
+
+
+#: loads through these may become loads that may fault
+_PROBED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_MEM})
+
+
+def _merged(a: int, b: int) -> int:
+    """What a load goes through where paths differ in how far they trust it."""
+    memory = kinds.PTR_TO_MEM in (a & KIND_MASK, b & KIND_MASK)
+    return (kinds.PTR_TO_MEM if memory else kinds.PTR_TO_BTF_ID) | (a | b) & (
+        kinds.PTR_UNTRUSTED | kinds.MEM_RDONLY)
 
 
 def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
@@ -198,17 +222,10 @@ def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
             raise NotSupported("arena pointers in the verifier")
 
 
-#: program types that may use LD_ABS and LD_IND
-_LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
-                        uapi.BPF_PROG_TYPE_SCHED_ACT})
-
-
 def _ld_packet(walk: Walk, insn: Decoded) -> int:
     from anybpf.verifier.step import ends
 
     env = walk.env
-    if env.facts.type not in _LD_PACKET:
-        raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
     ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
@@ -221,4 +238,4 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
         reg = env.regs[number]
         mark_unknown(reg)
         reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
-    return NEXT
+    return ends.left_by_load(walk) if len(env.state.frames) > 1 else NEXT
