@@ -48,8 +48,8 @@ class Setup:
         if "types" in case.parts:
             self.btf = calls.btf(case.types.blob)
             self.records["prog_btf_fd"] = self.btf
-        # an array of programs takes programs of one kind, that of its first user
-        fds["progs"] = self._map("", MAPS["progs"])
+        # maps that hold programs take those of one kind, that of their first user
+        fds |= {name: self._map("", MAPS[name]) for name in ("progs", "devices")}
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
         if self.btf is not None:

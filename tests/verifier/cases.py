@@ -9,8 +9,8 @@
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
-`fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A line `5 x STATEMENTS` stands for five, with
-0 .. 4 for every `$`.
+`fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A line `5 x STATEMENTS` stands for five,
+with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines. In between there may be
 
