@@ -10,14 +10,11 @@ from __future__ import annotations
 from anybpf import uapi
 from anybpf.errors import Bug
 from anybpf.proto import kinds
+from anybpf.verifier.consts import ARGUMENTS, FP, MAX_FRAMES, MAX_SLOTS, REGS
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
-from anybpf.verifier.state import FP, MAX_FRAMES, REGS, Frame, Hop, Reg, Slot, State, new_hop
-
-_ARGUMENTS = 0b111110
-#: slots of a frame
-MAX_SLOTS = 64
+from anybpf.verifier.state import Frame, Hop, Reg, Slot, State, new_hop
 
 Linked = tuple[tuple[int, int, bool], ...]
 
@@ -142,12 +139,13 @@ class _Walk:
     def _at_entry(self, state: State) -> bool:
         """A global function's arguments are all that may still be asked for."""
         asked = self.wanted.regs[0]
-        if not state.frames[0].subprog or self.wanted.frame or asked & ~_ARGUMENTS \
+        frame = state.frames[0]
+        if not frame.subprog or self.wanted.frame or asked & ~ARGUMENTS \
                 or self.wanted.slots[0]:
             raise Bug("backtracking went past the program's start")
         for i in range(REGS):
             if asked >> i & 1:
-                self._precise(state.frames[0].regs[i])
+                self._precise(frame.regs[i])
         return self.changed
 
     def _through(self, state: State, idx: int, subsequent: int, skip: bool) -> int:
@@ -277,11 +275,12 @@ class _Walk:
         elif insn.is_pseudo_call:
             self._into_caller(pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
-            if self.env.aux[idx].calls_callback and idx != subsequent - 1:
+            aux = self.env.aux[idx]
+            if aux.calls_callback and idx != subsequent - 1:
                 self._into_caller(pass_arguments=False)
                 return
             wanted.clear(0)
-            if wanted.regs[wanted.frame] & _ARGUMENTS:
+            if wanted.regs[wanted.frame] & ARGUMENTS:
                 raise Bug(f"precision of arguments wanted before the call at {idx}")
         elif insn.op == uapi.BPF_EXIT:
             self._into_callee(subsequent)
@@ -296,7 +295,7 @@ class _Walk:
     def _into_caller(self, pass_arguments: bool) -> None:
         wanted = self.wanted
         asked = wanted.regs[wanted.frame]
-        if asked & ~_ARGUMENTS or wanted.slots[wanted.frame]:
+        if asked & ~ARGUMENTS or wanted.slots[wanted.frame]:
             raise Bug("precision wanted of what a function did not get")
         wanted.regs[wanted.frame] = 0
         wanted.frame -= 1
@@ -306,8 +305,8 @@ class _Walk:
     def _into_callee(self, subsequent: int) -> None:
         wanted, env = self.wanted, self.env
         if subsequent >= 0 and env.aux[subsequent].calls_callback:
-            wanted.regs[wanted.frame] &= ~_ARGUMENTS
-        if wanted.regs[wanted.frame] & _ARGUMENTS:
+            wanted.regs[wanted.frame] &= ~ARGUMENTS
+        if wanted.regs[wanted.frame] & ARGUMENTS:
             raise Bug("precision of arguments wanted after a call")
         returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
