@@ -83,7 +83,7 @@ def ask_kernel(kernel: Linux, attr: bytearray, level: int) -> Answer:
     buffer = _log_buffer()
     buffer[0] = b"\0"
     mine = bytearray(attr)
-    _put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
+    put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
     try:
         kernel.close(kernel.bpf(uapi.BPF_PROG_LOAD, mine))
         number = 0
@@ -98,7 +98,7 @@ def ask_ours(insns: list[Insn], facts: Facts, level: int) -> Answer:
     return Answer(errno_name(verdict.errno), masked(verdict.log))
 
 
-def _put(attr: bytearray, **values: int) -> None:
+def put(attr: bytearray, **values: int) -> None:
     for name, value in values.items():
         codec = FIELDS[name].codec
         assert codec is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from anybpf.proto import access, contexts, helpers, kinds
 from anybpf.proto.helpers import Arg, Helper
@@ -14,7 +15,7 @@ LIMITS = {"tracepoint": 64, "syscall": 64, "pt_regs": 80}
 ST = {1: 0x72, 2: 0x6A, 4: 0x62, 8: 0x7A}
 
 
-def context_sweep(case: Case) -> Iterator[Program]:
+def context_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every load and store at every offset, in every size."""
     context = contexts.VIEWS[case.prog.type].context
     end = LIMITS.get(context, contexts.CONTEXTS[context].size + 9)
@@ -34,7 +35,7 @@ def context_sweep(case: Case) -> Iterator[Program]:
 RESULTS = (*range(-2, 5), 32767, 1 << 30)
 
 
-def result_sweep(case: Case) -> Iterator[Program]:
+def result_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every kind of result."""
     end = slot(0x95)
     for value in RESULTS:
@@ -89,6 +90,7 @@ def socket(case: Case, reg: int) -> bytes | None:
     return None if at is None else slot(LDX[8], reg, 6, at) + slot(0x55, reg, off=2) + EXIT
 
 
+@cache
 def offered(case: Case, maps: Maps, reg: int) -> dict[str, bytes | None]:
     """Code that puts all kinds of things into a register."""
     return {

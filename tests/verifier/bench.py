@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,9 +11,6 @@ from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
 from verifier.cases import MAPS, Case, MapKind
-
-COLUMN = 1
-FUNC, LINE = struct.Struct("<2I"), struct.Struct("<4I")
 
 
 class Bench:
@@ -46,20 +42,22 @@ class Setup:
     def __init__(self, case: Case, calls: Calls, fds: dict[str, int]) -> None:
         self.case, self.calls, self.fds = case, calls, fds
         self.btf: int | None = None
-        lines = [(line.insn, case.types.string(line.file), line.line,
-                  case.types.string(line.text)) for line in case.line_info()]
         self.records: dict[str, Any] = {}
+        case.line_info()  # names its strings
         if "types" in case.parts:
             self.btf = calls.btf(case.types.blob)
             self.records["prog_btf_fd"] = self.btf
+        # an array of programs takes programs of one kind, that of its first user
+        fds["progs"] = self._map("", MAPS["progs"])
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
-        self._records("func_info", [FUNC.pack(*record) for record in case.func_info(fds)])
-        self._records("line_info", [LINE.pack(slot, file, text, number << 10 | COLUMN)
-                                    for slot, file, number, text in lines])
+        if self.btf is not None:
+            self._records("func_info")
+            self._records("line_info")
 
     def _map(self, name: str, kind: MapKind) -> int:
-        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode()}
+        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
+                                  "map_extra": kind.extra}
         if kind.value_type:
             types = self.case.types
             fields |= {"btf_fd": self.btf, "btf_value_type_id": types.ids[kind.value_type],
@@ -74,11 +72,10 @@ class Setup:
             self.calls.call(uapi.BPF_MAP_FREEZE, map_fd=made)
         return made
 
-    def _records(self, name: str, records: list[bytes]) -> None:
-        if records:
-            size = int(self.case.option(name, "rec_size") or len(records[0]))
-            self.records |= {name: b"".join(r[:size].ljust(size, b"\0") for r in records),
-                             f"{name}_cnt": len(records), f"{name}_rec_size": size}
+    def _records(self, part: str) -> None:
+        count, size, data = self.case.table(part, self.fds)
+        if count:
+            self.records |= {part: data, f"{part}_cnt": count, f"{part}_rec_size": size}
 
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""

@@ -13,11 +13,13 @@
 text may go over several lines. In between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
-  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`;
+  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
+  `extra=N` (map_extra);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
-* `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. The word of both: `rec_size=N`.
+* `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. Words of both: `rec_size=N` and, for what a
+  longer record ends in, `tail=N`. A file or text `@N` is offset N in the table of strings.
 
 A case without an outcome gets one from `pytest --update`.
 """
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import errno
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,16 +39,19 @@ from anybpf import uapi
 from anybpf.btf.builtin import builtin
 from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
+from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs, progs
-from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
-from kernel.both_verifiers import GLOBAL
+from anybpf.verifier import Facts, MapFacts
+from anybpf.verifier.facts import Records, Table
 from kernel.verdicts import kernel_btf
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
 HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
+#: a member's offset in the kernel: `{task_struct.mm}`
+MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
 SHORT = {"socket": "socket_filter", "tc": "sched_cls"}
 FLAGS = {
     "strict": uapi.BPF_F_STRICT_ALIGNMENT, "any_alignment": uapi.BPF_F_ANY_ALIGNMENT,
@@ -66,6 +72,7 @@ class MapKind(NamedTuple):
     inner: str = ""
     content: bytes = b""
     frozen: bool = False
+    extra: int = 0
 
 
 MAPS = {
@@ -83,6 +90,7 @@ MAPS = {
 }
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
+LINE_SHIFT = 10
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,8 @@ class Case:
         symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
         symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
                     for name, fd in fds.items()}
-        source = "\n".join(self.parts["prog"][1])
+        source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
+                            "\n".join(self.parts["prog"][1]))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
         return tuple(parse(source, symbols))
@@ -164,6 +173,7 @@ class Case:
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 
@@ -183,25 +193,50 @@ class Case:
         return [(labels.get(name, 0), self.types.ids[name]) for name in names
                 if name in labels or name == names[0]]
 
-    def line_info(self) -> list[LineInfo]:
-        found = (line.split(None, 3) for line in self.lines("line_info"))
-        return [LineInfo(int(slot), file, int(number), *(rest or [""]))
-                for slot, file, number, *rest in found]
+    def line_info(self) -> list[tuple[int, int, int, int]]:
+        """(slot, file, text, number and column) of each record."""
+        found = []
+        for line in self.lines("line_info"):
+            slot, file, number, *text = line.split(None, 3)
+            found.append((int(slot), self._string(file), self._string("".join(text)),
+                          int(number) << LINE_SHIFT | 1))
+        return found
+
+    def _string(self, text: str) -> int:
+        return int(text[1:]) if text.startswith("@") else self.types.string(text)
+
+    def table(self, part: str, fds: dict[str, int]) -> tuple[int, int, bytes]:
+        """(count, size, bytes) of the records of a section."""
+        records = self.func_info(fds) if part == "func_info" else self.line_info()
+        known = 4 * len(records[0]) if records else 0
+        size = int(self.option(part, "rec_size") or known)
+        tail = int(self.option(part, "tail") or 0).to_bytes(1, "little")
+        raw = (struct.pack(f"<{len(record)}I", *record) for record in records)
+        return len(records), size, b"".join((r + tail).ljust(size, b"\0")[:size] for r in raw)
 
     def facts(self, fds: dict[str, int], cpus: int) -> Facts:
         """What the verifier is told."""
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
-                     maps=self._map_facts(fds), funcs=tuple(self._funcs(fds)),
-                     lines=tuple(self.line_info()), cpus=cpus,
-                     kernel_btf=kernel_types(),
-                     btf=self.types.parsed() if "types" in self.parts else None)
+                     maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     records=self._records(fds) if "types" in self.parts else None)
 
-    def _funcs(self, fds: dict[str, int]) -> Iterator[FuncInfo]:
-        btf = self.types.parsed()
-        for slot, type_id in self.func_info(fds):
-            func = btf.type(type_id)
-            yield FuncInfo(slot, func.name, func.linkage == GLOBAL, type_id)
+    def _records(self, fds: dict[str, int]) -> Records:
+        return Records(self.types.parsed, self._table("func_info", fds),
+                       self._table("line_info", fds), Table(0, 0, _no_bytes, _tell),
+                       lambda: None)
+
+    def _table(self, part: str, fds: dict[str, int]) -> Table:
+        count, size, data = self.table(part, fds)
+        return Table(count, size, lambda offset, length: data[offset:offset + length], _tell)
+
+
+def _no_bytes(offset: int, size: int) -> bytes:
+    return bytes(size)
+
+
+def _tell(size: int) -> None:
+    """Nobody wants to know which size would have been right."""
 
 
 def kernel_types() -> Btf:
@@ -219,6 +254,20 @@ def kfunc_ids(source: str) -> dict[str, int]:
     if not all(found.values()):
         raise KeyError(*(name for name, number in found.items() if not number))
     return found
+
+
+def member_offset(struct: str, member: str) -> int:
+    """Where a member lies in a struct of the kernel. Raises KeyError where there is none."""
+    btf = kernel_types()
+    number = btf.find(struct, uapi.BTF_KIND_STRUCT)
+    todo = [(number, 0)] if number else []
+    for type_id, base in todo:
+        for one in btf.expect(btf.resolve(type_id), Composite).members:
+            if one.name == member:
+                return base + one.offset
+            if not one.name and isinstance(btf.type(btf.resolve(one.type)), Composite):
+                todo.append((one.type, base + one.offset))
+    raise KeyError(f"{struct}.{member}")
 
 
 def _number(text: str, prefix: str) -> int:
@@ -243,6 +292,7 @@ _OPTIONS = {
     "value": lambda made, text: made._replace(value_type=text.replace("_", " ", 1)),
     "inner": lambda made, text: made._replace(inner=text),
     "content": lambda made, text: made._replace(content=bytes.fromhex(text)),
+    "extra": lambda made, text: made._replace(extra=int(text, 0)),
     "frozen": lambda made, text: made._replace(frozen=True),
 }
 

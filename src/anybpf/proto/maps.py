@@ -244,10 +244,11 @@ TAKEN_BY: dict[int, frozenset[str]] = {getattr(uapi, f"BPF_MAP_TYPE_{name}"): fr
     ("BLOOM_FILTER", "map_peek_elem map_push_elem"),
 ) for name in names.split()}
 
-# helpers that may update or delete elements of a sockmap only in these program types
+SOCKET_MAPS = frozenset((uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH))
+# elements of such maps may be updated and deleted only in these program types
 SOCKMAP_UPDATERS = frozenset((
-    uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_SOCK_OPS, uapi.BPF_PROG_TYPE_SOCKET_FILTER,
-    uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_XDP,
+    uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
+    uapi.BPF_PROG_TYPE_SCHED_ACT, uapi.BPF_PROG_TYPE_XDP,
     uapi.BPF_PROG_TYPE_SK_REUSEPORT, uapi.BPF_PROG_TYPE_FLOW_DISSECTOR,
     uapi.BPF_PROG_TYPE_SK_LOOKUP))
 
@@ -278,13 +279,23 @@ TAKES: dict[str, frozenset[int]] = {
     ) for name in names.split()}
 
 
-def compatible(map_type: int, helper: str, prog_type: int = 0) -> bool:
+def compatible(map_type: int, helper: str, prog_type: int = 0,
+               attach_type: int = uapi.BPF_TRACE_ITER) -> bool:
     """True if `helper` takes a map of `map_type` in programs of `prog_type`."""
     taken = TAKEN_BY.get(map_type)
     if taken is not None and helper not in taken:
         return False
     if map_type not in TAKES.get(helper, (map_type,)):
         return False
-    updates_sockmap = helper == "map_update_elem" and map_type in (
-        uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH)
-    return not updates_sockmap or prog_type in SOCKMAP_UPDATERS
+    return may_update_sockets(map_type, helper, prog_type, attach_type)
+
+
+def may_update_sockets(map_type: int, helper: str, prog_type: int,
+                       attach_type: int = uapi.BPF_TRACE_ITER) -> bool:
+    """False for a helper that updates a map of sockets where the program cannot lock them."""
+    if map_type not in SOCKET_MAPS or helper not in ("map_update_elem", "map_delete_elem"):
+        return True
+    if prog_type == uapi.BPF_PROG_TYPE_SOCK_OPS:
+        return helper == "map_delete_elem"
+    iterates = prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER
+    return iterates or prog_type in SOCKMAP_UPDATERS

@@ -14,7 +14,9 @@ from anybpf.verifier import (
     attach_target,
     cfg,
     check_btf,
+    dead_code,
     explore,
+    fastcall,
     kfuncs,
     liveness,
     resolve,
@@ -56,9 +58,12 @@ WALK = (
     attach_target.check,    # where it attaches, whether it may sleep
     cfg.loops,              # what belongs to which loop
     liveness.registers,     # which registers matter where
+    fastcall.mark,          # spills that are needed for older kernels only
     explore.start,          # every path
+    fastcall.shrink,        # and the stack without them
     stack_depth.check,      # the stack of every chain of calls
     kfuncs.check_left_out,  # no kernel function was left out that is needed
+    dead_code.check_functions,  # no function was removed that is needed
     stack_depth.extra,      # and what the rewrites take
 )
 #: instead of the walk, for the checked interpreter
@@ -91,7 +96,7 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
 
 
 def _verdict(env: Env, reject: Reject | None) -> Verdict:
-    depths = stack_depth.told(env, accepted=reject is None)
+    depths = stack_depth.told(env, accepted=reject is None or reject.rewritten)
     time_us = env.microseconds()
     if env.options.log_level & uapi.BPF_LOG_STATS:
         env.log.write(f"verification time {time_us} usec\n")

@@ -7,13 +7,15 @@ each per frame.
 
 from __future__ import annotations
 
+from errno import EFAULT
+
 from anybpf import uapi
-from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.verifier.consts import ARGUMENTS, FP, MAX_FRAMES, MAX_SLOTS, REGS
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, Slot, State, new_hop
 
 Linked = tuple[tuple[int, int, bool], ...]
@@ -86,6 +88,12 @@ class Wanted:
                 self.add_slot(frame, number)
 
 
+def _bug(env: Env, text: str) -> Reject:
+    """The kernel's walk back, too, loses its way where a tail call or a load from the packet ends
+    a function: it takes the function's instructions for its caller's."""
+    return env.reject(EFAULT, f"verifier bug: {text}")
+
+
 def mark(env: Env, regno: int) -> None:
     """Register `regno` of the current frame must be known exactly (mark_chain_precision)."""
     wanted = Wanted(len(env.state.frames) - 1)
@@ -142,7 +150,8 @@ class _Walk:
         frame = state.frames[0]
         if not frame.subprog or self.wanted.frame or asked & ~ARGUMENTS \
                 or self.wanted.slots[0]:
-            raise Bug("backtracking went past the program's start")
+            raise _bug(self.env, f"backtracking func entry subprog {state.frames[0].subprog} "
+                                 f"reg_mask {asked:x} stack_mask {self.wanted.slots[0]:x}")
         for i in range(REGS):
             if asked >> i & 1:
                 self._precise(frame.regs[i])
@@ -165,6 +174,8 @@ class _Walk:
                 idx, hop = hop.prev, hop.before
             else:
                 idx -= 1
+                if idx < 0:
+                    raise _bug(self.env, f"backtracking idx {idx}")
 
     def _mark(self, state: State) -> None:
         """Set the marks that are asked for in a state, as far as they are new and numbers."""
@@ -271,6 +282,7 @@ class _Walk:
         wanted = self.wanted
         if insn.is_pseudo_call and self.env.subprogs[
                 self.env.subprog_at(idx + insn.imm + 1)].is_global:
+            self._no_arguments("global subprog")
             wanted.clear(0)
         elif insn.is_pseudo_call:
             self._into_caller(pass_arguments=True)
@@ -280,8 +292,7 @@ class _Walk:
                 self._into_caller(pass_arguments=False)
                 return
             wanted.clear(0)
-            if wanted.regs[wanted.frame] & ARGUMENTS:
-                raise Bug(f"precision of arguments wanted before the call at {idx}")
+            self._no_arguments("backtracking call")
         elif insn.op == uapi.BPF_EXIT:
             self._into_callee(subsequent)
         elif insn.uses_reg and insn.op not in (uapi.BPF_JA, uapi.BPF_JCOND):
@@ -292,11 +303,22 @@ class _Walk:
             if hop is None or not hop.dst_on_stack:
                 wanted.set(insn.dst)
 
+    def _no_arguments(self, where: str) -> None:
+        """What a call leaves undefined was found already."""
+        asked = self.wanted.regs[self.wanted.frame]
+        if asked & ARGUMENTS:
+            raise _bug(self.env, f"{where} unexpected regs {asked:x}")
+
     def _into_caller(self, pass_arguments: bool) -> None:
         wanted = self.wanted
-        asked = wanted.regs[wanted.frame]
-        if asked & ~ARGUMENTS or wanted.slots[wanted.frame]:
-            raise Bug("precision wanted of what a function did not get")
+        asked, slots = wanted.regs[wanted.frame], wanted.slots[wanted.frame]
+        what = "static subprog" if pass_arguments else "callback"
+        if asked & ~ARGUMENTS:
+            raise _bug(self.env, f"{what} unexpected regs {asked:x}")
+        if slots:
+            raise _bug(self.env, f"{what} leftover stack slots {slots:x}")
+        if not wanted.frame:
+            raise _bug(self.env, "subprog exit from frame 0")
         wanted.regs[wanted.frame] = 0
         wanted.frame -= 1
         if pass_arguments:
@@ -306,8 +328,9 @@ class _Walk:
         wanted, env = self.wanted, self.env
         if subsequent >= 0 and env.aux[subsequent].calls_callback:
             wanted.regs[wanted.frame] &= ~ARGUMENTS
-        if wanted.regs[wanted.frame] & ARGUMENTS:
-            raise Bug("precision of arguments wanted after a call")
+        self._no_arguments("backtracking exit")
+        if wanted.frame == MAX_FRAMES - 1:
+            raise _bug(env, f"subprog enter from frame {wanted.frame}")
         returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
         wanted.clear(0)

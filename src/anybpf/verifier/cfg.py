@@ -155,7 +155,9 @@ def _effects(env: Env, idx: int) -> tuple[bool, bool]:
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
     if row is None:
         return False, False
-    return bool(row.does & Does.CHANGES_PACKET), bool(row.does & Does.MIGHT_SLEEP)
+    # what a tail call runs may change the packet, and then the function's caller goes on
+    changes = bool(row.does & Does.CHANGES_PACKET) or row.id == uapi.BPF_FUNC_tail_call
+    return changes, bool(row.does & Does.MIGHT_SLEEP)
 
 
 def postorder(env: Env) -> None:

@@ -44,6 +44,7 @@ def function_state(env: Env, number: int) -> State:
     state.branches = 1
     state.sleepable = env.facts.sleepable
     state.first_insn_idx = env.subprogs[number].start
+    state.first_insn_idx = env.subprogs[number].start
     frame = new_frame(MAIN, 0, number)
     for i, arg in enumerate(subprogs.arguments(env, number), 1):
         _argument(env, frame.regs[i], arg)

@@ -7,18 +7,19 @@ from anybpf.verifier.log cimport Log
 from anybpf.verifier.state cimport Frame, Hop, Reg, State
 
 cdef class Subprog:
-    cdef public int start, end, stack_depth
+    cdef public int start, end, stack_depth, fastcall_off
     cdef public object name, args
     cdef public bint is_global, called, verified, changes_packet, might_sleep
     cdef public bint has_tail_call, tail_call_reachable, has_ld_abs, unreliable
-    cdef public bint is_async_callback, is_callback
+    cdef public bint is_async_callback, is_callback, keep_fastcall_stack
     cdef public int type_id
     cdef public list postorder
 
 cdef class Aux:
     cdef public bint prune_point, jump_point, force_checkpoint, calls_callback, seen, is_iter_next
     cdef public unsigned int live_before
-    cdef public int scc, kind, loop_inline, alu_state
+    cdef public int scc, kind, loop_inline, alu_state, fastcall_spills
+    cdef public bint fastcall_pattern
     cdef public object map
     cdef public long long map_offset
 

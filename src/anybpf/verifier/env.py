@@ -46,6 +46,9 @@ class Subprog:
         self.is_callback = False
         #: something calls it later, by itself
         self.is_async_callback = False
+        #: the lowest offset that is not only for spills around calls that keep registers
+        self.fastcall_off = 0
+        self.keep_fastcall_stack = False
         self.has_tail_call = False
         self.has_ld_abs = False
         self.tail_call_reachable = False
@@ -74,6 +77,9 @@ class Aux:
         self.map_offset = 0
         #: of a bpf_loop() that may become a loop in line: the function that it calls
         self.loop_inline = LOOP_UNSEEN
+        #: a spill or fill around a call that keeps registers; of the call: how many there are
+        self.fastcall_pattern = False
+        self.fastcall_spills = 0
         self.alu_state = 0
 
 
@@ -172,6 +178,11 @@ class Env:
         """The refusal of the current instruction; raise it."""
         return Reject(errno, text, self.idx)
 
+    def reject_then_line(self, errno: int, text: str) -> Reject:
+        """The same, with the source line behind it, where it was not written yet."""
+        line = self._new_line(self.idx)
+        return self.reject(errno, f"{text}\n; {line}" if line else text)
+
     def line_of(self, idx: int) -> LineInfo | None:
         """The source line that slot `idx` belongs to."""
         found = None
@@ -183,15 +194,20 @@ class Env:
 
     def write_line(self, idx: int, prefix: str) -> None:
         """The source line of `idx`, where it is another than the last one written."""
+        text = self._new_line(idx)
+        if text:
+            self.log.write(f"{prefix}{text}\n")
+
+    def _new_line(self, idx: int) -> str:
         if not self.log.level or not self.facts.lines:
-            return
+            return ""
         line = self.line_of(idx)
         if line is None or (self._line is not None and line.line == self._line.line
                             and line.file == self._line.file and line.text == self._line.text):
-            return
-        name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
+            return ""
         self._line = line
+        name = line.file.rsplit("/", 1)[-1]
+        return f"{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}"
 
     def forget_line(self) -> None:
         """The next source line is written whatever it is."""

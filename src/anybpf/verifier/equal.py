@@ -47,8 +47,15 @@ class Ids:
         return True
 
     def match_scalar(self, old: int, cur: int) -> bool:
-        """The same for numbers: an old one without id was safe alone, whatever `cur` is tied to."""
-        return not old or self.match(old, cur or self._new())
+        """The same for numbers: an old one without id was safe alone, whatever `cur` is tied to.
+
+        What lies at a distance from a number belongs to the same one of the other state, too.
+        """
+        if not old:
+            return True
+        cur = cur or self._new()
+        return self.match(old, cur) and (
+            not old & ADD_CONST or self.match(old & ~ADD_CONST, cur & ~ADD_CONST))
 
     def _new(self) -> int:
         self.fresh += 1

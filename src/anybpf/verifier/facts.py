@@ -21,6 +21,9 @@ def map_address(number: int) -> int:
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
 
 
+_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
+
+
 @dataclass(eq=False)
 class MapFacts:
     """A map as the verifier sees it. `address` is only printed (`r1 = 0xffff...`)."""
@@ -42,8 +45,13 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
+    #: whether an arena's address in user space is known
+    placed: bool = True
 
     def __post_init__(self) -> None:
+        if self.type in _INDEXES:
+            # a lookup gives what the kernel itself keeps
+            self.flags |= uapi.BPF_F_RDONLY_PROG
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)

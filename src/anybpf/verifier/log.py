@@ -170,7 +170,9 @@ def _iter_text(reg: Reg) -> str:
 
 
 def _dynptr_text(reg: Reg) -> str:
-    parts = [f"{word}={value}" for word, value in (("id", reg.id), ("ref_id", reg.ref)) if value]
+    # in the kernel, the mark of the first slot shares its place with the id of a slice's dynptr
+    words = (("id", reg.id), ("ref_id", reg.ref), ("dynptr_id", reg.slot_depth))
+    parts = [f"{word}={value}" for word, value in words if value]
     return f"dynptr_{DYNPTR_TYPES[reg.slot_state]}({','.join(parts)})"
 
 
@@ -203,6 +205,8 @@ def reg_text(frame: Frame, reg: Reg) -> str:
     if kind == kinds.SCALAR_VALUE and not reg.vm:
         return prefix + signed(bits.s64(reg.vv))
     prefix += regtype.text(kind)
+    if kind & KIND_MASK == kinds.PTR_TO_BTF_ID and reg.btf is not None:
+        prefix += reg.btf.type(reg.btf_id).name
     if kind == kinds.PTR_TO_ARENA:
         return prefix
     if kind == kinds.PTR_TO_STACK:
@@ -233,6 +237,8 @@ def _identity(reg: Reg) -> list[str]:
         parts.append(f"id={reg.id & ~ADD_CONST}{added}")
     if reg.ref:
         parts.append(f"ref_obj_id={reg.ref}")
+    if reg.kind & kinds.NON_OWN_REF:
+        parts.append("non_own_ref")
     if base in regtype.MAP_POINTERS and reg.map is not None:
         if reg.map.name:
             parts.append(f"map={reg.map.name}")
@@ -241,6 +247,8 @@ def _identity(reg: Reg) -> list[str]:
         parts.append(f"off={signed(reg.off)}")
     if reg.kind in regtype.PACKETS:
         parts.append(f"r={unsigned(reg.packet_range & uapi.U64)}")
+    if base == kinds.CONST_PTR_TO_DYNPTR:
+        parts.append(f"type={DYNPTR_TYPES[reg.slot_state]}")
     if base == kinds.PTR_TO_MEM:
         parts.append(f"sz={unsigned(reg.mem_size)}")
     return parts

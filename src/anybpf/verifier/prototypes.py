@@ -214,8 +214,9 @@ class _Reader:
     def _is_special_context(self, found: t.Type, name: str) -> bool:
         kind, attach = self.program
         traced = kind == uapi.BPF_PROG_TYPE_TRACING
-        if isinstance(found, t.Int) and found.size == 8:
-            return kind in _U64_CONTEXTS or (traced and attach in _U64_ATTACH)
+        if isinstance(found, t.Int) and found.size == 8 and (
+                kind in _U64_CONTEXTS or (traced and attach in _U64_ATTACH)):
+            return True
         if not isinstance(found, t.Struct):
             return kind in _VOID_CONTEXTS
         if traced and attach == uapi.BPF_TRACE_ITER:

@@ -18,4 +18,6 @@ class Reject(Exception):
         self.insn = insn
         #: the text is in the log already
         self.logged = False
+        #: what no path reaches was taken out before
+        self.rewritten = False
         super().__init__(text)

@@ -146,7 +146,9 @@ def same_pointer(a: Reg, b: Reg) -> bool:
     """Kind and fixed parts are the same."""
     return (a.kind == b.kind and a.off == b.off and a.map is b.map and a.map_uid == b.map_uid
             and a.mem_size == b.mem_size and a.packet_range == b.packet_range
-            and a.subprog == b.subprog and a.btf is b.btf and a.btf_id == b.btf_id)
+            and a.subprog == b.subprog and a.btf is b.btf and a.btf_id == b.btf_id
+            and a.dynptr_id == b.dynptr_id and a.slot_state == b.slot_state
+            and a.slot_depth == b.slot_depth)
 
 
 class Slot:

@@ -305,6 +305,10 @@ class Explored:
 
 
 def _chain_text(chain: Callchain) -> str:
+    """As the kernel prints it: a call at slot 0 looks like the end of the list."""
+    calls = chain[:-1]
+    if 0 in calls:
+        chain = (*calls[:calls.index(0)], chain[-1])
     return f"({','.join(map(str, chain))})"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -14,9 +14,9 @@ from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
 from anybpf.linux import Linux
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
-from anybpf.verifier.prototypes import arguments
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
+from kernel.verdicts import kernel_btf
 from verifier.cases import FIRST_FD, MAPS
 
 #: descriptors that stand for the maps
@@ -93,6 +93,14 @@ def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
     return b.to_bytes(), ids
 
 
+class Asks(Protocol):
+    """What puts samples before the verifiers."""
+
+    def ask_kernel(self, of: Sample, level: int) -> Answer: ...
+
+    def ask(self, of: Sample, level: int) -> Pair: ...
+
+
 class World:
     """The running kernel with the maps and types that samples name."""
 
@@ -159,16 +167,15 @@ class World:
 
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
-                     funcs=tuple(_func_info(of)))
+                     funcs=tuple(_func_info(of)),
+                     kernel_btf=kernel_btf(), btf=Btf(types(of.type)[0]) if of.funcs else None)
 
 
 def _func_info(of: Sample) -> list[FuncInfo]:
     if not of.funcs:
         return []
-    data, ids = types(of.type)
-    btf = Btf(data)
-    return [FuncInfo(slot, name, FUNCS[name][1], arguments(btf, ids[name], of.type))
-            for slot, name in of.funcs]
+    ids = types(of.type)[1]
+    return [FuncInfo(slot, name, FUNCS[name][1], ids[name]) for slot, name in of.funcs]
 
 
 def alike(level: int, pair: Pair) -> bool:

@@ -48,6 +48,9 @@ def test_create(name: str, attr: tuple[int, ...], expected: int) -> None:
     ("QUEUE", "map_pop_elem", "XDP", True),
     ("SOCKMAP", "map_update_elem", "XDP", True),
     ("SOCKMAP", "map_update_elem", "CGROUP_SKB", False),
+    ("SOCKMAP", "map_delete_elem", "CGROUP_SKB", False),
+    ("SOCKMAP", "map_delete_elem", "SOCK_OPS", True),
+    ("SOCKMAP", "map_update_elem", "SOCK_OPS", False),
     ("SOCKMAP", "map_lookup_elem", "CGROUP_SKB", True),
 ])
 def test_compatible(map_type: str, helper: str, prog_type: str, may: bool) -> None:

@@ -8,7 +8,7 @@ from anybpf.verifier.env cimport Env
 from anybpf.verifier.region.access cimport Access
 from anybpf.verifier.state cimport Reg, mark_pointer, mark_unknown
 
-cpdef check_unmoved(Env env, Reg reg, int regno)
+cpdef check_unmoved(Env env, Reg reg, int regno, bint fixed_ok=*)
 @cython.locals(env=Env)
 cpdef access(Access what)
 @cython.locals(env=Env)

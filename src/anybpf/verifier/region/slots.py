@@ -35,8 +35,6 @@ NATIVE: Final = 0
 LOCK: Final = 1
 _FAMILY = {NATIVE: "native", LOCK: "lock"}
 
-DYNPTR_SLOTS: Final = 2
-
 
 class Place(NamedTuple):
     """Where an object is: slot number in a frame; or why it is nowhere."""

@@ -5,7 +5,7 @@ import cython
 
 from anybpf cimport uapi
 from anybpf.proto cimport kinds
-from anybpf.verifier cimport backtrack
+from anybpf.verifier cimport backtrack, fastcall
 from anybpf.verifier.consts cimport (
     DYNPTR, INVALID, MAX_OFFSET, MAX_STACK, MISC, SLOT_BYTES, SPILL, ZERO)
 from anybpf.verifier.env cimport Env, Subprog
@@ -23,6 +23,8 @@ cpdef access(Access what)
 cpdef check_bounds(Env env, Reg reg, int regno, long long off, long long size, bint write)
 @cython.locals(env=Env, size=cython.int, frame=Frame, number=cython.int, slot=Slot)
 cdef _write_fixed(Access what, long long off)
+@cython.locals(slot=Slot)
+cdef _destroy(Walk walk, Frame frame, int number)
 @cython.locals(env=Env, size=cython.int, whole=cython.bint, reg=Reg, fits=cython.bint)
 cdef bint _spill(Access what, Frame frame, Slot slot, long long off) except -1
 @cython.locals(env=Env)

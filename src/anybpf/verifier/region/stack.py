@@ -10,7 +10,7 @@ from errno import EACCES, EINVAL
 
 from anybpf import uapi
 from anybpf.proto import kinds
-from anybpf.verifier import backtrack, log, regtype
+from anybpf.verifier import backtrack, fastcall, log, regtype
 from anybpf.verifier.consts import (
     DYNPTR,
     INVALID,
@@ -92,12 +92,23 @@ def _write_fixed(what: Access, off: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= _bit(number)
+    fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
         what.walk.live.write(frame.frameno, _bit(number))
+    _destroy(what.walk, frame, number)
     if _spill(what, frame, slot, off):
         backtrack.push_stack(env, frame.frameno, number)
         return
     _write_data(what, slot, off)
+
+
+def _destroy(walk: Walk, frame: Frame, number: int) -> None:
+    """What is written over is no dynptr any more."""
+    slot = frame.stack[number]
+    if slot.kind(0) == DYNPTR:
+        from anybpf.verifier.region import dynptrs
+
+        dynptrs.destroy(walk, frame, number)
 
 
 def _spill(what: Access, frame: Frame, slot: Slot, off: int) -> bool:
@@ -175,6 +186,9 @@ def _write_variable(what: Access) -> None:
     """Any byte between the two ends may be written."""
     env, reg = what.env, what.reg
     frame, zero, zero_kept = frame_of(env, reg), _writes_zero(what), False
+    fastcall.check_contract(env, frame, reg.smin + what.off)
+    for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
+        _destroy(what.walk, frame, (-off - 1) // SLOT_BYTES)
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
         slot = frame.stack[number]
@@ -204,6 +218,8 @@ def _read_fixed(what: Access, off: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= _bit(number)
+    # of the function that reads, whosever slot it is
+    fastcall.check_contract(env, env.state.innermost(), off)
     what.walk.live.read(frame.frameno, env.idx, _bit(number))
     if slot.spilled():
         restored = _fill(what, slot, off)
@@ -279,6 +295,7 @@ def _read_variable(what: Access) -> None:
                                  f"function; var_off={bits} off={what.off} size={what.size}")
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
+    fastcall.check_contract(env, frame, reg.smin + what.off)
     zero = True
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
@@ -349,8 +366,10 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
     env.log.scratched_stack |= _bit(number)
+    fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
         walk.live.write(frame.frameno, _bit(number))
+    _destroy(walk, frame, number)
     if slot.special():
         slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT

@@ -86,10 +86,16 @@ def _move64(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
         regs.assign_id(env, src)
         copy_reg(dst, src)
     elif src.kind == kinds.SCALAR_VALUE:
-        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        _copy_if_fits(env, dst, src, _fits_signed(src, insn.off))
         ranges.sign_extend(dst, insn.off >> 3)
     else:
         mark_unknown(dst)
+
+
+def _fits_signed(reg: Reg, width: int) -> bool:
+    """The number is the same when its low `width` bits are sign-extended."""
+    one = 1
+    return reg.umax < one << (width - 1)
 
 
 def _copy_if_fits(env: Env, dst: Reg, src: Reg, fits: bool) -> None:
@@ -107,7 +113,7 @@ def _move32(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     elif not insn.off:
         _copy_if_fits(env, dst, src, regs.width(src) <= 32)
     else:
-        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        _copy_if_fits(env, dst, src, _fits_signed(src, insn.off))
         ranges.sign_extend32(dst, insn.off >> 3)
     ranges.zero_extend32(dst)
     ranges.sync(dst)

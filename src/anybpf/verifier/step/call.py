@@ -9,12 +9,12 @@ from collections.abc import Callable
 from errno import E2BIG, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
 from anybpf.proto import kinds
 from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import (
@@ -68,6 +68,8 @@ def step(walk: Walk, insn: Insn) -> int:
         return kfunc.call(walk, insn)
     helper.call(walk, insn)
     env.log.scratched_regs |= 1
+    if insn.imm == uapi.BPF_FUNC_tail_call and len(env.state.frames) > 1:
+        return ends.left_by_tail_call(walk)
     return NEXT
 
 
@@ -190,9 +192,12 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
-def user_ringbuf_callback(callee: Frame, caller: Frame) -> None:
+def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
-    raise NotSupported("dynptrs in callbacks of bpf_user_ringbuf_drain() in the verifier")
+    dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
+    copy_reg(callee.regs[2], caller.regs[3])
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
 
 
 # -- callbacks that run later

@@ -11,7 +11,7 @@ from anybpf import bits, uapi
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_unknown
+from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_known_scalar, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import DONE, JUMPED, Walk
 
@@ -93,6 +93,27 @@ def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
     if len(parts) == 1:
         parts.append("unknown scalar value")
     return " ".join(parts) + f" should have been in [{low}, {high}]"
+
+
+def left_by_tail_call(walk: Walk) -> int:
+    """A called function ends with what another program gives back; put aside that it goes on."""
+    from anybpf.verifier.step import helper
+
+    env = walk.env
+    walk.fork(env.idx + 1, env.idx)
+    helper.forget_packets(env)
+    mark_unknown(env.regs[0])
+    _return_to_caller(walk)
+    return JUMPED
+
+
+def left_by_load(walk: Walk) -> int:
+    """A load from the packet ends a called function with 0; put aside that it goes on."""
+    env = walk.env
+    walk.fork(env.idx + 1, env.idx)
+    mark_known_scalar(env.regs[0], 0)
+    _return_to_caller(walk)
+    return JUMPED
 
 
 def _return_to_caller(walk: Walk) -> None:

@@ -15,10 +15,10 @@ from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import map_value, stack
+from anybpf.verifier.region import btf_ptr, dynptrs, map_value, stack
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, ends, fields, formats, regs
+from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
@@ -62,14 +62,21 @@ def call(walk: Walk, insn: Insn) -> None:
         env.log.scratched_regs |= 1 << number
     _result(made)
     _check_map(made)
-    if row.does & Does.CHANGES_PACKET:
+    if row.does & Does.CHANGES_PACKET or _writes_packet(made):
         forget_packets(env)
+
+
+def _writes_packet(made: Call) -> bool:
+    """A dynptr over a packet is written through."""
+    held = made.dynptr
+    return made.row.name == "dynptr_write" and held is not None and held.slot_state in (
+        dynptrs.SKB, dynptrs.SKB_META)
 
 
 def _row(env: Env, insn: Insn) -> Helper:
     """The helper as this program may call it."""
     facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
-    if insn.imm not in BY_ID:
+    if insn.imm and insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     if row is None or row.name in facts.lacks:
@@ -111,8 +118,11 @@ def _record_map(made: Call) -> None:
 def _check_map(made: Call) -> None:
     if made.map is None:
         return
-    if not maps.compatible(made.map.type, made.row.name, made.env.facts.type):
-        raise made.env.reject(EINVAL, f"cannot pass map_type {made.map.type} into func "
+    facts = made.env.facts
+    where = (made.map.type, made.row.name, facts.type, facts.attach_type)
+    if not maps.compatible(*where):
+        why = "" if maps.may_update_sockets(*where) else "cannot update sockmap in this context\n"
+        raise made.env.reject(EINVAL, f"{why}cannot pass map_type {made.map.type} into func "
                                       f"{made.row.symbol}#{made.row.id}")
 
 
@@ -123,7 +133,9 @@ def _release(made: Call) -> None:
     if not made.release:
         return
     env = made.env
-    if made.ref:
+    if made.row.args[made.release - 1].kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
+        dynptr.release(made.walk, env.regs[made.release])
+    elif made.ref:
         if all(r.id != made.ref for r in env.state.refs):
             raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not "
                                      "been acquired before")
@@ -144,7 +156,7 @@ def release_reference(env: Env, ref: int) -> None:
 def forget_packets(env: Env) -> None:
     """The packet may have moved (clear_all_pkt_pointers)."""
     for reg in regs.every(env.state):
-        if regtype.is_any_packet(reg.kind):
+        if regtype.is_any_packet(reg.kind) or dynptrs.is_packet_slice(reg):
             mark_unknown(reg)
 
 
@@ -160,6 +172,10 @@ def _result(made: Call) -> None:
         _refine(made)
         return
     if base == kinds.RET_VOID:
+        return
+    if base == kinds.RET_PTR_TO_BTF_ID:
+        btf_ptr.point(env, r0, btf_args.kernel(env), btf_args.struct_id(env, row.ret_btf), flags)
+        _acquire(made)
         return
     if base not in _RESULTS:
         raise NotSupported(f"the result of helper {row.symbol} in the verifier")
@@ -185,6 +201,9 @@ def _never_null(made: Call) -> bool:
 
 def _acquire(made: Call) -> None:
     env, row, r0 = made.env, made.row, made.env.regs[0]
+    if row.name == "dynptr_data" and made.dynptr is not None:
+        r0.dynptr_id, r0.ref = made.dynptr_ids
+        return
     if row.does & Does.CASTS:
         r0.ref = made.ref
         return
@@ -246,7 +265,17 @@ def _find_vma(made: Call) -> None:
 
 
 def _drain(made: Call) -> None:
-    calls.push_callback(made.walk, made.subprog, calls.user_ringbuf_callback)
+    env = made.env
+    calls.push_callback(made.walk, made.subprog, lambda callee, caller: (
+        calls.user_ringbuf_callback(env, callee, caller)))
+
+
+def _from_memory(made: Call) -> None:
+    """Only values of maps stay where they are as long as the dynptr does."""
+    kind = made.env.regs[1].kind
+    if kind != kinds.PTR_TO_MAP_VALUE:
+        raise made.env.reject(EACCES, f"Unsupported reg type {regtype.text(kind)} for "
+                                      "bpf_dynptr_from_mem data")
 
 
 def _local_storage(made: Call) -> None:
@@ -284,6 +313,7 @@ def _loop(made: Call) -> None:
 
 _SPECIAL: dict[str, Callable[[Call], None]] = {
     "tail_call": _tail_call,
+    "dynptr_from_mem": _from_memory,
     "get_local_storage": _local_storage,
     "for_each_map_elem": _for_each,
     "loop": _loop,

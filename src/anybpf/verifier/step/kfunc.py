@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from errno import EACCES, EFAULT, EINVAL
 
+from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.errors import Bug, LoadError, NotSupported
 from anybpf.isa.insn import Insn
@@ -14,7 +15,7 @@ from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
-from anybpf.verifier.region import slots
+from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
 from anybpf.verifier.state import (
     ACTIVE,
     DRAINED,
@@ -77,7 +78,7 @@ def _sections(env: Env, kfunc: Kfunc) -> None:
     _preempt(env, kfunc, change)
     if env.state.irq_id and kfunc.might_sleep:
         raise _sleeps(env, kfunc, "IRQ-disabled region")
-    if kfunc.flags & rows.KF_RCU_PROTECTED and not kfunc_args.in_rcu(env):
+    if kfunc.flags & rows.KF_RCU_PROTECTED and not btf_ptr.in_rcu(env):
         raise env.reject(EACCES, f"kernel func {kfunc.name} requires RCU critical section "
                                  "protection")
 
@@ -228,16 +229,31 @@ def _trust(made: Call) -> int:
     return 0
 
 
+def _slice(made: Call) -> None:
+    """Memory of a dynptr."""
+    env, r0 = made.env, made.env.regs[0]
+    if made.constant is None:
+        raise Bug("a slice without a size")
+    kind = kinds.PTR_TO_MEM | dynptrs.FLAGS[made.dynptr_type]
+    if made.kfunc.name == "bpf_dynptr_slice":
+        kind |= kinds.MEM_RDONLY
+    elif not packet.may_write(env):
+        raise env.reject(EINVAL, "the prog does not allow writes to packet data")
+    mark_pointer(r0, kind)
+    r0.mem_size = made.constant & uapi.U32
+    r0.dynptr_id = made.dynptr_id
+
+
 def _later(made: Call) -> None:
     raise NotSupported(f"kernel function {made.kfunc.name} in the verifier")
 
 
-_SPECIAL_RESULTS: dict[str, Callable[[Call], None]] = dict.fromkeys((
+_SPECIAL_RESULTS: Mapping[str, Callable[[Call], None]] = dict.fromkeys((
     "bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_refcount_acquire_impl",
     "bpf_list_pop_front", "bpf_list_pop_back", "bpf_list_front", "bpf_list_back",
     "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left",
-    "bpf_rbtree_right", "bpf_cast_to_kern_ctx", "bpf_rdonly_cast", "bpf_dynptr_slice",
-    "bpf_dynptr_slice_rdwr"), _later)
+    "bpf_rbtree_right", "bpf_cast_to_kern_ctx", "bpf_rdonly_cast"), _later) | {
+        "bpf_dynptr_slice": _slice, "bpf_dynptr_slice_rdwr": _slice}
 
 
 # -- the next element of an iterator

@@ -23,7 +23,7 @@ cpdef step_stx(Walk walk, Decoded insn)
 @cython.locals(env=Env, kind=cython.int)
 cpdef store(Walk walk, Decoded insn, bint strict)
 @cython.locals(aux=Aux)
-cdef _remember_kind(Env env, int kind)
+cdef _remember_kind(Env env, int kind, bint mixed=*)
 @cython.locals(env=Env, reg=Reg, size=cython.int, signed=cython.bint, what=Access)
 cpdef access(Walk walk, Decoded insn, int regno, bint write, int value, bint strict=*)
 cdef bint _into(Access what, int base) except -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
@@ -11,31 +10,15 @@ from anybpf.proto import kinds
 from anybpf.verifier import consts, log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.region import buffer, ctx, map_ptr, map_value, memory, packet, sock, stack
+from anybpf.verifier.region import ctx, map_value, packet, stack
 from anybpf.verifier.region.access import Access, make
+from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import Walk
 
-REGIONS: dict[int, Callable[[Access], None]] = {
-    kinds.PTR_TO_MAP_KEY: map_value.access_key,
-    kinds.PTR_TO_MAP_VALUE: map_value.access,
-    kinds.PTR_TO_MEM: memory.access,
-    kinds.PTR_TO_CTX: ctx.access,
-    kinds.PTR_TO_STACK: stack.access,
-    kinds.PTR_TO_PACKET: packet.access,
-    kinds.PTR_TO_PACKET_META: packet.access,
-    kinds.PTR_TO_FLOW_KEYS: sock.access_flow_keys,
-    kinds.PTR_TO_TP_BUFFER: buffer.access,
-    kinds.PTR_TO_BUF: buffer.access,
-    kinds.PTR_TO_SOCKET: sock.access,
-    kinds.PTR_TO_SOCK_COMMON: sock.access,
-    kinds.PTR_TO_TCP_SOCK: sock.access,
-    kinds.PTR_TO_XDP_SOCK: sock.access,
-    kinds.CONST_PTR_TO_MAP: map_ptr.access,
-}
 #: kinds whose accesses are not modelled yet
-TYPED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_ARENA})
+TYPED = frozenset({kinds.PTR_TO_ARENA})
 
 
 #: how misaligned access to a region is told; to the stack it is always refused
@@ -69,7 +52,7 @@ def load(walk: Walk, insn: Decoded, strict: bool, where: str) -> None:
     kind = regs.read(env, insn.src).kind
     regs.write(env, insn.dst)
     access(walk, insn, insn.src, write=False, value=insn.dst, strict=strict)
-    _remember_kind(env, kind)
+    _remember_kind(env, kind, mixed=not strict)
     regs.check_sane(env, env.reg(insn.dst), where)
 
 
@@ -94,13 +77,27 @@ def store(walk: Walk, insn: Decoded, strict: bool) -> None:
     _remember_kind(env, kind)
 
 
-def _remember_kind(env: Env, kind: int) -> None:
+def _remember_kind(env: Env, kind: int, mixed: bool = False) -> None:
     aux = env.aux[env.idx]
     if not aux.kind:
         aux.kind = kind
     elif kind != aux.kind and (kind & kinds.KIND_MASK in REWRITTEN
                                or aux.kind & kinds.KIND_MASK in REWRITTEN):
-        raise env.reject(EINVAL, "same insn cannot be used with different pointers")
+        if not mixed or kind & kinds.KIND_MASK not in _PROBED \
+                or aux.kind & kinds.KIND_MASK not in _PROBED:
+            raise env.reject(EINVAL, "same insn cannot be used with different pointers")
+        aux.kind = _merged(kind, aux.kind)
+
+
+#: loads through these may become loads that may fault
+_PROBED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_MEM})
+
+
+def _merged(a: int, b: int) -> int:
+    """What a load goes through where paths differ in how far they trust it."""
+    memory = kinds.PTR_TO_MEM in (a & kinds.KIND_MASK, b & kinds.KIND_MASK)
+    return (kinds.PTR_TO_MEM if memory else kinds.PTR_TO_BTF_ID) | (a | b) & (
+        kinds.PTR_UNTRUSTED | kinds.MEM_RDONLY)
 
 
 def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
@@ -204,17 +201,10 @@ def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
             raise NotSupported("arena pointers in the verifier")
 
 
-#: program types that may use LD_ABS and LD_IND
-_LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
-                        uapi.BPF_PROG_TYPE_SCHED_ACT})
-
-
 def _ld_packet(walk: Walk, insn: Decoded) -> int:
     from anybpf.verifier.step import ends
 
     env = walk.env
-    if env.facts.type not in _LD_PACKET:
-        raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
     ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
@@ -227,4 +217,4 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
         reg = env.regs[number]
         mark_unknown(reg)
         reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
-    return consts.NEXT
+    return ends.left_by_load(walk) if len(env.state.frames) > 1 else consts.NEXT

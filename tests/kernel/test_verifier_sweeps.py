@@ -1,0 +1,49 @@
+"""Sweeps over program types: contexts, results, helpers, maps; the whole log is compared.
+
+Every so many programs are tried; `ANYBPF_SWEEP=1` tries all, which takes half an hour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import pytest
+
+from kernel.sweep_programs import context_sweep, helper_sweep, map_sweep, result_sweep
+from kernel.sweeps import UNSUPPORTED, Maps, Program, differences
+from kernel.verdicts import Case, cases, need_type, refusal
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
+
+#: sweep -> how many programs go by for one that is tried
+SWEEPS: dict[Callable[[Case, Maps], Iterator[Program]], int] = {
+    context_sweep: 211, result_sweep: 5, helper_sweep: 751, map_sweep: 401,
+}
+#: what needs typed pointers is refused as such
+TYPED = ("BTF pointers", "the result of helper bpf_skc_to_", "helper bpf_kptr_xchg",
+         "the result of helper bpf_get_current_task_btf", "dynptr")
+
+
+@pytest.fixture(scope="module")
+def maps() -> Iterator[Maps]:
+    made = Maps()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.__name__)
+@pytest.mark.parametrize("case", list(cases()), ids=str)
+def test_same_log(case: Case, sweep: Callable[[Case, Maps], Iterator[Program]],
+                  maps: Maps) -> None:
+    need_type(case)
+    # these remember the type of the programs that use them
+    for name in ("progs", "devices", "devices_hash", "cpus"):
+        maps.renew(name)
+    step = 1 if os.environ.get("ANYBPF_SWEEP") else SWEEPS[sweep]
+    start = (case.prog.type + case.attach) % step
+    found = {program.name: text
+             for program, text in differences(islice(sweep(case, maps), start, None, step), maps)
+             if not (text.startswith(UNSUPPORTED) and any(word in text for word in TYPED))}
+    assert found == {}
