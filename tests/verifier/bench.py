@@ -82,6 +82,6 @@ class Setup:
         case = self.case
         attr = self.calls.packed(self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
-            expected_attach_type=case.attach, license=b"GPL\0" if case.gpl else b"Proprietary\0",
-            **self.records))
+            expected_attach_type=case.attach, attach_btf_id=case.target,
+            license=b"GPL\0" if case.gpl else b"Proprietary\0", **self.records))
         return ask_kernel(self.calls.backend, attr, level)

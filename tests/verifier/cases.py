@@ -8,7 +8,8 @@
     invalid access to map value, value_size=8 off=8 size=1
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
-`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, and `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`).
+`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`), and
+`target=NAME` (of the kernel's types).
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines. In between there may be
 
@@ -128,6 +129,18 @@ class Case:
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
+    def target(self) -> int:
+        """The tracepoint or function that is attached to, in the kernel's types."""
+        name = self.option("prog", "target")
+        if name.isdecimal() or not name:
+            return int(name or 0)
+        number = (kernel_types().find(name, uapi.BTF_KIND_FUNC)
+                  or kernel_types().find(name, uapi.BTF_KIND_TYPEDEF))
+        if not number:
+            raise KeyError(name)
+        return number
+
+    @property
     def flags(self) -> int:
         return sum(FLAGS.get(word, 0) for word in self.words("prog"))
 
@@ -219,6 +232,7 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     attach_btf_id=self.target,
                      records=self._records(fds) if "types" in self.parts else None)
 
     def _records(self, fds: dict[str, int]) -> Records:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -18,6 +19,8 @@ from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
 if TYPE_CHECKING:
+    from anybpf.btf.parse import Btf
+    from anybpf.btf.types import FuncProto
     from anybpf.verifier.decoded import Decoded
     from anybpf.verifier.kfuncs import Kfunc
 
@@ -57,6 +60,20 @@ class Subprog:
 
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
 LOOP_UNSEEN, LOOP_CALLED = -1, -2
+
+
+class Target(NamedTuple):
+    """What a tracing program attaches to: its name and prototype."""
+
+    name: str
+    btf: Btf
+    proto: FuncProto
+    #: first arguments that programs do not see
+    skipped: int = 0
+    #: numbers of arguments that may be NULL
+    nullable: tuple[int, ...] = ()
+    #: numbers of arguments that are of another kind than their type says
+    kinds: Mapping[int, int] = MappingProxyType({})
 
 
 class Aux:
@@ -109,6 +126,8 @@ class Env:
         self.buffer_reach: dict[str, int] = {}
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        #: what a tracing program attaches to
+        self.target: Target | None = None
         #: some path ends by bpf_throw()
         self.throws = False
         self.digest = b""

@@ -146,6 +146,10 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: the kernel function, hook or tracepoint that is attached to, in the kernel's types
+    attach_btf_id: int = 0
+    #: it is one of a program or of a module instead
+    attach_elsewhere: bool = False
     #: helpers that the kernel was built without, by name (`probe_write_user`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
