@@ -292,6 +292,8 @@ class _Walk:
             if self.env.aux[idx].calls_callback and idx != subsequent - 1:
                 self._into_caller(pass_arguments=False)
                 return
+            if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and not insn.imm:
+                raise _Unknown                      # the loader has found no such function
             wanted.clear(0)
             self._no_arguments("backtracking call")
         elif insn.op == uapi.BPF_EXIT:

@@ -164,7 +164,8 @@ class Facts:
 
     @property
     def strict_alignment(self) -> bool:
-        return bool(self.flags & uapi.BPF_F_STRICT_ALIGNMENT)
+        asked = self.flags & (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT)
+        return asked == uapi.BPF_F_STRICT_ALIGNMENT
 
 
 @dataclass(frozen=True)

@@ -222,17 +222,10 @@ def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
             raise NotSupported("arena pointers in the verifier")
 
 
-#: program types that may use LD_ABS and LD_IND
-_LD_PACKET = frozenset({uapi.BPF_PROG_TYPE_SOCKET_FILTER, uapi.BPF_PROG_TYPE_SCHED_CLS,
-                        uapi.BPF_PROG_TYPE_SCHED_ACT})
-
-
 def _ld_packet(walk: Walk, insn: Decoded) -> int:
     from anybpf.verifier.step import ends
 
     env = walk.env
-    if env.facts.type not in _LD_PACKET:
-        raise env.reject(EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type")
     ctx_reg = regs.read(env, 6)
     ends.check_resources(env, "BPF_LD_[ABS|IND]")
     if ctx_reg.kind != kinds.PTR_TO_CTX:
