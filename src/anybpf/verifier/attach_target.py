@@ -9,7 +9,8 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import tracepoints
-from anybpf.verifier.env import Env, Target
+from anybpf.verifier.env import Env
+from anybpf.verifier.facts import Attachment
 from anybpf.verifier.reject import Reject
 
 TRACEPOINT = "btf_trace_"
@@ -39,7 +40,7 @@ def _may_sleep(env: Env) -> bool:
     return env.prog.sleepable
 
 
-def _target(env: Env) -> Target:
+def _target(env: Env) -> Attachment:
     """What the program's context has (bpf_check_attach_target)."""
     facts = env.facts
     find = _TARGETS.get(facts.attach_type) if facts.type == uapi.BPF_PROG_TYPE_TRACING else None
@@ -55,7 +56,7 @@ def _target(env: Env) -> Target:
     return find(btf, number, found)
 
 
-def _tracepoint(btf: Btf, number: int, found: t.Type) -> Target:
+def _tracepoint(btf: Btf, number: int, found: t.Type) -> Attachment:
     if not isinstance(found, t.Typedef):
         raise Reject(EINVAL, f"attach_btf_id {number} is not a typedef")
     if not found.name.startswith(TRACEPOINT):
@@ -67,17 +68,17 @@ def _tracepoint(btf: Btf, number: int, found: t.Type) -> Target:
     if not isinstance(proto, t.FuncProto):
         raise Reject(EINVAL, "", end="")
     nullable = tracepoints.NULLABLE.get(name, ())
-    return Target(name, btf, proto, skipped=1, nullable=nullable)
+    return Attachment(name, btf, proto, skipped=1, nullable=nullable)
 
 
-def _iterator(btf: Btf, number: int, found: t.Type) -> Target:
+def _iterator(btf: Btf, number: int, found: t.Type) -> Attachment:
     if not isinstance(found, t.Func):
         raise Reject(EINVAL, f"attach_btf_id {number} is not a function")
     proto = btf.type(found.type)
     kinds = tracepoints.ITERATORS.get(found.name.removeprefix(ITERATOR))
     if not isinstance(proto, t.FuncProto) or not found.name.startswith(ITERATOR) or kinds is None:
         raise Reject(EINVAL, "", end="")
-    return Target(found.name, btf, proto, kinds=kinds)
+    return Attachment(found.name, btf, proto, kinds=kinds)
 
 
 _TARGETS = {uapi.BPF_TRACE_RAW_TP: _tracepoint, uapi.BPF_TRACE_ITER: _iterator}

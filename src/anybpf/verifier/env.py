@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
@@ -13,14 +12,12 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
+from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
 if TYPE_CHECKING:
-    from anybpf.btf.parse import Btf
-    from anybpf.btf.types import FuncProto
     from anybpf.verifier.decoded import Decoded
     from anybpf.verifier.kfuncs import Kfunc
 
@@ -60,20 +57,6 @@ class Subprog:
 
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
 LOOP_UNSEEN, LOOP_CALLED = -1, -2
-
-
-class Target(NamedTuple):
-    """What a tracing program attaches to: its name and prototype."""
-
-    name: str
-    btf: Btf
-    proto: FuncProto
-    #: first arguments that programs do not see
-    skipped: int = 0
-    #: numbers of arguments that may be NULL
-    nullable: tuple[int, ...] = ()
-    #: numbers of arguments that are of another kind than their type says
-    kinds: Mapping[int, int] = MappingProxyType({})
 
 
 class Aux:
@@ -127,7 +110,7 @@ class Env:
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
-        self.target: Target | None = None
+        self.target: Attachment | None = None
         #: some path ends by bpf_throw()
         self.throws = False
         self.digest = b""

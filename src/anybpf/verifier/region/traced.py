@@ -8,7 +8,8 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL, PTR_TRUSTED
-from anybpf.verifier.env import Env, Target
+from anybpf.verifier.env import Env
+from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
@@ -22,7 +23,7 @@ class _Invalid(Exception):
     """No such argument; the kernel's line about it, if it has one."""
 
 
-def access(what: Access, target: Target) -> None:
+def access(what: Access, target: Attachment) -> None:
     """A load of an argument."""
     env, off, size = what.env, what.off, what.size
     try:
@@ -36,7 +37,7 @@ def access(what: Access, target: Target) -> None:
         _load(env, what.loads, target, kind, type_id)
 
 
-def _load(env: Env, into: Reg, target: Target, kind: int, type_id: int) -> None:
+def _load(env: Env, into: Reg, target: Attachment, kind: int, type_id: int) -> None:
     base = kind & KIND_MASK
     if base == kinds.SCALAR_VALUE:
         mark_unknown(into)
@@ -47,7 +48,7 @@ def _load(env: Env, into: Reg, target: Target, kind: int, type_id: int) -> None:
         into.id = env.new_id() if kind & PTR_MAYBE_NULL else 0
 
 
-def _argument(env: Env, target: Target, off: int, size: int, write: bool) -> tuple[int, int]:
+def _argument(env: Env, target: Attachment, off: int, size: int, write: bool) -> tuple[int, int]:
     """Kind and type of the argument at `off`."""
     if not 0 <= off < WORD * MAX_ARGS or write or off % size:
         raise _Invalid
@@ -68,7 +69,7 @@ def _argument(env: Env, target: Target, off: int, size: int, write: bool) -> tup
     return _pointer(env, target, number, found)
 
 
-def _pointer(env: Env, target: Target, number: int, found: t.Ptr) -> tuple[int, int]:
+def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> tuple[int, int]:
     special = target.kinds.get(number, 0)
     if special & KIND_MASK == kinds.PTR_TO_BUF:
         return special, 0
@@ -99,7 +100,7 @@ def _is_number_pointer(btf: Btf, found: t.Ptr) -> bool:
     return isinstance(btf.type(btf.resolve(found.type)), t.Int)
 
 
-def _index(target: Target, off: int) -> int:
+def _index(target: Attachment, off: int) -> int:
     """The argument at `off`; the kernel counts in the ones that are skipped."""
     btf, end = target.btf, 0
     for number, param in enumerate(target.proto.params):
