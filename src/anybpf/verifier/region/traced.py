@@ -86,9 +86,8 @@ def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> tuple[i
         kind |= PTR_MAYBE_NULL
     if not isinstance(made, t.Composite):
         raise _Invalid(f"func '{name}' arg{number} type {_kind(made)} is not a struct")
-    if env.log.on:
-        env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
-                      f"'{made.name or '(anon)'}'\n")
+    env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
+                  f"'{made.name or '(anon)'}'\n")
     return kind, type_id
 
 
