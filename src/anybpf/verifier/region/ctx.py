@@ -11,12 +11,15 @@ from anybpf.proto.contexts import Field
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, regtype
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import traced
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
 
 def check_unmoved(env: Env, reg: Reg, regno: int, fixed_ok: bool = False) -> None:
     """The pointer is what it was when it was made (check_ptr_off_reg)."""
+    if reg.off == 0 and reg.vm == 0 and reg.vv == 0:
+        return
     name = regtype.text(reg.kind)
     if reg.off < 0:
         raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
@@ -32,6 +35,9 @@ def access(what: Access) -> None:
     """A load or store of a field."""
     env = what.env
     check_unmoved(env, what.reg, what.regno)
+    if env.target is not None:
+        traced.access(what, env.target)
+        return
     field = _field(what)
     if field is None and not _below_record(what):
         raise env.reject_then_line(
