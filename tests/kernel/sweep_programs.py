@@ -312,3 +312,37 @@ def pointer_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     for what, make in pointers(case, maps).items():
         for how, use in uses(maps).items():
             yield Program(case, PROLOGUE + make + use + EXIT, f"{what}: {how}")
+
+
+# -- effects of helpers
+
+AFTER = {
+    "the packet": slot(LDX[1], 1, 7), "r1": copy(8, 1), "r5": copy(8, 5), "r0": copy(8, 0),
+    "a load": slot(LDX[8], 8, 0), "a store": slot(ST[4], 0),
+    "a checked load": NOT_NULL + slot(LDX[8], 8, 0, 8),
+    "a checked store": NOT_NULL + slot(ST[1], 0, 0, 7),
+    "the record given back": NOT_NULL + copy(1, 0) + mov(2, 0) + call(132),
+    "the socket given back": NOT_NULL + copy(1, 0) + call(86),
+    "a socket's field": NOT_NULL + slot(LDX[4], 8, 0, 4) + copy(1, 0) + call(86),
+    "the full socket": NOT_NULL + copy(1, 0) + copy(8, 0) + call(95) + slot(0x55, 0, off=4)
+    + copy(1, 8) + call(86) + EXIT + copy(1, 0) + call(86) + slot(LDX[4], 8, 8, 4),
+    "the number added": slot(0x57, 0, imm=31) + copy(8, 10) + slot(0x0F, 8, 0),
+    "sign": slot(0xC5, 0, off=1) + slot(0xB7, 0) + slot(0xB5, 0, off=1, imm=100) + copy(8, 0),
+    "the stack": slot(LDX[8], 8, 10, -64) + slot(LDX[1], 8, 10, -57),
+    "again": b"",
+}
+
+
+def effect_sweep(case: Case, maps: Maps) -> Iterator[Program]:
+    """What is left behind every helper."""
+    checked = packet(case, 7)
+    before = PROLOGUE + (pointers(case, maps)["packet"] if checked else copy(7, 6))
+    for row in helpers.HELPERS:
+        if access.grant(row.id, case.prog.type, case.attach) is None:
+            continue
+        helper = helpers.proto_for(row.id, case.prog.type, case.attach)
+        code = b"".join(right(case, maps, helper, arg, i) for i, arg in enumerate(helper.args, 1))
+        code += call(row.id)
+        for name, after in AFTER.items():
+            again = code if name == "again" else b""
+            yield Program(case, before + code + after + again + EXIT, f"{helper.name}: {name}")
