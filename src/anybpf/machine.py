@@ -95,7 +95,7 @@ class Machine:
     kernel_version = (6, 18, 0)
 
     def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | Literal["builtin"] | None = None,
-                 checked: bool = True, verify: bool = False,
+                 checked: bool = True, verify: bool = True,
                  memory: UserMemory | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
         for number, address in _helper_addresses().items():

@@ -18,6 +18,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
 from anybpf.linux import Linux
+from anybpf.syscall import attach_type
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from kernel.verdicts import kernel_btf
@@ -83,7 +84,7 @@ def ask_kernel(kernel: Linux, attr: bytearray, level: int) -> Answer:
     buffer = _log_buffer()
     buffer[0] = b"\0"
     mine = bytearray(attr)
-    _put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
+    put(mine, log_level=level, log_size=LOG_SIZE, log_buf=ctypes.addressof(buffer))
     try:
         kernel.close(kernel.bpf(uapi.BPF_PROG_LOAD, mine))
         number = 0
@@ -98,7 +99,7 @@ def ask_ours(insns: list[Insn], facts: Facts, level: int) -> Answer:
     return Answer(errno_name(verdict.errno), masked(verdict.log))
 
 
-def _put(attr: bytearray, **values: int) -> None:
+def put(attr: bytearray, **values: int) -> None:
     for name, value in values.items():
         codec = FIELDS[name].codec
         assert codec is not None
@@ -162,7 +163,8 @@ class Both:
     def facts(self, fields: Fields) -> Facts:
         """What the verifier is told of it."""
         return Facts(
-            fields["prog_type"], fields["expected_attach_type"],
+            fields["prog_type"],
+            attach_type.fixed(fields["prog_type"], fields["expected_attach_type"]),
             gpl=b"GPL" in ctypes.string_at(fields["license"]),
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),

@@ -37,6 +37,12 @@ def machine_calls() -> Iterator[Calls]:
         calls.close()
 
 
+@pytest.fixture
+def both(machine_calls: Calls, host_calls: Calls) -> tuple[Calls, Calls]:
+    """Callers of a fresh Machine and of the running kernel."""
+    return machine_calls, host_calls
+
+
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """One Machine for all tests of a module."""

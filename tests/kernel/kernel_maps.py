@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 
 from anybpf import uapi
 from anybpf.errors import BpfError
@@ -36,7 +35,7 @@ class KernelMap:
 
     def close(self) -> None:
         if self.fd >= 0:
-            os.close(self.fd)
+            LINUX.close(self.fd)
             self.fd = -1
 
     def __del__(self) -> None:

@@ -49,11 +49,6 @@ def comparable(kind: str, record: Record) -> bytes:
     return bytes(record.bytes)
 
 
-@pytest.fixture
-def both(machine_calls: Calls, host_calls: Calls) -> tuple[Calls, Calls]:
-    return machine_calls, host_calls
-
-
 def same(both: tuple[Calls, Calls], kind: str, make: Any) -> None:
     """Both kernels give the same struct of the object that `make` makes."""
     machine, host = (comparable(kind, info(calls, kind, make(calls))) for calls in both)

@@ -7,7 +7,6 @@ what the helper said (lookup: whether there was a value).
 from __future__ import annotations
 
 import ctypes
-import os
 import random
 from typing import Any
 
@@ -82,7 +81,7 @@ class Program:
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
-            os.close(self.fd)
+            LINUX.close(self.fd)
 
 
 def ours(m: Map, operation: str, flags: int, key: bytes, value: bytes) -> int:

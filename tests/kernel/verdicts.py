@@ -151,7 +151,7 @@ def create_map(map_type: int, key: int, value: int, entries: int, flags: int = 0
 @cache
 def kernel_btf() -> Btf:
     """The running kernel's types."""
-    return Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
+    return Btf(LINUX.kernel_btf() or b"")
 
 
 @cache
@@ -200,7 +200,7 @@ def need_type(case: Case) -> None:
 
 def refusal() -> str:
     """Why the comparison cannot be made here, or nothing."""
-    return Linux.probe() or ("" if Path("/sys/kernel/btf/vmlinux").exists() else "no kernel BTF")
+    return Linux.probe() or ("" if LINUX.kernel_btf() else "no kernel BTF")
 
 
 def with_caps(caps: list[int], code: str) -> object:

@@ -57,6 +57,12 @@ def calls(machine: Machine) -> Calls:
     return Calls(machine)
 
 
+@pytest.fixture
+def lenient() -> Machine:
+    """It takes programs that the verifier would refuse."""
+    return Machine(cpus=2, seed=7, verify=False)
+
+
 def test_a_program_runs_on_a_packet(calls: Calls) -> None:
     out = calls.buffer(100)
     prog = xdp(calls, b.mov64_imm(0, 2), b.exit_insn())
@@ -76,7 +82,8 @@ def test_programs_and_callers_share_map_values(checked: bool) -> None:
     assert machine.map_of(fd).lookup(u32(0)) == u64(13)
 
 
-def test_a_wild_access_is_a_fault_and_the_machine_goes_on(machine: Machine, calls: Calls) -> None:
+def test_a_wild_access_is_a_fault_and_the_machine_goes_on(lenient: Machine) -> None:
+    calls = Calls(lenient)
     prog = xdp(calls, b.mov64_imm(1, 8), b.ldx_mem(u.BPF_DW, 0, 1, 0), b.exit_insn(), name=b"wild")
     with pytest.raises(Fault) as caught:
         run(calls, prog)
@@ -85,13 +92,24 @@ def test_a_wild_access_is_a_fault_and_the_machine_goes_on(machine: Machine, call
     assert run(calls, xdp(calls, *RETURN_1)) == 1
 
 
-def test_an_endless_program_ends(machine: Machine, calls: Calls) -> None:
-    machine.budget = 1000
+def test_an_endless_program_ends(lenient: Machine) -> None:
+    calls = Calls(lenient)
+    lenient.budget = 1000
     with pytest.raises(Fault, match="budget"):
         run(calls, xdp(calls, b.jmp_a(-1), b.exit_insn()))
     for budget in (-1, 1 << 64):
         with pytest.raises(ValueError, match="a budget of"):
-            machine.budget = budget
+            lenient.budget = budget
+
+
+def test_what_the_verifier_refuses_is_not_loaded(calls: Calls) -> None:
+    with pytest.raises(AssertionError, match="EACCES"):
+        xdp(calls, b.mov64_imm(1, 8), b.ldx_mem(u.BPF_DW, 0, 1, 0), b.exit_insn())
+    log = calls.buffer(200)
+    answer = calls.open(u.BPF_PROG_LOAD, log_level=1, log_buf=ctypes.addressof(log), log_size=200,
+                        **calls.prog_fields([b.mov64_reg(0, 5), b.exit_insn()]))
+    assert answer == "EACCES"
+    assert b"R5 !read_ok\n" in log.value
 
 
 def test_trace_lines_name_their_program(machine: Machine, calls: Calls) -> None:
@@ -104,11 +122,12 @@ def test_trace_lines_name_their_program(machine: Machine, calls: Calls) -> None:
     assert machine.trace == []
 
 
-def test_lines_before_a_fault_are_kept(machine: Machine, calls: Calls) -> None:
+def test_lines_before_a_fault_are_kept(lenient: Machine) -> None:
+    calls = Calls(lenient)
     insns = [*say(1)[:-2], b.mov64_imm(1, 0), b.ldx_mem(u.BPF_W, 0, 1, 0), b.exit_insn()]
     with pytest.raises(Fault):
         run(calls, xdp(calls, *insns))
-    assert [line.text for line in machine.trace] == ["n 1"]
+    assert [line.text for line in lenient.trace] == ["n 1"]
 
 
 def test_statistics_count_only_while_they_are_on(machine: Machine, calls: Calls) -> None:

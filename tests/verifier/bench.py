@@ -13,9 +13,6 @@ from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
 from verifier.cases import MAPS, Case, MapKind
 
-COLUMN = 1
-FUNC, LINE = struct.Struct("<2I"), struct.Struct("<4I")
-
 
 class Bench:
     """Loads cases; the maps that all cases share are made once."""
@@ -46,24 +43,28 @@ class Setup:
     def __init__(self, case: Case, calls: Calls, fds: dict[str, int]) -> None:
         self.case, self.calls, self.fds = case, calls, fds
         self.btf: int | None = None
-        lines = [(line.insn, case.types.string(line.file), line.line,
-                  case.types.string(line.text)) for line in case.line_info()]
         self.records: dict[str, Any] = {}
+        case.line_info()  # names its strings
         if "types" in case.parts:
             self.btf = calls.btf(case.types.blob)
             self.records["prog_btf_fd"] = self.btf
+        # maps that hold programs take those of one kind, that of their first user
+        fds |= {name: self._map("", MAPS[name]) for name in ("progs", "devices")}
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
-        self._records("func_info", [FUNC.pack(*record) for record in case.func_info(fds)])
-        self._records("line_info", [LINE.pack(slot, file, text, number << 10 | COLUMN)
-                                    for slot, file, number, text in lines])
+        if self.btf is not None:
+            self._records("func_info")
+            self._records("line_info")
 
     def _map(self, name: str, kind: MapKind) -> int:
-        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode()}
+        fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
+                                  "map_extra": kind.extra}
         if kind.value_type:
             types = self.case.types
             fields |= {"btf_fd": self.btf, "btf_value_type_id": types.ids[kind.value_type],
                        "btf_key_type_id": types.ids["int"]}
+        if kind.exclusive:
+            fields |= {"excl_prog_hash": kind.exclusive, "excl_prog_hash_size": 32}
         if kind.inner:
             fields["inner_map_fd"] = self.fds[kind.inner]
         made = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries, **fields)
@@ -74,17 +75,21 @@ class Setup:
             self.calls.call(uapi.BPF_MAP_FREEZE, map_fd=made)
         return made
 
-    def _records(self, name: str, records: list[bytes]) -> None:
-        if records:
-            size = int(self.case.option(name, "rec_size") or len(records[0]))
-            self.records |= {name: b"".join(r[:size].ljust(size, b"\0") for r in records),
-                             f"{name}_cnt": len(records), f"{name}_rec_size": size}
+    def _records(self, part: str) -> None:
+        count, size, data = self.case.table(part, self.fds)
+        if count:
+            self.records |= {part: data, f"{part}_cnt": count, f"{part}_rec_size": size}
 
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
         case = self.case
+        array = case.fd_array(self.fds)
+        fields = dict(self.records)
+        if array:
+            fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
+                       "fd_array_cnt": case.bound}
         attr = self.calls.packed(self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
             expected_attach_type=case.attach, license=b"GPL\0" if case.gpl else b"Proprietary\0",
-            **self.records))
+            **fields))
         return ask_kernel(self.calls.backend, attr, level)

@@ -8,16 +8,20 @@
     invalid access to map value, value_size=8 off=8 size=1
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
-`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, and `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`).
+`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
+`fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A line `5 x STATEMENTS` stands for five,
+with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines. In between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
-  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`;
+  map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
+  `extra=N` (map_extra), `exclusive=HEX` (excl_prog_hash), `copies=N` (NAME0, NAME1, ...);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
-* `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. The word of both: `rec_size=N`.
+* `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. Words of both: `rec_size=N` and, for what a
+  longer record ends in, `tail=N`. A file or text `@N` is offset N in the table of strings.
 
 A case without an outcome gets one from `pytest --update`.
 """
@@ -25,7 +29,9 @@ A case without an outcome gets one from `pytest --update`.
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,18 +40,21 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.builtin import builtin
-from anybpf.btf.fields import value_fields
+from anybpf.btf.fields import BadFields, Field, value_fields
 from anybpf.btf.parse import Btf
+from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
-from anybpf.isa.insn import Insn
+from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
-from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts
-from kernel.both_verifiers import GLOBAL
+from anybpf.verifier import Facts, MapFacts
+from anybpf.verifier.facts import Records, Table
 from kernel.verdicts import kernel_btf
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
 HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
+#: a member's offset in the kernel: `{task_struct.mm}`
+MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
 SHORT = {"socket": "socket_filter", "tc": "sched_cls"}
 FLAGS = {
     "strict": uapi.BPF_F_STRICT_ALIGNMENT, "any_alignment": uapi.BPF_F_ANY_ALIGNMENT,
@@ -66,6 +75,9 @@ class MapKind(NamedTuple):
     inner: str = ""
     content: bytes = b""
     frozen: bool = False
+    extra: int = 0
+    exclusive: bytes = b""
+    copies: int = 0
 
 
 MAPS = {
@@ -83,6 +95,8 @@ MAPS = {
 }
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
+LINE_SHIFT = 10
+REPEATED = re.compile(r"(\d+) x (.*)")
 
 
 @dataclass(frozen=True)
@@ -135,16 +149,31 @@ class Case:
         symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
         symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
                     for name, fd in fds.items()}
-        source = "\n".join(self.parts["prog"][1])
+        source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
+                            "\n".join(map(_repeated, self.parts["prog"][1])))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
         return tuple(parse(source, symbols))
+
+    def fd_array(self, fds: dict[str, int]) -> list[int]:
+        """The descriptors that loads index; `NAME*5` is NAME0 to NAME4."""
+        found: list[int] = []
+        for word in filter(None, self.option("prog", "fd_array").split(",")):
+            name, star, number = word.partition("*")
+            names = [f"{name}{i}" for i in range(int(number))] if star else [name]
+            found += [int(one) if one.isdecimal() else fds[one] for one in names]
+        return found
+
+    @property
+    def bound(self) -> int:
+        """How many of them are the program's in any case."""
+        return int(self.option("prog", "bound") or 0)
 
     # -- maps
 
     @cached_property
     def own_maps(self) -> dict[str, MapKind]:
-        return dict(_map(line) for line in self.lines("maps"))
+        return dict(pair for line in self.lines("maps") for pair in _maps(line))
 
     @property
     def maps(self) -> dict[str, MapKind]:
@@ -158,14 +187,22 @@ class Case:
         made: dict[str, MapFacts] = {}
         for name, kind in self.maps.items():
             content = kind.content.ljust(kind.value_size, b"\0")
-            fields = value_fields(self.types.parsed(), self.types.ids[kind.value_type],
-                                  kernel_types()) if kind.value_type else ()
+            fields = self._fields(kind.value_type) if kind.value_type else ()
             made[name] = MapFacts(
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                exclusive=kind.exclusive,
+                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
+
+    def _fields(self, value_type: str) -> tuple[Field, ...]:
+        """The special fields of values; those that make no sense are none."""
+        try:
+            return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types())
+        except BadFields:
+            return ()
 
     # -- types, functions, lines
 
@@ -183,25 +220,52 @@ class Case:
         return [(labels.get(name, 0), self.types.ids[name]) for name in names
                 if name in labels or name == names[0]]
 
-    def line_info(self) -> list[LineInfo]:
-        found = (line.split(None, 3) for line in self.lines("line_info"))
-        return [LineInfo(int(slot), file, int(number), *(rest or [""]))
-                for slot, file, number, *rest in found]
+    def line_info(self) -> list[tuple[int, int, int, int]]:
+        """(slot, file, text, number and column) of each record."""
+        found = []
+        for line in self.lines("line_info"):
+            slot, file, number, *text = line.split(None, 3)
+            found.append((int(slot), self._string(file), self._string("".join(text)),
+                          int(number) << LINE_SHIFT | 1))
+        return found
+
+    def _string(self, text: str) -> int:
+        return int(text[1:]) if text.startswith("@") else self.types.string(text)
+
+    def table(self, part: str, fds: dict[str, int]) -> tuple[int, int, bytes]:
+        """(count, size, bytes) of the records of a section."""
+        records = self.func_info(fds) if part == "func_info" else self.line_info()
+        known = 4 * len(records[0]) if records else 0
+        size = int(self.option(part, "rec_size") or known)
+        tail = int(self.option(part, "tail") or 0).to_bytes(1, "little")
+        raw = (struct.pack(f"<{len(record)}I", *record) for record in records)
+        return len(records), size, b"".join((r + tail).ljust(size, b"\0")[:size] for r in raw)
 
     def facts(self, fds: dict[str, int], cpus: int) -> Facts:
         """What the verifier is told."""
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
-                     maps=self._map_facts(fds), funcs=tuple(self._funcs(fds)),
-                     lines=tuple(self.line_info()), cpus=cpus,
-                     kernel_btf=kernel_types(),
-                     btf=self.types.parsed() if "types" in self.parts else None)
+                     maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     fd_array=self.fd_array(fds) or None, bound=self.bound,
+                     digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
+                     records=self._records(fds) if "types" in self.parts else None)
 
-    def _funcs(self, fds: dict[str, int]) -> Iterator[FuncInfo]:
-        btf = self.types.parsed()
-        for slot, type_id in self.func_info(fds):
-            func = btf.type(type_id)
-            yield FuncInfo(slot, func.name, func.linkage == GLOBAL, type_id)
+    def _records(self, fds: dict[str, int]) -> Records:
+        return Records(self.types.parsed, self._table("func_info", fds),
+                       self._table("line_info", fds), Table(0, 0, _no_bytes, _tell),
+                       lambda: None)
+
+    def _table(self, part: str, fds: dict[str, int]) -> Table:
+        count, size, data = self.table(part, fds)
+        return Table(count, size, lambda offset, length: data[offset:offset + length], _tell)
+
+
+def _no_bytes(offset: int, size: int) -> bytes:
+    return bytes(size)
+
+
+def _tell(size: int) -> None:
+    """Nobody wants to know which size would have been right."""
 
 
 def kernel_types() -> Btf:
@@ -221,12 +285,42 @@ def kfunc_ids(source: str) -> dict[str, int]:
     return found
 
 
+def member_offset(struct: str, member: str) -> int:
+    """Where a member lies in a struct of the kernel. Raises KeyError where there is none."""
+    btf = kernel_types()
+    number = btf.find(struct, uapi.BTF_KIND_STRUCT)
+    todo = [(number, 0)] if number else []
+    for type_id, base in todo:
+        for one in btf.expect(btf.resolve(type_id), Composite).members:
+            if one.name == member:
+                return base + one.offset
+            if not one.name and isinstance(btf.type(btf.resolve(one.type)), Composite):
+                todo.append((one.type, base + one.offset))
+    raise KeyError(f"{struct}.{member}")
+
+
 def _number(text: str, prefix: str) -> int:
     return int(text) if text.isdecimal() else int(getattr(uapi, prefix + text.upper()))
 
 
 def _type(types: CTypes, name: str) -> int:
     return int(name) if name.isdecimal() else types.ids[name]
+
+
+def _repeated(line: str) -> str:
+    """`5 x TEXT` is TEXT five times, with 0 .. 4 for every `$`."""
+    found = REPEATED.match(line)
+    return line if found is None else "\n".join(
+        found[2].replace("$", str(number)) for number in range(int(found[1])))
+
+
+def _maps(line: str) -> Iterator[tuple[str, MapKind]]:
+    """The map, or with `copies=N` so many of them, NAME0 and so on."""
+    name, made = _map(line)
+    if made.copies:
+        yield from ((f"{name}{number}", made) for number in range(made.copies))
+    else:
+        yield name, made
 
 
 def _map(line: str) -> tuple[str, MapKind]:
@@ -243,6 +337,9 @@ _OPTIONS = {
     "value": lambda made, text: made._replace(value_type=text.replace("_", " ", 1)),
     "inner": lambda made, text: made._replace(inner=text),
     "content": lambda made, text: made._replace(content=bytes.fromhex(text)),
+    "extra": lambda made, text: made._replace(extra=int(text, 0)),
+    "exclusive": lambda made, text: made._replace(exclusive=bytes.fromhex(text)),
+    "copies": lambda made, text: made._replace(copies=int(text)),
     "frozen": lambda made, text: made._replace(frozen=True),
 }
 

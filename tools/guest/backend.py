@@ -10,7 +10,9 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable
+from functools import cache
 from types import TracebackType
+from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.errors import BpfError
@@ -72,6 +74,19 @@ class GuestMemory:
             self._address = 0
 
 
+class File(NamedTuple):
+    """What a descriptor is: its name in /proc/self/fd, and the shape where it is a map."""
+
+    kind: str
+    shape: MapShape
+
+
+@cache
+def possible_cpus(there: Remote) -> int:
+    """How many CPUs the guest may ever have."""
+    return parse_cpu_list(there.read_file(POSSIBLE_CPUS).decode())
+
+
 class Guest:
     """A kernel in a guest as a backend; file descriptors and ids are the guest's.
 
@@ -83,8 +98,7 @@ class Guest:
 
     def __init__(self, there: Remote | None = None) -> None:
         self.there = there or shared()
-        self._files: dict[int, tuple[str, MapShape]] = {}
-        self.num_possible_cpus = parse_cpu_list(self._text(POSSIBLE_CPUS))
+        self.num_possible_cpus = possible_cpus(self.there)
 
     @classmethod
     def probe(cls) -> str | None:
@@ -113,9 +127,7 @@ class Guest:
         marshal.write_back(answer)
         if answer.value < 0:
             raise BpfError(-answer.value)
-        if cmd in pointers.OPENS:
-            self._files.pop(answer.value, None)
-        return answer.value
+        return self.opened(answer.value) if cmd in pointers.OPENS else answer.value
 
     def _struct(self, name: str, data: bytes) -> Struct:
         return Struct(name, data, self._shape, self.num_possible_cpus)
@@ -130,7 +142,7 @@ class Guest:
                 marshal.forbid(attr, where)
             return
         marshal.point(attr, where, info)
-        kind, rows = pointers.INFO.get(self._file(fd)[0], ("", ()))
+        kind, rows = pointers.INFO.get(self._file(fd).kind, ("", ()))
         if kind == "bpf_link_info":
             rows = pointers.LINK_INFO.get(self._own_info(fd)[0], ())
         if kind:
@@ -146,35 +158,43 @@ class Guest:
         answer = self.there.calls([marshal.call(uapi.BPF_OBJ_GET_INFO_BY_FD, attr)])[0]
         return struct.unpack("<16I", answer.memory[info] if not answer.value else bytes(64))
 
-    def _file(self, fd: int) -> tuple[str, MapShape]:
-        """What a descriptor is, and the map's shape where it is a map."""
-        if fd not in self._files:
-            kind = self.there.readlink(f"/proc/self/fd/{fd}")
-            kind = kind.removeprefix("anon_inode:").strip("[]")
-            shape = NO_MAP
-            if kind == "bpf-map":
-                map_type, _, key_size, value_size = self._own_info(fd)[:4]
-                shape = MapShape(map_type, key_size, value_size)
-            self._files[fd] = kind, shape
-        return self._files[fd]
+    def _file(self, fd: int) -> File:
+        """What a descriptor is."""
+        found = self.there.files.get(fd)
+        if not isinstance(found, File):
+            found = self._ask_file(fd)
+            if fd in self.there.files:          # else it may become another file unseen
+                self.there.files[fd] = found
+        return found
+
+    def _ask_file(self, fd: int) -> File:
+        kind = self.there.readlink(f"/proc/self/fd/{fd}")
+        kind = kind.removeprefix("anon_inode:").strip("[]")
+        if kind != "bpf-map":
+            return File(kind, NO_MAP)
+        map_type, _, key_size, value_size = self._own_info(fd)[:4]
+        return File(kind, MapShape(map_type, key_size, value_size))
 
     def _shape(self, fd: int) -> MapShape:
-        return self._file(fd)[1]
+        return self._file(fd).shape
 
     # -- descriptors and files
 
     def close(self, fd: int) -> None:
         """Give the file descriptor back. Raises BpfError (EBADF)."""
-        self._files.pop(fd, None)
-        self.there.syscall(remote.CLOSE, fd)
+        if fd in self.there.files:              # closing cannot fail, and can wait
+            del self.there.files[fd]
+            self.there.later(Call(remote.CLOSE, [fd]))
+        else:
+            self.there.syscall(remote.CLOSE, fd)
 
     def dup(self, fd: int) -> int:
         """Another descriptor for the same object. Raises BpfError (EBADF)."""
         return self.opened(self.there.syscall(remote.FCNTL, fd, CLOEXEC_DUP, 0))
 
     def opened(self, fd: int) -> int:
-        """A descriptor that was opened in the guest by other means than through this backend."""
-        self._files.pop(fd, None)
+        """Take a descriptor that was just opened in the guest as this backend's."""
+        self.there.files[fd] = None
         return fd
 
     def mkdir(self, path: str) -> None:
@@ -240,13 +260,14 @@ class Guest:
         major, minor, patch = [*fetch.numbers(self.release)[:3], 0, 0, 0][:3]
         return major, minor, patch
 
-    def _kept(self) -> fetch.Kernel:
+    @property
+    def kernel(self) -> fetch.Kernel:
         """The package that the guest was booted from."""
         return fetch.Kernel(fetch.cache() / "kernels" / self.release, self.release)
 
     def kernel_btf(self) -> bytes:
         """The guest kernel's BTF; kept in the cache once it was read."""
-        kept = self._kept().btf
+        kept = self.kernel.btf
         if not kept.exists():
             content = self.there.read_file(KERNEL_BTF)
             spare = kept.with_name(f"{kept.name}.{os.getpid()}")
@@ -256,7 +277,7 @@ class Guest:
 
     def kernel_config(self) -> str:
         """The kernel's configuration as text."""
-        return self._kept().config.read_text()
+        return self.kernel.config.read_text()
 
     def symbol_address(self, name: str) -> int | None:
         """The address of a kernel symbol, None if there is none."""

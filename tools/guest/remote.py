@@ -38,6 +38,9 @@ class Remote:
                  attempts: int = ATTEMPTS) -> None:
         """`path` is the port's socket. Raises NoGuest if nobody greets back."""
         self._alive = alive
+        self._later: list[Call] = []
+        #: what is known of open descriptors, by number
+        self.files: dict[int, object] = {}
         self._nonce = int.from_bytes(os.urandom(6), "little") << 8
         self._socket = self._greeted(path, attempts)
         self._socket.settimeout(PATIENCE)
@@ -75,8 +78,13 @@ class Remote:
 
     # -- calls
 
-    def calls(self, calls: Sequence[Call]) -> list[Answer]:
+    def later(self, call: Call) -> None:
+        """Make a call whose answer does not matter just before the next one."""
+        self._later.append(call)
+
+    def calls(self, wanted: Sequence[Call]) -> list[Answer]:
         """Make all calls, in their order, with one question. Raises GuestDied."""
+        calls, self._later = [*self._later, *wanted], []
         self._nonce += 256
         try:
             self._socket.sendall(wire.request(calls, self._nonce))
@@ -86,7 +94,7 @@ class Remote:
             raise GuestDied(f"the guest does not answer: {e}") from None
         if (magic, kind, nonce) != (wire.MAGIC, wire.CALLS, self._nonce):
             raise GuestDied("the process in the guest that makes the calls was killed")
-        return list(wire.answers(calls, body))
+        return list(wire.answers(calls, body))[len(calls) - len(wanted):]
 
     def _receive(self, size: int) -> bytes:
         pieces = bytearray()

@@ -70,12 +70,12 @@ class Verbs(click.Group):
 
 
 def describe(error: BaseException) -> str:
-    """One line for the user: what happened, with the error's name where the kernel has one."""
+    """For the user: what happened, with the error's name where the kernel has one."""
     if isinstance(error, BpfError):
         return f"{error.strerror} ({error.name})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-    return str(error)
+    return "\n".join((str(error), *getattr(error, "__notes__", ())))
 
 
 def exit_code(error: BaseException) -> int:

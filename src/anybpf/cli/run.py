@@ -38,7 +38,7 @@ UNREADABLE = frozenset({uapi.BPF_MAP_TYPE_BLOOM_FILTER, uapi.BPF_MAP_TYPE_CGROUP
 @click.argument("obj", metavar="OBJ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--prog", metavar="NAME", help="The program to run (needed if there are several).")
 @click.option("--checked", is_flag=True,
-              help="Test each access at run time, not before (so far always so).")
+              help="Do not verify the program: only test each access at run time.")
 @click.option("--data", metavar="HEX|@FILE", help="The packet: hex digits, or a file of bytes.")
 @click.option("--ctx", metavar="HEX|@FILE", help="The context, as BPF_PROG_TEST_RUN takes it.")
 @click.option("--pcap", metavar="IN", type=click.Path(exists=True, dir_okay=False),
@@ -59,6 +59,7 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
         records: tuple[str, ...], btf: str | None, as_json: bool) -> None:
     """Load OBJ, an object file or a C source, into a kernel in memory and run a program of it.
 
+    A program that the kernel's verifier refuses is not run, unless --checked asks for that.
     Prints the return value with its name, the packet if it changed, the program's trace lines,
     and the maps decoded by their types. With --pcap: a table of verdicts and rates.
     """
@@ -67,7 +68,7 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     if pcap_out and not pcap:
         raise click.UsageError("--pcap-out needs --pcap")
     types = dict(name_and_rest("--record NAME=TYPE", option) for option in records)
-    machine, loaded = load(obj, btf)
+    machine, loaded = load(obj, btf, verify=not checked)
     with loaded:
         program = choose(loaded, prog)
         for name in types:
@@ -82,7 +83,7 @@ def run(obj: str, prog: str | None, checked: bool, data: str | None, ctx: str | 
     echo(report, as_json)
 
 
-def load(path: str, btf: str | None) -> tuple[Machine, Object]:
+def load(path: str, btf: str | None, verify: bool = True) -> tuple[Machine, Object]:
     from anybpf.libbpf.object import Object
     from anybpf.libbpf.read import object_name_of
     from anybpf.machine import Machine
@@ -90,7 +91,7 @@ def load(path: str, btf: str | None) -> tuple[Machine, Object]:
     data = files.object_bytes(path)
     with reading(path):
         opened = Object.open(data, name=object_name_of(path))
-    machine = Machine(btf=types_for(opened, btf))
+    machine = Machine(btf=types_for(opened, btf), verify=verify)
     return machine, opened.load(machine)
 
 

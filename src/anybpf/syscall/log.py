@@ -80,6 +80,7 @@ class Log:
             self._put(at, b"\0")
 
     def _put(self, at: int, data: bytes) -> None:
+        self._buffer.extend(bytes(max(at - len(self._buffer), 0)))
         self._buffer[at:at + len(data)] = data
 
     def finish(self, memory: UserMemory) -> tuple[int, int]:

@@ -38,6 +38,9 @@ _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TE
           | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_XDP_HAS_FRAGS
           | uapi.BPF_F_XDP_DEV_BOUND_ONLY | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_TOKEN_FD)
 _LICENCE_SIZE = 128
+#: what to do where the verifier does not model something
+WITHOUT = ("Machine(verify=False), or `anybpf run --checked`, runs programs that the verifier has "
+           "not seen, and tests each access.")
 _ON_DEVICES = (uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_XDP)
 
 
@@ -115,7 +118,12 @@ def read_source(state: State, attr: Attr) -> Source:
 def _verified(state: State, attr: Attr, insns: list[Insn], facts: Facts) -> Verdict:
     """An accepting verdict, with the caller's log: its failures win over the program's."""
     log = Log(attr["log_level"], attr["log_buf"], attr["log_size"])
-    verdict = verify(insns, facts, Options(log.level), log, walk=state.verify)
+    try:
+        verdict = verify(insns, facts, Options(log.level), log, walk=state.verify)
+    except NotSupported as error:
+        if state.verify:
+            error.add_note(WITHOUT)
+        raise
     size, errno = log.finish(state.memory)
     attr["log_true_size"] = size
     if errno:

@@ -13,7 +13,7 @@ from anybpf.btf.ext import LineInfo as LineRecord
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError
 from anybpf.verifier import core_relo
-from anybpf.verifier.env import Env
+from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncInfo, LineInfo, Records, Table
 from anybpf.verifier.reject import Reject
 
@@ -126,7 +126,7 @@ def function(btf: Btf, insn: int, type_id: int) -> FuncInfo:
 def _check_returns(env: Env) -> None:
     """Only a function that is known to give an int may end by itself (check_abnormal_return)."""
     for subprog in () if env.facts.funcs else env.subprogs[1:]:
-        for used, name in ((subprog.has_ld_abs, "LD_ABS"), (subprog.has_tail_call, "tail_call")):
+        for used, name in _early_ends(subprog):
             if used:
                 raise refuse(EINVAL, f"{name} is not allowed in subprogs without BTF")
 
@@ -140,6 +140,25 @@ def _check_functions(env: Env) -> None:
         raise refuse(EINVAL, "number of funcs in func_info doesn't match number of subprogs")
     if [f.insn for f in funcs] != [s.start for s in env.subprogs]:
         raise refuse(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program")
+    for subprog, info in zip(env.subprogs[1:], funcs[1:], strict=True):
+        for used, name in _early_ends(subprog):
+            if used and not _returns_number(env.facts.btf, info):
+                raise refuse(EINVAL, f"{name} is only allowed in functions that return 'int'.")
+
+
+def _early_ends(subprog: Subprog) -> tuple[tuple[bool, str], ...]:
+    """What a function has that may end it."""
+    return (subprog.has_ld_abs, "LD_ABS"), (subprog.has_tail_call, "tail_call")
+
+
+def _returns_number(btf: Btf | None, info: FuncInfo) -> bool:
+    """The function is known to give an integer or enum."""
+    if btf is None:
+        return False
+    func = btf.type(info.type_id)
+    proto = btf.type(func.type) if isinstance(func, t.Func) else None
+    given = btf.type(btf.resolve(proto.type)) if isinstance(proto, t.FuncProto) else None
+    return isinstance(given, t.AnyEnum | t.Int)
 
 
 # -- lines

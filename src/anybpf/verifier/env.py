@@ -99,6 +99,8 @@ class Env:
         #: the instructions as the walk reads them, once maps have their addresses
         self.decoded: list[Decoded] = []
         self.insn_limit = options.insn_limit
+        self.prog_type = facts.type
+        self.strict_alignment = facts.strict_alignment
         #: for operands that are no registers
         self.scratch = Reg()
         self.subprogs: list[Subprog] = []
@@ -176,6 +178,11 @@ class Env:
         """The refusal of the current instruction; raise it."""
         return Reject(errno, text, self.idx)
 
+    def reject_then_line(self, errno: int, text: str) -> Reject:
+        """The same, with the source line behind it, where it was not written yet."""
+        line = self._new_line(self.idx)
+        return self.reject(errno, f"{text}\n; {line}" if line else text)
+
     def line_of(self, idx: int) -> LineInfo | None:
         """The source line that slot `idx` belongs to."""
         found = None
@@ -187,15 +194,20 @@ class Env:
 
     def write_line(self, idx: int, prefix: str) -> None:
         """The source line of `idx`, where it is another than the last one written."""
+        text = self._new_line(idx)
+        if text:
+            self.log.write(f"{prefix}{text}\n")
+
+    def _new_line(self, idx: int) -> str:
         if not self.log.level or not self.facts.lines:
-            return
+            return ""
         line = self.line_of(idx)
         if line is None or (self._line is not None and line.line == self._line.line
                             and line.file == self._line.file and line.text == self._line.text):
-            return
-        name = line.file.rsplit("/", 1)[-1]
-        self.log.write(f"{prefix}{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}\n")
+            return ""
         self._line = line
+        name = line.file.rsplit("/", 1)[-1]
+        return f"{line.text.lstrip()[:MAX_PIECE]} @ {name}:{line.line}"
 
     def forget_line(self) -> None:
         """The next source line is written whatever it is."""

@@ -136,8 +136,7 @@ def _walk_functions(env: Env, live: LiveStack) -> bool:
 
 def _walk_function(env: Env, number: int, live: LiveStack) -> None:
     subprog = env.subprogs[number]
-    if env.log.on:
-        env.log.write(f"Validating {subprog.name}() func#{number}...\n")
+    env.log.write(f"Validating {subprog.name}() func#{number}...\n")
     env.idx = subprog.start
     _walk(env, function_state(env, number), live)
     subprog.verified = True

@@ -45,6 +45,8 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
+    #: whether an arena's address in user space is known
+    placed: bool = True
 
     def __post_init__(self) -> None:
         if self.type in _INDEXES:
@@ -158,7 +160,8 @@ class Facts:
 
     @property
     def strict_alignment(self) -> bool:
-        return bool(self.flags & uapi.BPF_F_STRICT_ALIGNMENT)
+        asked = self.flags & (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT)
+        return asked == uapi.BPF_F_STRICT_ALIGNMENT
 
 
 @dataclass(frozen=True)

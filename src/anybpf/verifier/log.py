@@ -205,6 +205,8 @@ def reg_text(frame: Frame, reg: Reg) -> str:
     if kind == kinds.SCALAR_VALUE and not reg.vm:
         return prefix + signed(bits.s64(reg.vv))
     prefix += regtype.text(kind)
+    if kind & KIND_MASK == kinds.PTR_TO_BTF_ID and reg.btf is not None:
+        prefix += reg.btf.type(reg.btf_id).name
     if kind == kinds.PTR_TO_ARENA:
         return prefix
     if kind == kinds.PTR_TO_STACK:

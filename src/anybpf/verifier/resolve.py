@@ -123,6 +123,8 @@ def _use(env: Env, found: MapFacts, index: int | None) -> None:
         raise Reject(EBUSY, "only one cgroup storage of each type is allowed", index)
     if found.type == uapi.BPF_MAP_TYPE_ARENA and any(m.type == found.type for m in env.used_maps):
         raise Reject(EBUSY, "Only one arena per program", index)
+    if not found.placed:
+        raise Reject(EINVAL, "arena's user address must be set via map_extra or mmap()", index)
     env.used_maps.append(found)
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.linux import Linux
-from kernel.fuzz import judge, mutate, program
+from kernel.fuzz import judge, mutate, program, real
 from kernel.fuzz.judge import BAD, Judgement, Outcome
 from kernel.fuzz.shrink import shrink
-from kernel.fuzz.world import Sample, World
+from kernel.fuzz.world import Asks, Sample, World
 
 LEVELS = {1: uapi.BPF_LOG_LEVEL1, 2: uapi.BPF_LOG_LEVEL2}
 
@@ -32,9 +32,11 @@ def main() -> int:
         return 2
     world = World()
     found: Counter[str] = Counter()
+    taken = list(real.programs()) if args.real else []
     try:
         for seed in _seeds(args):
-            _one(world, args, seed, found)
+            asks, sample = _sample(args, world, taken, seed)
+            _one(asks, sample, args, seed, found)
     except KeyboardInterrupt:
         print("stopped")
     finally:
@@ -51,6 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0, help="how long")
     parser.add_argument("--statements", type=int, default=14)
     parser.add_argument("--mutate", action="store_true", help="change programs here and there")
+    parser.add_argument("--real", action="store_true",
+                        help="change programs of Debian's packages instead of made-up ones")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="the log's level")
     parser.add_argument("--out", type=Path, default=Path("fuzz-verifier"))
     parser.add_argument("--no-shrink", action="store_true")
@@ -66,13 +70,19 @@ def _seeds(args: argparse.Namespace) -> Iterator[int]:
         seed += 1
 
 
-def _sample(args: argparse.Namespace, seed: int) -> Sample:
+def _sample(args: argparse.Namespace, world: World, taken: list[real.Taken],
+            seed: int) -> tuple[Asks, Sample]:
+    """The program of a seed, and who puts it before the verifiers."""
+    if args.real:
+        chosen = taken[seed % len(taken)]
+        return chosen, mutate.mutated(chosen.sample, seed)
     made = program.make(seed, args.statements)
-    return mutate.mutated(made, seed) if args.mutate else made
+    return world, mutate.mutated(made, seed) if args.mutate else made
 
 
-def _one(world: World, args: argparse.Namespace, seed: int, found: Counter[str]) -> None:
-    sample, level = _sample(args, seed), LEVELS[args.level]
+def _one(world: Asks, sample: Sample, args: argparse.Namespace, seed: int,
+         found: Counter[str]) -> None:
+    level = LEVELS[args.level]
     try:
         result = judge.judge(world, sample, level)
     except BpfError as error:

@@ -10,7 +10,7 @@ from anybpf import uapi
 from anybpf.isa import llvm
 from anybpf.proto import progs
 from kernel.both_verifiers import Pair
-from kernel.fuzz.world import FDS, Sample, World
+from kernel.fuzz.world import FDS, REFERS_TO_MAP, Asks, Sample
 
 #: programs that take longer say no more
 MOST_PROCESSED = 6000
@@ -29,6 +29,7 @@ class Outcome(Enum):
     SAME = "the same"
     LONG = "too long"
     UNSUPPORTED = "not supported"
+    EARLIER = "refused before it is looked at"
 
 
 BAD = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO, Outcome.COUNTERS, Outcome.LOG)
@@ -44,7 +45,7 @@ class Judgement(NamedTuple):
     ours: str = ""
 
 
-def judge(world: World, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
+def judge(world: Asks, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
     """Ask both; programs that are too long are only walked by the kernel."""
     short = world.ask_kernel(of, uapi.BPF_LOG_STATS)
     processed = PROCESSED.search(short.log)
@@ -54,6 +55,8 @@ def judge(world: World, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgeme
         pair = world.ask(of, level)
     except Exception as error:  # what a crash is, is the question here
         return Judgement(Outcome.CRASH, f"{type(error).__name__}: {error}")
+    if not pair.kernel.log:
+        return Judgement(Outcome.EARLIER)
     if pair.ours is None:
         return Judgement(Outcome.UNSUPPORTED, pair.unsupported)
     return Judgement(_compare(pair), pair.first_difference, pair.kernel.verdict == "OK",
@@ -83,8 +86,11 @@ def source(of: Sample) -> str:
     names = {fd: name for name, fd in FDS.items()}
 
     def named(match: re.Match[str]) -> str:
+        name = names.get(int(match[3]))
+        if name is None or int(match[2]) not in REFERS_TO_MAP:
+            return match[0]
         value = ".value" if int(match[2]) == uapi.BPF_PSEUDO_MAP_VALUE else ""
-        return f"r{match[1]} = {names[int(match[3])]}{value} ll"
+        return f"r{match[1]} = {name}{value} ll"
 
     text = "\n".join(llvm.source(of.insns))
     return re.sub(r"ld_pseudo r(\d+), (\d+), (\d+)\b", named, text)

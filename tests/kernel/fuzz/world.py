@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -16,6 +16,7 @@ from anybpf.linux import Linux
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
+from kernel.verdicts import kernel_btf
 from verifier.cases import FIRST_FD, MAPS
 
 #: descriptors that stand for the maps
@@ -92,6 +93,14 @@ def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
     return b.to_bytes(), ids
 
 
+class Asks(Protocol):
+    """What puts samples before the verifiers."""
+
+    def ask_kernel(self, of: Sample, level: int) -> Answer: ...
+
+    def ask(self, of: Sample, level: int) -> Pair: ...
+
+
 class World:
     """The running kernel with the maps and types that samples name."""
 
@@ -159,7 +168,7 @@ class World:
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
                      funcs=tuple(_func_info(of)),
-                     btf=Btf(types(of.type)[0]) if of.funcs else None)
+                     kernel_btf=kernel_btf(), btf=Btf(types(of.type)[0]) if of.funcs else None)
 
 
 def _func_info(of: Sample) -> list[FuncInfo]:

@@ -81,7 +81,7 @@ def test_an_error_tells_the_packet(tmp_path: Path) -> None:
     program = tmp_path / "wild.bpf.o"
     program.write_bytes(made.to_bytes())
     path = capture(tmp_path, [FRAME, FRAME + bytes(8)])
-    status, output = run(str(program), "--pcap", str(path))
+    status, output = run(str(program), "--checked", "--pcap", str(path))
     assert status == 1
     assert output.startswith("Error: packet 2: ")
 

@@ -116,7 +116,10 @@ def test_infrared_decoders_load(lirc_objects: list[Path]) -> None:
     machine = pytest.importorskip("anybpf.machine")
     assert len(lirc_objects) >= 9
     for path in lirc_objects:
-        with Object.open(path).load(machine.Machine()) as obj:
+        obj = Object.open(path)
+        if path.stem == "raw":          # as long as its keys' pulses and spaces, which say so
+            obj.maps["raw_map"].value_size = 4 + 2 * 64
+        with obj.load(machine.Machine()):
             decoder = obj.programs["bpf_decoder"]
             assert decoder.type == uapi.BPF_PROG_TYPE_LIRC_MODE2
             assert obj.btf is None

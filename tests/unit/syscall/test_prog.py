@@ -38,13 +38,28 @@ def load_log(calls: Calls, insns: tuple[object, ...], **fields: object) -> tuple
 def test_refusals_say_why(calls: Calls, insns: tuple[object, ...], fields: dict[str, object],
                           errno: str, line: str) -> None:
     answer, log = load_log(calls, insns, **fields)
-    assert (answer, log.splitlines()[0]) == (errno, line)
+    assert answer == errno
+    assert log.splitlines()[-2] == line
+    assert log.splitlines()[-1].startswith("processed ")
+
+
+def test_without_the_verifier_each_instruction_is_looked_at_by_itself() -> None:
+    """What would be refused on a path that leads there is refused wherever it is."""
+    calls = Calls(Machine(verify=False))
+    assert load_log(calls, (b.ldx_mem(u.BPF_DW, 0, 2, 0), b.exit_insn()))[0] == "fd"
+    dead = (*RETURN_1, b.emit_call(999), b.exit_insn())
+    answer, log = load_log(calls, dead)
+    assert (answer, log.splitlines()[0]) == ("EINVAL", "invalid func unknown#999")
     assert log.splitlines()[-1].startswith("processed 0 insns")
 
 
 @pytest.mark.parametrize("number", [195_896_080, 2_001_000_003, 2_002_000_000])
 def test_dead_code_may_call_nonsense(calls: Calls, number: int) -> None:
-    assert load_log(calls, (b.emit_call(number), b.exit_insn()))[0] == "fd"
+    insns = (b.mov64_imm(0, 0), b.jmp_imm(u.BPF_JNE, 0, 0, 1), b.exit_insn(),
+             b.emit_call(number), b.exit_insn())
+    assert load_log(calls, insns)[0] == "fd"
+    unverified = Calls(Machine(verify=False))
+    assert load_log(unverified, (b.emit_call(number), b.exit_insn()))[0] == "fd"
 
 
 @pytest.mark.parametrize("kind", [u.BPF_PROG_TYPE_TRACING, u.BPF_PROG_TYPE_LSM])

@@ -15,12 +15,14 @@ from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
 
-def check_unmoved(env: Env, reg: Reg, regno: int) -> None:
+def check_unmoved(env: Env, reg: Reg, regno: int, fixed_ok: bool = False) -> None:
     """The pointer is what it was when it was made (check_ptr_off_reg)."""
+    if reg.off == 0 and reg.vm == 0 and reg.vv == 0:
+        return
     name = regtype.text(reg.kind)
     if reg.off < 0:
         raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
-    if reg.off:
+    if reg.off and not fixed_ok:
         raise env.reject(
             EACCES, f"dereference of modified {name} ptr R{regno} off={reg.off} disallowed")
     if reg.vm or reg.vv:
@@ -34,8 +36,8 @@ def access(what: Access) -> None:
     check_unmoved(env, what.reg, what.regno)
     field = _field(what)
     if field is None and not _below_record(what):
-        env.write_line(env.idx, "; ")
-        raise env.reject(EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
+        raise env.reject_then_line(
+            EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
     if what.loads is not None:
         _load(env, what.loads, field)
 

@@ -28,11 +28,11 @@ from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.region import buffer, ctx, dynptrs, map_value, packet, stack
+from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
-from anybpf.verifier.step import dynptr, fields, mem, regs
+from anybpf.verifier.step import btf_args, dynptr, fields, mem, regs
 from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
@@ -84,7 +84,6 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU,
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.MEM_RCU,
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.PTR_TRUSTED),
-    kinds.ARG_PTR_TO_DYNPTR: (kinds.PTR_TO_STACK, kinds.CONST_PTR_TO_DYNPTR),
 }
 #: registers that may be passed at an offset
 AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
@@ -133,7 +132,7 @@ def check(call: Call, number: int, arg: Arg) -> None:
         arg = _resolved(call, arg)
     null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
     if not null:
-        _check_kind(env, reg, regno, arg)
+        _check_kind(env, call.row.name, reg, regno, arg)
         _check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(arg.kind & KIND_MASK)
@@ -156,7 +155,7 @@ def _resolved(call: Call, arg: Arg) -> Arg:
     return arg
 
 
-def _check_kind(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+def _check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
     expected = COMPATIBLE.get(arg.kind & KIND_MASK)
     if expected is None:
         raise NotSupported(f"argument kind {arg.kind & KIND_MASK} of helpers in the verifier")
@@ -171,7 +170,7 @@ def _check_kind(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
-        raise NotSupported("BTF pointers as arguments of helpers in the verifier")
+        btf_args.check(env, helper, reg, regno, arg)
 
 
 def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
@@ -181,7 +180,8 @@ def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
     if arg.kind & OBJ_RELEASE or reg.kind & KIND_MASK not in AT_OFFSET:
-        ctx.check_unmoved(env, reg, regno)
+        fixed = not arg.kind & OBJ_RELEASE and btf_args.at_offset(reg.kind)
+        ctx.check_unmoved(env, reg, regno, fixed)
 
 
 def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
@@ -227,6 +227,8 @@ def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: b
             call.fills = (regno, size)
     elif base == kinds.PTR_TO_CTX and env.facts.type in UNCONVERTED:
         _context(call, reg, regno, size, write)
+    elif base == kinds.PTR_TO_BTF_ID:
+        btf_ptr.check(env, reg, regno, reg.off, size, False)
     elif base in mem.TYPED:
         raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
     elif not (zero_ok and size == 0 and regs.is_zero(reg)):
@@ -363,7 +365,7 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
     at = reg.off + reg.vv
     map_value.check(env, reg, regno, reg.off, found.value_size - reg.off)
     if found.max_entries != 1:
-        raise env.reject(ENOTSUPP, "direct value access failed")
+        raise env.reject(ENOTSUPP, "direct value access on string failed")
     if found.content is None:
         raise NotSupported("constant strings in a map whose content is not known")
     if b"\0" not in found.content[at:]:

@@ -111,8 +111,7 @@ def _global_function(walk: Walk, number: int) -> None:
     if misfit is not None:
         text = f"Caller passes invalid args into func#{number} ('{subprog.name}')"
         raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
-    if env.log.on:
-        env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
+    env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
         helper.forget_packets(env)
     subprog.called = True

@@ -9,6 +9,5 @@ from anybpf.verifier.walk cimport Walk
 
 @cython.locals(cls=cython.int)
 cpdef int step(Walk walk, Decoded insn) except -1
-cdef _check(Env env, Decoded insn)
 @cython.locals(env=Env)
 cdef int _jump(Walk walk, Decoded insn) except -1

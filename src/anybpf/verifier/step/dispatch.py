@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
-
 from anybpf import uapi
-from anybpf.isa.check import BadInsn, check_insn
 from anybpf.verifier import consts
 from anybpf.verifier.decoded import Decoded
-from anybpf.verifier.env import Env
-from anybpf.verifier.step import alu, atomic, call, ends, jump, mem, regs
+from anybpf.verifier.step import alu, atomic, call, ends, jump, mem, reserved
 from anybpf.verifier.walk import Walk
 
 
 def step(walk: Walk, insn: Decoded) -> int:
     """Check the instruction, change the state; gives what comes next (`consts.NEXT`, ...)."""
     if not insn.checked:
-        _check(walk.env, insn)
+        reserved.check(walk.env, insn.raw)
+        insn.checked = True
     # not a table: compiled, this is one jump
     cls = insn.cls
     if cls == uapi.BPF_ALU64 or cls == uapi.BPF_ALU:
@@ -34,21 +31,6 @@ def step(walk: Walk, insn: Decoded) -> int:
     else:
         return mem.step_ld(walk, insn)
     return consts.NEXT
-
-
-#: what is wrong with constants, which is looked at after the register
-OF_CONSTANTS = ("div by zero", "invalid shift")
-
-
-def _check(env: Env, insn: Decoded) -> None:
-    """Fields that must be 0, registers that there are not: once is enough."""
-    try:
-        check_insn(insn.raw, env.idx)
-    except BadInsn as bad:
-        if bad.message.startswith(OF_CONSTANTS):
-            regs.read(env, insn.dst)
-        raise env.reject(bad.errno or EINVAL, bad.message) from None
-    insn.checked = True
 
 
 def _jump(walk: Walk, insn: Decoded) -> int:

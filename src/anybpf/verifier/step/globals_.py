@@ -73,6 +73,6 @@ def _check_memory(walk: Walk, env: Env, number: int, reg: Reg, arg: FuncArg) -> 
         except Reject as reject:
             raise env.reject(EINVAL, reject.text) from None
         reg.kind = kind
-    # the number 0 passes, as it does in the kernel
+    # the number 0 passes: a pointer is asked for its kind only
     if not arg.nullable and regtype.may_be_null(reg.kind):
         raise env.reject(EINVAL, f"arg#{number} is expected to be non-NULL")

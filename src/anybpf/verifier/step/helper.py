@@ -15,10 +15,10 @@ from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import dynptrs, map_value, stack
+from anybpf.verifier.region import btf_ptr, dynptrs, map_value, stack
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, dynptr, ends, fields, formats, regs
+from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
@@ -86,7 +86,7 @@ def _writes_packet(made: Call) -> bool:
 def _row(env: Env, insn: Insn) -> Helper:
     """The helper as this program may call it."""
     facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
-    if insn.imm not in BY_ID:
+    if insn.imm and insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
     if row is None or row.name in facts.lacks:
@@ -182,6 +182,10 @@ def _result(made: Call) -> None:
         _refine(made)
         return
     if base == kinds.RET_VOID:
+        return
+    if base == kinds.RET_PTR_TO_BTF_ID:
+        btf_ptr.point(env, r0, btf_args.kernel(env), btf_args.struct_id(env, row.ret_btf), flags)
+        _acquire(made)
         return
     if base not in _RESULTS:
         raise NotSupported(f"the result of helper {row.symbol} in the verifier")

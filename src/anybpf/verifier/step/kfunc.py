@@ -15,7 +15,7 @@ from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
-from anybpf.verifier.region import dynptrs, packet, slots
+from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
 from anybpf.verifier.state import (
     ACTIVE,
     DRAINED,
@@ -78,7 +78,7 @@ def _sections(env: Env, kfunc: Kfunc) -> None:
     _preempt(env, kfunc, change)
     if env.state.irq_id and kfunc.might_sleep:
         raise _sleeps(env, kfunc, "IRQ-disabled region")
-    if kfunc.flags & rows.KF_RCU_PROTECTED and not kfunc_args.in_rcu(env):
+    if kfunc.flags & rows.KF_RCU_PROTECTED and not btf_ptr.in_rcu(env):
         raise env.reject(EACCES, f"kernel func {kfunc.name} requires RCU critical section "
                                  "protection")
 

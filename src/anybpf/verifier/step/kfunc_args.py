@@ -18,18 +18,22 @@ from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
-from anybpf.verifier import backtrack, log, regtype
+from anybpf.verifier import backtrack, btf_walk, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.kfuncs import Kfunc
-from anybpf.verifier.region import dynptrs, slots
+from anybpf.verifier.region import btf_ptr, ctx, dynptrs, slots
 from anybpf.verifier.region.slots import IterType, Place
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, dynptr, regs
+from anybpf.verifier.step import args, btf_args, dynptr, regs
 from anybpf.verifier.walk import Walk
 
 MAX_REGISTERS = 5
+#: functions that take no pointers but good ones
+_TRUSTING = rows.KF_TRUSTED_ARGS | rows.KF_RCU | rows.KF_RELEASE
+#: end of the name of a struct that must not be taken for the one without
+NOCAST = "___init"
 #: how deep structs of nothing but numbers may be nested
 MAX_SCALAR_STRUCT = 4
 #: struct that an argument points to -> what is expected
@@ -170,7 +174,7 @@ def _result_size(call: Call, regno: int, reg: Reg) -> None:
 
 
 def _check_trusted(call: Call, arg: Arg) -> None:
-    if not call.kfunc.flags & (rows.KF_TRUSTED_ARGS | rows.KF_RCU):
+    if not call.kfunc.flags & _TRUSTING:
         return
     if (regs.is_zero(arg.reg) or regtype.may_be_null(arg.reg.kind)) \
             and not call.kfunc.suffixed(arg.number, "__nullable"):
@@ -195,17 +199,7 @@ def _check_offset(call: Call, arg: Arg) -> None:
                                  "trusted arg to kfunc")
     if not release and reg.kind in _ANY_OFFSET:
         return
-    typed = reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID and not release and \
-        not regtype.may_be_null(reg.kind)
-    name = regtype.text(reg.kind)
-    if reg.off < 0:
-        raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")
-    if reg.off and not typed:
-        raise env.reject(
-            EACCES, f"dereference of modified {name} ptr R{regno} off={reg.off} disallowed")
-    if reg.vm or reg.vv:
-        bits = log.offset_text(reg.vv, reg.vm)
-        raise env.reject(EACCES, f"variable {name} access var_off={bits} disallowed")
+    ctx.check_unmoved(env, reg, regno, not release and btf_args.at_offset(reg.kind))
 
 
 # -- which kind of pointer
@@ -255,7 +249,7 @@ PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
 def _is_context(env: Env, arg: Arg) -> bool:
     """A pointer to the struct that is this program type's context (btf_is_prog_ctx_type)."""
     name = env.view.context if env.view is not None else ""
-    return (bool(name) and isinstance(arg.target, t.Struct)
+    return (bool(name) and isinstance(arg.target, t.Composite)
             and arg.target.name in (name, PROJECTIONS.get(name)))
 
 
@@ -263,7 +257,7 @@ def _plain(call: Call, arg: Arg) -> str:
     env, kfunc = call.env, call.kfunc
     base = arg.reg.kind & KIND_MASK
     if base in regtype.TYPED_BY_KIND or base == kinds.PTR_TO_BTF_ID:
-        if not isinstance(arg.target, t.Struct):
+        if not isinstance(arg.target, t.Composite):
             raise env.reject(EINVAL, f"kernel function {kfunc.name} args#{arg.number} pointer type "
                                      f"{_named(arg.target)} is not supported")
         return "btf_id"
@@ -287,7 +281,7 @@ def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
     """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
     if isinstance(found, (t.Int, t.AnyEnum)):
         return True
-    if not isinstance(found, t.Struct):
+    if not isinstance(found, t.Composite):
         return False
     return all(_is_plain_member(btf, member.type, depth) for member in found.members)
 
@@ -297,7 +291,7 @@ def _is_plain_member(btf: Btf, type_id: int, depth: int) -> bool:
     if isinstance(made, t.Array):
         made = btf.type(btf.resolve(made.type))
         return isinstance(made, (t.Int, t.AnyEnum))
-    if isinstance(made, t.Struct):
+    if isinstance(made, t.Composite):
         return depth + 1 < MAX_SCALAR_STRUCT and _is_plain_data(btf, made, depth + 1)
     return isinstance(made, (t.Int, t.AnyEnum))
 
@@ -400,12 +394,7 @@ def iter_type(kfunc: Kfunc, arg: Arg) -> IterType | None:
 def _iter_flags(env: Env, kfunc: Kfunc) -> int:
     if not kfunc.flags & rows.KF_RCU_PROTECTED:
         return 0
-    return kinds.MEM_RCU if in_rcu(env) else kinds.PTR_UNTRUSTED
-
-
-def in_rcu(env: Env) -> bool:
-    """What RCU protects cannot go away now (in_rcu_cs)."""
-    return bool(env.state.rcu_locks or env.state.locks or not env.state.sleepable)
+    return kinds.MEM_RCU if btf_ptr.in_rcu(env) else kinds.PTR_UNTRUSTED
 
 
 def _irq_flag(call: Call, arg: Arg) -> None:
@@ -441,6 +430,69 @@ _FROM = {"bpf_dynptr_from_skb": dynptrs.SKB, "bpf_dynptr_from_xdp": dynptrs.XDP,
          "bpf_dynptr_from_skb_meta": dynptrs.SKB_META}
 
 
+def _typed(call: Call, arg: Arg) -> None:
+    """A pointer to a struct of the kernel."""
+    _check_typed_trust(call, arg)
+    _check_typed(call, arg, arg.target, arg.target_id)
+
+
+def _check_typed_trust(call: Call, arg: Arg) -> None:
+    flags, reg = call.kfunc.flags, arg.reg
+    if not flags & _TRUSTING or regtype.is_trusted(
+            reg.kind, bool(reg.ref)):
+        return
+    if not flags & rows.KF_RCU:
+        raise call.env.reject(EINVAL, f"R{arg.regno} must be referenced or trusted")
+    if not reg.kind & kinds.MEM_RCU:
+        raise call.env.reject(EINVAL, f"R{arg.regno} must be a rcu pointer")
+
+
+def _check_typed(call: Call, arg: Arg, target: t.Type, target_id: int) -> None:
+    env, reg, kfunc = call.env, arg.reg, call.kfunc
+    base = reg.kind & KIND_MASK
+    unsafe = reg.kind & ~KIND_MASK & ~regtype.TRUSTED and not reg.kind & kinds.MEM_RCU
+    if (base != kinds.PTR_TO_BTF_ID or unsafe) and base not in regtype.TYPED_BY_KIND:
+        wanted = regtype.text(base | reg.kind & regtype.TRUSTED)
+        raise env.reject(EINVAL, f"arg#{arg.number} is {regtype.text(reg.kind)} expected {wanted} "
+                                 "or socket")
+    btf, type_id = _struct_of(env, reg)
+    strict = bool(kfunc.flags & rows.KF_RELEASE and reg.ref) or _is_nocast_alias(
+        btf, type_id, target)
+    type_id = btf.resolve(type_id)
+    match = btf_walk.matches(btf, type_id, reg.off, kfunc.btf, target_id, strict,
+                             not btf_ptr.is_allocated(reg))
+    given = btf.type(type_id)
+    if not match.good and PROJECTIONS.get(target.name) != given.name:
+        raise env.reject(EINVAL, f"{match.said}kernel function {kfunc.name} args#{arg.number} "
+                                 f"expected pointer to {_named(target)} but R{arg.regno} has a "
+                                 f"pointer to {_named(given)}")
+
+
+def _struct_of(env: Env, reg: Reg) -> tuple[Btf, int]:
+    """The struct that a pointer points to, some kinds by themselves."""
+    base = reg.kind & KIND_MASK
+    if base == kinds.PTR_TO_BTF_ID:
+        return btf_ptr.types_of(reg), reg.btf_id
+    return btf_args.kernel(env), btf_args.struct_id(env, regtype.TYPED_BY_KIND[base])
+
+
+def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
+    """`struct x___init` is what `struct x` is before it is ready (btf_type_ids_nocast_alias)."""
+    names = btf.type(type_id).name, target.name
+    bare = [name.removesuffix(NOCAST) for name in names]
+    return bare[0] == bare[1] and names[0] != names[1]
+
+
+def _map(call: Call, arg: Arg) -> None:
+    env, reg = call.env, arg.reg
+    if reg.map is None:
+        raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
+    call.map, call.map_uid = reg.map, reg.map_uid
+    _check_typed_trust(call, arg)
+    wanted = btf_args.struct_id(env, "bpf_map")
+    _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
+
+
 def _later(what: str) -> Callable[[Call, Arg], None]:
     def refuse(call: Call, arg: Arg) -> None:
         raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
@@ -464,7 +516,7 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "wq": _later("work queues"),
     "task_work": _later("task work"),
     "res_spin_lock": _later("resilient locks"),
-    "map": _later("maps"),
-    "btf_id": _later("typed pointers"),
+    "map": _map,
+    "btf_id": _typed,
     "callback": _later("callbacks"),
 }

@@ -1,0 +1,75 @@
+"""Typed pointers as arguments and results of helpers (check_reg_type, kernel/bpf/verifier.c)."""
+
+from __future__ import annotations
+
+from errno import EACCES
+
+from anybpf import uapi
+from anybpf.btf.parse import Btf
+from anybpf.errors import NotSupported
+from anybpf.proto import kinds
+from anybpf.proto.helpers import Arg
+from anybpf.proto.kinds import (
+    KIND_MASK,
+    MEM_ALLOC,
+    MEM_PERCPU,
+    MEM_RCU,
+    NON_OWN_REF,
+    OBJ_RELEASE,
+    PTR_MAYBE_NULL,
+    PTR_TRUSTED,
+)
+from anybpf.verifier import btf_walk, regtype
+from anybpf.verifier.env import Env
+from anybpf.verifier.region import btf_ptr
+from anybpf.verifier.state import Reg
+
+_MEMORY = frozenset({kinds.ARG_PTR_TO_MAP_KEY, kinds.ARG_PTR_TO_MAP_VALUE, kinds.ARG_PTR_TO_MEM})
+#: flags of typed pointers that may be passed at an offset
+_AT_OFFSET = frozenset({0, MEM_ALLOC, PTR_TRUSTED, MEM_RCU, MEM_ALLOC | NON_OWN_REF,
+                        MEM_ALLOC | NON_OWN_REF | MEM_RCU})
+#: the one helper that takes any kind of socket back
+_SK_RELEASE = "sk_release"
+
+
+def at_offset(kind: int) -> bool:
+    """A typed pointer that may have been moved by a fixed distance."""
+    return kind & KIND_MASK == kinds.PTR_TO_BTF_ID and kind & ~KIND_MASK in _AT_OFFSET
+
+
+def kernel(env: Env) -> Btf:
+    """The kernel's types."""
+    if env.facts.kernel_btf is None:
+        raise NotSupported("typed pointers in the verifier without the kernel's types")
+    return env.facts.kernel_btf
+
+
+def struct_id(env: Env, name: str) -> int:
+    """The number of a struct of the kernel."""
+    found = kernel(env).find(name, uapi.BTF_KIND_STRUCT)
+    if not found:
+        raise NotSupported(f"struct {name}, which the kernel's types do not have")
+    return found
+
+
+def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
+    """A typed pointer for an argument that its kind fits."""
+    if arg.kind & KIND_MASK in _MEMORY:
+        if not arg.kind & kinds.MEM_RDONLY:
+            raise env.reject(EACCES, f"bpf_{helper}() may write into memory pointed by R{regno} "
+                                     f"type={regtype.text(reg.kind)}")
+        return
+    if reg.kind & (MEM_PERCPU | MEM_ALLOC):
+        return
+    release = bool(arg.kind & OBJ_RELEASE)
+    if regtype.may_be_null(reg.kind) and (not arg.kind & PTR_MAYBE_NULL or release):
+        raise env.reject(EACCES, f"Possibly NULL pointer passed to helper arg{regno}")
+    _check_struct(env, reg, regno, arg.btf or "sock_common", release and helper != _SK_RELEASE)
+
+
+def _check_struct(env: Env, reg: Reg, regno: int, wanted: str, strict: bool) -> None:
+    btf = btf_ptr.types_of(reg)
+    match = btf_walk.matches(btf, reg.btf_id, reg.off, kernel(env), struct_id(env, wanted), strict)
+    if not match.good:
+        name = btf.type(reg.btf_id).name
+        raise env.reject(EACCES, f"{match.said}R{regno} is of type {name} but {wanted} is expected")
