@@ -16,24 +16,22 @@ PENDING = 8192
 SOCKET = uapi.BPF_PROG_TYPE_SOCKET_FILTER
 
 
-def _jumps(count: int) -> str:
-    """So many conditions whose jumps are put aside one after the other."""
-    conditions = "\n".join(f"if r0 == {i} goto out" for i in range(count))
-    return f"call bpf_get_prandom_u32\n{conditions}\nout:\nr0 = 0\nexit"
-
-
 @pytest.mark.kernel
-def test_jumps_that_are_put_aside() -> None:
+@pytest.mark.parametrize(("jump", "errno"), [
+    ("if r0 == {} goto out", "EFAULT"), ("may_goto +0", "ENOMEM"),
+])
+def test_jumps_that_are_put_aside(jump: str, errno: str) -> None:
     """The message and the counters at the first jump that is one too many."""
     reason = Linux.probe()
     if reason:
         pytest.skip(reason)
     calls = Calls(Linux())
-    insns = assemble(_jumps(PENDING + 1))
+    jumps = "\n".join(map(jump.format, range(PENDING + 1)))
+    insns = assemble(f"call bpf_get_prandom_u32\n{jumps}\nout:\nr0 = 0\nexit")
     attr = calls.packed(calls.prog_fields(insns))
     kernel = ask_kernel(Linux(), attr, uapi.BPF_LOG_STATS)
     calls.close()
-    assert kernel.verdict == "E2BIG"
+    assert kernel.verdict == errno
     assert kernel.log.startswith(f"The sequence of {PENDING + 1} jumps is too complex.\n")
     assert ask_ours(insns, Facts(SOCKET), uapi.BPF_LOG_STATS) == Answer(*kernel)
 
