@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
+.PHONY: build test test-kernel compare-selftests demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,10 @@ test: build lint
 # only the comparisons with the running kernel's bpf(2)
 test-kernel: build
 	$(BIN)/python -m pytest -n 2 -q tests/kernel
+
+# the kernel's own selftests before both verifiers; ANYBPF_KERNEL_SOURCES names kernel trees
+compare-selftests: build
+	PYTHONPATH=tests $(BIN)/python -m kernel.compare_selftests docs/selftests.md
 
 demo: build
 	@$(BIN)/python demo/demo.py
