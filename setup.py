@@ -48,7 +48,8 @@ def extensions() -> list[Extension]:
     headers = [str(p) for p in SRC.rglob("*.h") if SRC / "anybpf" / "include" not in p.parents]
     modules = [
         Extension(module_name(p), [str(p)], include_dirs=[str(SRC)], depends=headers,
-                  extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-Wno-unused-function"])
+                  extra_compile_args=["-O2", "-g0", "-fno-strict-aliasing", "-fwrapv",
+                                      "-Wno-unused-function"])
         for p in sources()
     ]
     made = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,8 +48,8 @@ class Setup:
         if "types" in case.parts:
             self.btf = calls.btf(case.types.blob)
             self.records["prog_btf_fd"] = self.btf
-        # an array of programs takes programs of one kind, that of its first user
-        fds["progs"] = self._map("", MAPS["progs"])
+        # maps that hold programs take those of one kind, that of their first user
+        fds |= {name: self._map("", MAPS[name]) for name in ("progs", "devices")}
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
         if self.btf is not None:
@@ -62,6 +63,8 @@ class Setup:
             types = self.case.types
             fields |= {"btf_fd": self.btf, "btf_value_type_id": types.ids[kind.value_type],
                        "btf_key_type_id": types.ids["int"]}
+        if kind.exclusive:
+            fields |= {"excl_prog_hash": kind.exclusive, "excl_prog_hash_size": 32}
         if kind.inner:
             fields["inner_map_fd"] = self.fds[kind.inner]
         made = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries, **fields)
@@ -80,8 +83,13 @@ class Setup:
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
         case = self.case
+        array = case.fd_array(self.fds)
+        fields = dict(self.records)
+        if array:
+            fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
+                       "fd_array_cnt": case.bound}
         attr = self.calls.packed(self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
             expected_attach_type=case.attach, license=b"GPL\0" if case.gpl else b"Proprietary\0",
-            **self.records))
+            **fields))
         return ask_kernel(self.calls.backend, attr, level)

@@ -8,13 +8,15 @@
     invalid access to map value, value_size=8 off=8 size=1
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
-`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, and `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`).
+`freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
+`fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A line `5 x STATEMENTS` stands for five,
+with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines. In between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
   map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
-  `extra=N` (map_extra);
+  `extra=N` (map_extra), `exclusive=HEX` (excl_prog_hash), `copies=N` (NAME0, NAME1, ...);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
@@ -27,6 +29,7 @@ A case without an outcome gets one from `pytest --update`.
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
@@ -37,11 +40,11 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.builtin import builtin
-from anybpf.btf.fields import value_fields
+from anybpf.btf.fields import BadFields, Field, value_fields
 from anybpf.btf.parse import Btf
 from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
-from anybpf.isa.insn import Insn
+from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, MapFacts
 from anybpf.verifier.facts import Records, Table
@@ -73,6 +76,8 @@ class MapKind(NamedTuple):
     content: bytes = b""
     frozen: bool = False
     extra: int = 0
+    exclusive: bytes = b""
+    copies: int = 0
 
 
 MAPS = {
@@ -91,6 +96,7 @@ MAPS = {
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
 LINE_SHIFT = 10
+REPEATED = re.compile(r"(\d+) x (.*)")
 
 
 @dataclass(frozen=True)
@@ -144,16 +150,30 @@ class Case:
         symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
                     for name, fd in fds.items()}
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
-                            "\n".join(self.parts["prog"][1]))
+                            "\n".join(map(_repeated, self.parts["prog"][1])))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
         return tuple(parse(source, symbols))
+
+    def fd_array(self, fds: dict[str, int]) -> list[int]:
+        """The descriptors that loads index; `NAME*5` is NAME0 to NAME4."""
+        found: list[int] = []
+        for word in filter(None, self.option("prog", "fd_array").split(",")):
+            name, star, number = word.partition("*")
+            names = [f"{name}{i}" for i in range(int(number))] if star else [name]
+            found += [int(one) if one.isdecimal() else fds[one] for one in names]
+        return found
+
+    @property
+    def bound(self) -> int:
+        """How many of them are the program's in any case."""
+        return int(self.option("prog", "bound") or 0)
 
     # -- maps
 
     @cached_property
     def own_maps(self) -> dict[str, MapKind]:
-        return dict(_map(line) for line in self.lines("maps"))
+        return dict(pair for line in self.lines("maps") for pair in _maps(line))
 
     @property
     def maps(self) -> dict[str, MapKind]:
@@ -167,15 +187,22 @@ class Case:
         made: dict[str, MapFacts] = {}
         for name, kind in self.maps.items():
             content = kind.content.ljust(kind.value_size, b"\0")
-            fields = value_fields(self.types.parsed(), self.types.ids[kind.value_type],
-                                  kernel_types()) if kind.value_type else ()
+            fields = self._fields(kind.value_type) if kind.value_type else ()
             made[name] = MapFacts(
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                exclusive=kind.exclusive,
                 placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
+
+    def _fields(self, value_type: str) -> tuple[Field, ...]:
+        """The special fields of values; those that make no sense are none."""
+        try:
+            return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types())
+        except BadFields:
+            return ()
 
     # -- types, functions, lines
 
@@ -219,6 +246,8 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     fd_array=self.fd_array(fds) or None, bound=self.bound,
+                     digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)
 
     def _records(self, fds: dict[str, int]) -> Records:
@@ -278,6 +307,22 @@ def _type(types: CTypes, name: str) -> int:
     return int(name) if name.isdecimal() else types.ids[name]
 
 
+def _repeated(line: str) -> str:
+    """`5 x TEXT` is TEXT five times, with 0 .. 4 for every `$`."""
+    found = REPEATED.match(line)
+    return line if found is None else "\n".join(
+        found[2].replace("$", str(number)) for number in range(int(found[1])))
+
+
+def _maps(line: str) -> Iterator[tuple[str, MapKind]]:
+    """The map, or with `copies=N` so many of them, NAME0 and so on."""
+    name, made = _map(line)
+    if made.copies:
+        yield from ((f"{name}{number}", made) for number in range(made.copies))
+    else:
+        yield name, made
+
+
 def _map(line: str) -> tuple[str, MapKind]:
     name, kind, key, value, entries, *words = line.split()
     made = MapKind(_number(kind, "BPF_MAP_TYPE_"), int(key), int(value), int(entries))
@@ -293,6 +338,8 @@ _OPTIONS = {
     "inner": lambda made, text: made._replace(inner=text),
     "content": lambda made, text: made._replace(content=bytes.fromhex(text)),
     "extra": lambda made, text: made._replace(extra=int(text, 0)),
+    "exclusive": lambda made, text: made._replace(exclusive=bytes.fromhex(text)),
+    "copies": lambda made, text: made._replace(copies=int(text)),
     "frozen": lambda made, text: made._replace(frozen=True),
 }
 

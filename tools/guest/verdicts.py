@@ -22,15 +22,15 @@ class Said(NamedTuple):
 
 def programs(path: str | os.PathLike[str]) -> list[str]:
     """The names of an object's programs. Raises LoadError."""
-    return list(Object.open(path).progs)
+    return list(Object.open(path).programs)
 
 
 def ask(guest: Guest, path: str | os.PathLike[str], program: str, level: int) -> Said:
     """Load the object with that program alone."""
     found = Object.open(path)
-    for name, other in found.progs.items():
+    for name, other in found.programs.items():
         other.autoload = name == program
-    chosen = found.progs[program]
+    chosen = found.programs[program]
     verdict, log = "OK", ""
     try:
         with found.load(guest, log_level=level):

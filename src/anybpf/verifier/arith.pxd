@@ -17,8 +17,12 @@ cdef bint _difference_overflows(int64_t a, int64_t b, int64_t rest) noexcept
 @cython.locals(low=uint64_t, high=uint64_t)
 cdef void _add32(Range dst, Range src) noexcept
 cdef void _bound_s32(Range dst, int64_t low, int64_t high) noexcept
-@cython.locals(low=int64_t, high=int64_t)
 cpdef void sub(Range dst, Range src) noexcept
+@cython.locals(low=int64_t, high=int64_t)
+cdef void _signed_difference(Range dst, Range src) noexcept
+@cython.locals(low=uint64_t, high=uint64_t)
+cpdef void add_to_pointer(Range dst, Range src) noexcept
+cpdef void sub_from_pointer(Range dst, Range src) noexcept
 @cython.locals(low=uint64_t, high=uint64_t)
 cdef void _sub32(Range dst, Range src) noexcept
 @cython.locals(old=Range)

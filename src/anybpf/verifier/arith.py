@@ -61,16 +61,40 @@ def _bound_s32(dst: Range, low: int, high: int) -> None:
 def sub(dst: Range, src: Range) -> None:
     """dst -= src"""
     _sub32(dst, src)
+    _signed_difference(dst, src)
+    if (dst.umin < src.umax) == (dst.umax < src.umin):
+        dst.umin, dst.umax = (dst.umin - src.umax) & uapi.U64, (dst.umax - src.umin) & uapi.U64
+    else:
+        dst.umin, dst.umax = 0, uapi.U64
+    dst.vv, dst.vm = tnum.sub(dst.vv, dst.vm, src.vv, src.vm)
+
+
+def _signed_difference(dst: Range, src: Range) -> None:
     low = bits.s64((dst.smin & uapi.U64) - (src.smax & uapi.U64))
     high = bits.s64((dst.smax & uapi.U64) - (src.smin & uapi.U64))
     if (_difference_overflows(dst.smin, src.smax, low)
             or _difference_overflows(dst.smax, src.smin, high)):
         low, high = S64_MIN, S64_MAX
     dst.smin, dst.smax = low, high
-    if (dst.umin < src.umax) == (dst.umax < src.umin):
-        dst.umin, dst.umax = (dst.umin - src.umax) & uapi.U64, (dst.umax - src.umin) & uapi.U64
-    else:
+
+
+def add_to_pointer(dst: Range, src: Range) -> None:
+    """The offset `dst` of a pointer += src, 64 bits: what may wrap is not bounded."""
+    _signed_sum(dst, src.smin, src.smax)
+    low, high = (dst.umin + src.umin) & uapi.U64, (dst.umax + src.umax) & uapi.U64
+    if high < dst.umax:
+        low, high = 0, uapi.U64
+    dst.umin, dst.umax = low, high
+    dst.vv, dst.vm = tnum.add(dst.vv, dst.vm, src.vv, src.vm)
+
+
+def sub_from_pointer(dst: Range, src: Range) -> None:
+    """The offset `dst` of a pointer -= src, 64 bits: what may wrap is not bounded."""
+    _signed_difference(dst, src)
+    if dst.umin < src.umax:
         dst.umin, dst.umax = 0, uapi.U64
+    else:
+        dst.umin, dst.umax = dst.umin - src.umax, dst.umax - src.umin
     dst.vv, dst.vm = tnum.sub(dst.vv, dst.vm, src.vv, src.vm)
 
 

@@ -5,7 +5,7 @@ import cython
 
 from anybpf cimport uapi
 from anybpf.proto cimport kinds
-from anybpf.verifier.consts cimport FP, MAX_FRAMES, REGS
+from anybpf.verifier.consts cimport ARGUMENTS, FP, MAX_FRAMES, MAX_SLOTS, REGS
 from anybpf.verifier.decoded cimport Decoded
 from anybpf.verifier.env cimport Aux, Env, Subprog
 from anybpf.verifier.state cimport Frame, Hop, Reg, Slot, State, new_hop

@@ -11,15 +11,12 @@ from errno import EFAULT
 
 from anybpf import uapi
 from anybpf.proto import kinds
+from anybpf.verifier.consts import ARGUMENTS, FP, MAX_FRAMES, MAX_SLOTS, REGS
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import slots_text
 from anybpf.verifier.reject import Reject
-from anybpf.verifier.state import FP, MAX_FRAMES, REGS, Frame, Hop, Reg, Slot, State, new_hop
-
-_ARGUMENTS = 0b111110
-#: slots of a frame
-MAX_SLOTS = 64
+from anybpf.verifier.state import Frame, Hop, Reg, Slot, State, new_hop
 
 Linked = tuple[tuple[int, int, bool], ...]
 
@@ -150,13 +147,14 @@ class _Walk:
     def _at_entry(self, state: State) -> bool:
         """A global function's arguments are all that may still be asked for."""
         asked = self.wanted.regs[0]
-        if not state.frames[0].subprog or self.wanted.frame or asked & ~_ARGUMENTS \
+        frame = state.frames[0]
+        if not frame.subprog or self.wanted.frame or asked & ~ARGUMENTS \
                 or self.wanted.slots[0]:
             raise _bug(self.env, f"backtracking func entry subprog {state.frames[0].subprog} "
                                  f"reg_mask {asked:x} stack_mask {self.wanted.slots[0]:x}")
         for i in range(REGS):
             if asked >> i & 1:
-                self._precise(state.frames[0].regs[i])
+                self._precise(frame.regs[i])
         return self.changed
 
     def _through(self, state: State, idx: int, subsequent: int, skip: bool) -> int:
@@ -289,7 +287,8 @@ class _Walk:
         elif insn.is_pseudo_call:
             self._into_caller(pass_arguments=True)
         elif insn.op == uapi.BPF_CALL:
-            if self.env.aux[idx].calls_callback and idx != subsequent - 1:
+            aux = self.env.aux[idx]
+            if aux.calls_callback and idx != subsequent - 1:
                 self._into_caller(pass_arguments=False)
                 return
             if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and not insn.imm:
@@ -309,14 +308,14 @@ class _Walk:
     def _no_arguments(self, where: str) -> None:
         """What a call leaves undefined was found already."""
         asked = self.wanted.regs[self.wanted.frame]
-        if asked & _ARGUMENTS:
+        if asked & ARGUMENTS:
             raise _bug(self.env, f"{where} unexpected regs {asked:x}")
 
     def _into_caller(self, pass_arguments: bool) -> None:
         wanted = self.wanted
         asked, slots = wanted.regs[wanted.frame], wanted.slots[wanted.frame]
         what = "static subprog" if pass_arguments else "callback"
-        if asked & ~_ARGUMENTS:
+        if asked & ~ARGUMENTS:
             raise _bug(self.env, f"{what} unexpected regs {asked:x}")
         if slots:
             raise _bug(self.env, f"{what} leftover stack slots {slots:x}")
@@ -330,7 +329,7 @@ class _Walk:
     def _into_callee(self, subsequent: int) -> None:
         wanted, env = self.wanted, self.env
         if subsequent >= 0 and env.aux[subsequent].calls_callback:
-            wanted.regs[wanted.frame] &= ~_ARGUMENTS
+            wanted.regs[wanted.frame] &= ~ARGUMENTS
         self._no_arguments("backtracking exit")
         if wanted.frame == MAX_FRAMES - 1:
             raise _bug(env, f"subprog enter from frame {wanted.frame}")

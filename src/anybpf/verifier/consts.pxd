@@ -18,6 +18,12 @@ cdef extern from *:
     #define ANYBPF_DYNPTR 4
     #define ANYBPF_ITER 5
     #define ANYBPF_IRQ_FLAG 6
+    #define ANYBPF_MAX_OFFSET 536870912
+    #define ANYBPF_MAX_LINKED 6
+    #define ANYBPF_MAX_SLOTS 64
+    #define ANYBPF_ARGUMENTS 62
+    #define ANYBPF_MAX_HISTORY 40
+    #define ANYBPF_MAX_PACKET_OFFSET 65535
     #define ANYBPF_EACH_BYTE 72340172838076673ULL
     #define ANYBPF_NOT_EXACT 0
     #define ANYBPF_EXACT 1
@@ -43,6 +49,12 @@ cdef extern from *:
     const int DYNPTR "ANYBPF_DYNPTR"
     const int ITER "ANYBPF_ITER"
     const int IRQ_FLAG "ANYBPF_IRQ_FLAG"
+    const int MAX_OFFSET "ANYBPF_MAX_OFFSET"
+    const int MAX_LINKED "ANYBPF_MAX_LINKED"
+    const int MAX_SLOTS "ANYBPF_MAX_SLOTS"
+    const int ARGUMENTS "ANYBPF_ARGUMENTS"
+    const int MAX_HISTORY "ANYBPF_MAX_HISTORY"
+    const int MAX_PACKET_OFFSET "ANYBPF_MAX_PACKET_OFFSET"
     const unsigned long long EACH_BYTE "ANYBPF_EACH_BYTE"
     const int NOT_EXACT "ANYBPF_NOT_EXACT"
     const int EXACT "ANYBPF_EXACT"

@@ -29,6 +29,18 @@ DYNPTR: Final = 4
 ITER: Final = 5
 IRQ_FLAG: Final = 6
 
+#: pointers may be moved by less than this (BPF_MAX_VAR_OFF)
+MAX_OFFSET: Final = 1 << 29
+#: how many registers may learn together (LINKED_REGS_MAX)
+MAX_LINKED: Final = 6
+#: slots of a frame
+MAX_SLOTS: Final = 64
+#: registers that calls take (a mask)
+ARGUMENTS: Final = 0b111110
+#: jumps after which a state is remembered whatever there is
+MAX_HISTORY: Final = 40
+MAX_PACKET_OFFSET: Final = 0xFFFF
+
 #: times a kind: a slot whose eight bytes are all of it
 EACH_BYTE: Final = 0x0101_0101_0101_0101
 

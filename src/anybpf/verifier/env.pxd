@@ -33,7 +33,8 @@ cdef class Env:
     cdef public State state
     cdef public Reg scratch
     cdef public Hop hop
-    cdef public int idx, prev_idx
+    cdef public int idx, prev_idx, prog_type
+    cdef public bint strict_alignment
     cdef public long long insn_limit, processed, jumps, ids, last_jumps, last_processed
     cdef public long long max_states_per_insn, total_states, peak_states
     cdef public long long explored_states, free_states, backedges

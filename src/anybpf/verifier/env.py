@@ -99,6 +99,8 @@ class Env:
         #: the instructions as the walk reads them, once maps have their addresses
         self.decoded: list[Decoded] = []
         self.insn_limit = options.insn_limit
+        self.prog_type = facts.type
+        self.strict_alignment = facts.strict_alignment
         #: for operands that are no registers
         self.scratch = Reg()
         self.subprogs: list[Subprog] = []

@@ -21,7 +21,7 @@ cdef class Ids:
 @cython.locals(ids=Ids, i=cython.int, a=Frame, b=Frame)
 cpdef bint states_equal(Env env, State old, State cur, int exact) except -1
 cdef bint _resources_equal(State old, State cur, Ids ids) except -1
-@cython.locals(live=cython.uint, i=cython.int, reg=Reg, aux=Aux)
+@cython.locals(i=cython.int, aux=Aux)
 cdef bint _frames_equal(Env env, Frame old, Frame cur, int idx, Ids ids, int exact) except -1
 cpdef bint regs_exact(Reg old, Reg cur, Ids ids) except -1
 @cython.locals(base=cython.int)

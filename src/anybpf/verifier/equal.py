@@ -95,9 +95,9 @@ def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
 def _frames_equal(env: Env, old: Frame, cur: Frame, idx: int, ids: Ids, exact: int) -> bool:
     if old.callback_depth > cur.callback_depth:
         return False
-    live = env.aux[idx].live_before
+    aux = env.aux[idx]
     for i in range(consts.REGS):
-        if live >> i & 1 and not reg_safe(old.regs[i], cur.regs[i], ids, exact):
+        if aux.live_before >> i & 1 and not reg_safe(old.regs[i], cur.regs[i], ids, exact):
             return False
     return _stacks_equal(old.stack, cur.stack, ids, exact)
 

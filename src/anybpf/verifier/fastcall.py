@@ -83,12 +83,16 @@ def _pair(env: Env, idx: int, distance: int, off: int, kept: int) -> bool:
 def check_contract(env: Env, frame: Frame, off: int) -> None:
     """An access of the stack: one of such slots that belongs to no pattern ends all of them."""
     subprog = env.subprogs[frame.subprog]
-    if subprog.fastcall_off <= off or env.aux[env.idx].fastcall_pattern:
+    if subprog.fastcall_off <= off:
+        return
+    aux = env.aux[env.idx]
+    if aux.fastcall_pattern:
         return
     subprog.fastcall_off = NEVER
     for idx in range(subprog.start, subprog.end):
-        env.aux[idx].fastcall_spills = 0
-        env.aux[idx].fastcall_pattern = False
+        aux = env.aux[idx]
+        aux.fastcall_spills = 0
+        aux.fastcall_pattern = False
 
 
 def shrink(env: Env) -> None:

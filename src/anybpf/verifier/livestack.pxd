@@ -30,7 +30,7 @@ cdef class LiveStack:
     cdef uint64_t[8] _writes
     cdef int _write_idx
     cpdef forget_current(self)
-    @cython.locals(frame=Frame, f=Frame)
+    @cython.locals(frame=Frame)
     cpdef Instance lookup(self, State state, int frameno)
     @cython.locals(function=Subprog, found=Instance)
     cdef Instance _instance(self, tuple calls, int subprog)
@@ -64,7 +64,7 @@ cdef class Query:
     cdef public State state
     cdef public list instances
     @cython.locals(state=State, last=cython.int, mask=uint64_t, outer=cython.int, call=cython.int,
-                   frame_=Frame, aux=Aux)
+                   inner=Frame, aux=Aux)
     cpdef uint64_t alive(self, int frame) except? 99
     @cython.locals(instance=Instance, marks=Marks)
     cdef uint64_t _before(self, int number, int idx, int frame) except? 99

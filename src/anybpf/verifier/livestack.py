@@ -88,8 +88,9 @@ class LiveStack:
 
     def lookup(self, state: State, frameno: int) -> Instance:
         """The function of one frame of `state`, as it was reached."""
-        calls = tuple([f.callsite for f in state.frames[1:frameno + 1]])
-        return self._instance(calls, state.frames[frameno].subprog)
+        frame = state.frames[frameno]
+        calls = tuple([f.callsite for f in state.frames[1:frameno + 1]]) if frameno else ()
+        return self._instance(calls, frame.subprog)
 
     def _instance(self, calls: tuple[int, ...], subprog: int) -> Instance:
         function = self.env.subprogs[subprog]
@@ -175,7 +176,8 @@ class LiveStack:
                     marks.written = 0
 
     def _update(self, instance: Instance) -> None:
-        order = self.env.subprogs[instance.subprog].postorder
+        function = self.env.subprogs[instance.subprog]
+        order = function.postorder
         rounds, changed = 0, True
         while changed:
             rounds += 1
@@ -260,8 +262,10 @@ class Query:
         state, last = self.state, len(self.instances) - 1
         mask = self._before(last, state.insn_idx, frame)
         for outer in range(frame, last):
-            call = state.frames[outer + 1].callsite
-            if not self.env.aux[call].calls_callback:
+            inner = state.frames[outer + 1]
+            call = inner.callsite
+            aux = self.env.aux[call]
+            if not aux.calls_callback:
                 call += 1
             mask |= self._before(outer, call, frame)
         return mask

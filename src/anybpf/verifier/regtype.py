@@ -79,17 +79,18 @@ def text(kind: int) -> str:
 
 def is_packet(kind: int) -> bool:
     """A pointer into the packet or its metadata (not its end)."""
-    return kind in PACKETS
+    return kind == kinds.PTR_TO_PACKET or kind == kinds.PTR_TO_PACKET_META
 
 
 def is_any_packet(kind: int) -> bool:
     """The same, or the packet's end."""
-    return kind in PACKETS or kind == kinds.PTR_TO_PACKET_END
+    return (kind == kinds.PTR_TO_PACKET or kind == kinds.PTR_TO_PACKET_META
+            or kind == kinds.PTR_TO_PACKET_END)
 
 
 def may_be_null(kind: int) -> bool:
     """The pointer has yet to be compared with 0."""
-    return kind & PTR_MAYBE_NULL != 0
+    return kind & kinds.PTR_MAYBE_NULL != 0
 
 
 def not_null(kind: int, referenced: bool) -> bool:

@@ -364,7 +364,8 @@ class State:
         """Where frame `frameno` is: at the state's instruction, or at its call."""
         if frameno == len(self.frames) - 1:
             return self.insn_idx
-        return self.frames[frameno + 1].callsite
+        inner = self.frames[frameno + 1]
+        return inner.callsite
 
 
 def copy_state(dst: State, src: State) -> None:

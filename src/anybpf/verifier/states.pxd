@@ -7,7 +7,7 @@ from anybpf cimport uapi
 from anybpf.proto cimport kinds
 from anybpf.verifier cimport backtrack, consts
 from anybpf.verifier.backtrack cimport Wanted
-from anybpf.verifier.consts cimport FP, INVALID
+from anybpf.verifier.consts cimport FP, INVALID, ITER, MAX_HISTORY, SLOT_BYTES
 from anybpf.verifier.decoded cimport Decoded
 from anybpf.verifier.env cimport Aux, Env
 from anybpf.verifier.equal cimport states_equal
@@ -39,16 +39,16 @@ cdef class Explored:
     cdef list _bucket(self, int idx, State cur)
     @cython.locals(env=Env, insn=Decoded, aux=Aux)
     cdef (bint, bint, bint) _compare(self, Seen seen, State cur, int idx, bint loop) except *
-    @cython.locals(edge=State)
+    @cython.locals(edge=State, aux=Aux)
     cdef _prune(self, Seen seen, State cur, int idx, bint loop)
-    @cython.locals(env=Env, n=cython.int)
+    @cython.locals(env=Env, n=cython.int, aux=Aux)
     cdef _miss(self, list bucket, Seen seen, bint add, int idx)
     cdef _release(self, Seen seen)
     @cython.locals(env=Env, cur=State, new=Seen)
     cdef _remember(self, list bucket, int idx)
     @cython.locals(seen=Seen)
     cdef _clean(self, list bucket, State cur)
-    @cython.locals(query=Query, number=cython.int, live=cython.uint, aux=Aux)
+    @cython.locals(query=Query, number=cython.int, aux=Aux)
     cdef _clean_state(self, Seen seen)
     @cython.locals(wanted=Wanted, number=cython.int)
     cdef bint _propagate(self, State old, State cur) except -1

@@ -11,19 +11,15 @@ from errno import EINVAL
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
-from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, consts
 from anybpf.verifier.backtrack import Wanted
+from anybpf.verifier.consts import FP, INVALID, ITER, MAX_HISTORY, SLOT_BYTES
 from anybpf.verifier.env import Env
 from anybpf.verifier.equal import states_equal
 from anybpf.verifier.livestack import LiveStack
 from anybpf.verifier.state import (
     ACTIVE,
-    FP,
-    INVALID,
-    ITER,
-    SLOT_BYTES,
     Frame,
     State,
     copy_state,
@@ -31,7 +27,6 @@ from anybpf.verifier.state import (
     same_value,
 )
 
-MAX_HISTORY = 40
 #: rounds of marks through the back edges of a loop before all numbers become precise
 MAX_ROUNDS = 64
 
@@ -118,13 +113,16 @@ class Explored:
             return loop, states_equal(env, seen, cur, exact), False
         if _other_async(seen.innermost(), cur.innermost()):
             return loop, False, True
-        if env.aux[idx].is_iter_next:
+        aux = env.aux[idx]
+        if aux.is_iter_next:
             same = states_equal(env, seen, cur, consts.RANGE_WITHIN) and _iterates(cur)
             return loop or same, same, True
-        if env.decoded[idx].code == MAY_GOTO and seen.may_goto_depth != cur.may_goto_depth \
+        insn = env.decoded[idx]
+        if insn.code == uapi.BPF_JMP | uapi.BPF_JCOND \
+                and seen.may_goto_depth != cur.may_goto_depth \
                 and states_equal(env, seen, cur, consts.RANGE_WITHIN):
             return True, True, True
-        if env.aux[idx].calls_callback:
+        if aux.calls_callback:
             return loop, states_equal(env, seen, cur, consts.RANGE_WITHIN), True
         if _maybe_looping(seen, cur) and states_equal(env, seen, cur, consts.EXACT) \
                 and not _depths_differ(seen, cur) \
@@ -148,7 +146,8 @@ class Explored:
 
     def _prune(self, seen: Seen, cur: State, idx: int, loop: bool) -> None:
         seen.hits += 1
-        if self.env.aux[idx].jump_point:
+        aux = self.env.aux[idx]
+        if aux.jump_point:
             backtrack.push(self.env)
         self._propagate(seen, cur)
         if loop:
@@ -160,7 +159,8 @@ class Explored:
     def _miss(self, bucket: list[Seen], seen: Seen, add: bool, idx: int) -> None:
         env = self.env
         seen.misses += add
-        n = 64 if env.aux[idx].force_checkpoint and seen.branches > 0 else 3
+        aux = env.aux[idx]
+        n = 64 if aux.force_checkpoint and seen.branches > 0 else 3
         if seen.misses > seen.hits * n + n:
             seen.free = True
             bucket.remove(seen)
@@ -207,8 +207,8 @@ class Explored:
         query = self.live.query(seen)
         seen.cleaned = True
         for number in range(len(seen.frames)):
-            live = self.env.aux[seen.insn_of(number)].live_before
-            _clean_frame(seen.frames[number], live, query.alive(number))
+            aux = self.env.aux[seen.insn_of(number)]
+            _clean_frame(seen.frames[number], aux.live_before, query.alive(number))
 
     # -- precision
 
@@ -230,8 +230,9 @@ class Explored:
         calls: list[int] = []
         for number in range(len(state.frames)):
             idx = state.insn_of(number)
-            if self.env.aux[idx].scc:
-                return (*calls, self.env.aux[idx].scc)
+            aux = self.env.aux[idx]
+            if aux.scc:
+                return (*calls, aux.scc)
             calls.append(idx)
         return None
 
@@ -345,7 +346,8 @@ def same_calls(a: State, b: State) -> bool:
     if len(a.frames) != len(b.frames):
         return False
     for i in range(len(a.frames)):
-        if a.frames[i].callsite != b.frames[i].callsite:
+        mine, other = a.frames[i], b.frames[i]
+        if mine.callsite != other.callsite:
             return False
     return True
 

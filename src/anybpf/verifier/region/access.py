@@ -5,17 +5,16 @@ from __future__ import annotations
 from errno import EACCES
 from typing import TYPE_CHECKING
 
+from anybpf import bits, uapi
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier.consts import MAX_OFFSET
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MIN
+from anybpf.verifier.numbers import S32_MIN
 from anybpf.verifier.state import Reg
 
 if TYPE_CHECKING:
     from anybpf.verifier.walk import Walk
-
-MAX_OFFSET = 1 << 29
 
 
 class Access:
@@ -42,12 +41,37 @@ def make(walk: Walk, insn: Decoded, reg: Reg, regno: int, off: int, size: int, w
     return made
 
 
-def _check_inside(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,
-                  zero_ok: bool) -> str:
-    """Empty, or why `size` bytes at `off` are not inside `limit` bytes."""
-    if off >= 0 and (size > 0 or (size == 0 and zero_ok)) and off + size <= limit:
-        return ""
-    base = reg.kind & KIND_MASK
+def inside(off: int, size: int, limit: int, zero_ok: bool) -> bool:
+    """Whether `size` bytes at `off` lie in `limit` bytes."""
+    return off >= 0 and (size > 0 or (size == 0 and zero_ok)) and off + size <= limit
+
+
+def check_fixed(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int, zero_ok: bool,
+                more: str) -> None:
+    """Refuse what is not inside, with a second line: R`regno` and `more`."""
+    if not inside(off, size, limit, zero_ok):
+        raise env.reject(EACCES, f"{_outside(reg, regno, off, size, limit)}\nR{regno} {more}")
+
+
+def check_region(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,
+                 zero_ok: bool = False) -> None:
+    """Inside at the smallest and at the largest offset that the register may have."""
+    if reg.smin < 0 and (reg.smin < S32_MIN or off + reg.smin < S32_MIN or off + reg.smin < 0):
+        raise env.reject(EACCES, negative(regno))
+    # as the kernel does: what is too large is refused below
+    low = bits.s32((off + reg.smin) & uapi.U32)
+    check_fixed(env, reg, regno, low, size, limit, zero_ok,
+                "min value is outside of the allowed memory range")
+    if reg.umax >= MAX_OFFSET:
+        raise env.reject(EACCES, f"R{regno} unbounded memory access, make sure to bounds check "
+                                 "any such access")
+    check_fixed(env, reg, regno, off + reg.umax, size, limit, zero_ok,
+                "max value is outside of the allowed memory range")
+
+
+def _outside(reg: Reg, regno: int, off: int, size: int, limit: int) -> str:
+    """What is said of `size` bytes at `off` that are not inside `limit` bytes."""
+    base = reg.kind & kinds.KIND_MASK
     if base == kinds.PTR_TO_MAP_KEY:
         return f"invalid access to map key, key_size={limit} off={off} size={size}"
     if base == kinds.PTR_TO_MAP_VALUE:
@@ -56,29 +80,6 @@ def _check_inside(env: Env, reg: Reg, regno: int, off: int, size: int, limit: in
         return (f"invalid access to packet, off={off} size={size}, "
                 f"R{regno}(id={reg.id},off={off},r={limit})")
     return f"invalid access to memory, mem_size={limit} off={off} size={size}"
-
-
-def check_fixed(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int, zero_ok: bool,
-                more: str) -> None:
-    """Refuse what is not inside, with a second line `more`."""
-    why = _check_inside(env, reg, regno, off, size, limit, zero_ok)
-    if why:
-        raise env.reject(EACCES, f"{why}\n{more}")
-
-
-def check_region(env: Env, reg: Reg, regno: int, off: int, size: int, limit: int,
-                 zero_ok: bool = False) -> None:
-    """Inside at the smallest and at the largest offset that the register may have."""
-    low = off + reg.smin
-    if reg.smin < 0 and (reg.smin == S64_MIN or not S32_MIN <= low <= S32_MAX or low < 0):
-        raise env.reject(EACCES, negative(regno))
-    check_fixed(env, reg, regno, low, size, limit, zero_ok,
-                f"R{regno} min value is outside of the allowed memory range")
-    if reg.umax >= MAX_OFFSET:
-        raise env.reject(EACCES, f"R{regno} unbounded memory access, make sure to bounds check "
-                                 "any such access")
-    check_fixed(env, reg, regno, off + reg.umax, size, limit, zero_ok,
-                f"R{regno} max value is outside of the allowed memory range")
 
 
 def negative(regno: int) -> str:

@@ -40,7 +40,7 @@ def access(what: Access) -> None:
     """A load or store."""
     found = check(what.env, what.reg, what.regno, what.off, what.size, what.write)
     if what.loads is not None:
-        _load(what.env, what.loads, types_of(what.reg), found)
+        load(what.env, what.loads, types_of(what.reg), found)
 
 
 def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> Found:
@@ -111,7 +111,8 @@ def _trust(env: Env, reg: Reg, btf: Btf, found: Found) -> int:
     return flags if flags & (kinds.MEM_PERCPU | kinds.MEM_USER) else old
 
 
-def _load(env: Env, into: Reg, btf: Btf, found: Found) -> None:
+def load(env: Env, into: Reg, btf: Btf, found: Found) -> None:
+    """What the register becomes that is loaded."""
     if found.what == btf_walk.SCALAR:
         mark_unknown(into)
         return

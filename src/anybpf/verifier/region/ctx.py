@@ -17,6 +17,8 @@ from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
 def check_unmoved(env: Env, reg: Reg, regno: int, fixed_ok: bool = False) -> None:
     """The pointer is what it was when it was made (check_ptr_off_reg)."""
+    if reg.off == 0 and reg.vm == 0 and reg.vv == 0:
+        return
     name = regtype.text(reg.kind)
     if reg.off < 0:
         raise env.reject(EACCES, f"negative offset {name} ptr R{regno} off={reg.off} disallowed")

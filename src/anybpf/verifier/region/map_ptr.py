@@ -6,6 +6,8 @@ from errno import EACCES
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
+from anybpf.verifier import btf_walk
+from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.region.map_value import map_of
 
@@ -36,4 +38,13 @@ def access(what: Access) -> None:
         raise env.reject(EACCES, f"R{what.regno} is {name} invalid negative access: off={what.off}")
     if what.write:
         raise env.reject(EACCES, f"only read from {name} is supported")
-    raise NotSupported("loads through map_ptr in the verifier")
+    btf = env.facts.kernel_btf
+    type_id = btf.find(name, uapi.BTF_KIND_STRUCT) if btf else 0
+    if btf is None or not type_id:
+        raise NotSupported(f"loads through map_ptr without the kernel's struct {name}")
+    try:
+        found = btf_walk.access(btf, type_id, what.off, what.size)
+    except btf_walk.Misfit as misfit:
+        raise env.reject(misfit.errno, misfit.text) from None
+    if what.loads is not None:
+        btf_ptr.load(env, what.loads, btf, found)

@@ -34,9 +34,9 @@ def access(what: Access) -> None:
     env, reg = what.env, what.reg
     check_flags(env, reg, what.off, what.size, what.write)
     check(env, reg, what.regno, what.off, what.size, direct=True)
-    if any(one.special.pointer and one.offset == what.off + reg.vv
-           for one in map_of(reg).fields):
-        raise NotSupported("kernel pointers in map values in the verifier")
+    for one in map_of(reg).fields:
+        if one.special.pointer and one.offset == what.off + reg.vv:
+            raise NotSupported("kernel pointers in map values in the verifier")
     if what.loads is not None:
         _load(what, what.loads)
 

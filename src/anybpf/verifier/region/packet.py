@@ -24,7 +24,7 @@ WRITABLE = frozenset({
 
 def may_write(env: Env) -> bool:
     """Whether programs of this type may store into their packet."""
-    return env.facts.type in WRITABLE
+    return env.prog_type in WRITABLE
 
 
 def may_pass(env: Env, takes_packet: bool) -> bool:
@@ -48,7 +48,7 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, zero_ok: bool = F
     """Only the fixed offset counts: the range was measured from where the register points."""
     if reg.smin < 0:
         raise env.reject(EACCES, negative(regno))
-    outside = f"R{regno} offset is outside of the packet"
     if reg.packet_range < 0:
-        raise env.reject(EINVAL, outside)
-    check_fixed(env, reg, regno, off, size, reg.packet_range, zero_ok, outside)
+        raise env.reject(EINVAL, f"R{regno} offset is outside of the packet")
+    check_fixed(env, reg, regno, off, size, reg.packet_range, zero_ok,
+                "offset is outside of the packet")

@@ -10,25 +10,21 @@ from errno import EACCES, EINVAL
 
 from anybpf import uapi
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import backtrack, fastcall, log, regtype
-from anybpf.verifier.env import Env
-from anybpf.verifier.region.access import MAX_OFFSET, Access
-from anybpf.verifier.state import (
+from anybpf.verifier.consts import (
     DYNPTR,
     INVALID,
+    MAX_OFFSET,
     MAX_STACK,
     MISC,
     SLOT_BYTES,
     SPILL,
     ZERO,
-    Frame,
-    Reg,
-    Slot,
-    copy_reg,
-    mark_known_scalar,
-    mark_unknown,
 )
+from anybpf.verifier.env import Env
+from anybpf.verifier.region.access import Access
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import Frame, Reg, Slot, copy_reg, mark_known_scalar, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import Walk
 
@@ -38,6 +34,12 @@ def frame_of(env: Env, reg: Reg) -> Frame:
     return env.state.frames[reg.frameno]
 
 
+def _bit(number: int) -> int:
+    """The mask of a slot."""
+    one = 1
+    return one << number
+
+
 def access(what: Access) -> None:
     """A load or store."""
     check_bounds(what.env, what.reg, what.regno, what.off, what.size, what.write)
@@ -45,40 +47,40 @@ def access(what: Access) -> None:
         if what.reg.vm:
             _write_variable(what)
         else:
-            _write_fixed(what, what.off + _signed(what.reg))
+            _write_fixed(what, what.off + what.reg.smin)
     elif what.reg.vm:
         _read_variable(what)
     else:
-        _read_fixed(what, what.off + _signed(what.reg))
-
-
-def _signed(reg: Reg) -> int:
-    return reg.smin
+        _read_fixed(what, what.off + what.reg.smin)
 
 
 def check_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> None:
     """Inside the 512 bytes; makes room (check_stack_access_within_bounds)."""
-    word = " write to" if write else " read from"
     if reg.vm and not (reg.smax < MAX_OFFSET and reg.smin > -MAX_OFFSET):
+        word = " write to" if write else " read from"
         raise env.reject(EACCES, f"invalid unbounded variable-offset{word} stack R{regno}")
     low = reg.smin + off
     high = (reg.smin if not reg.vm else reg.smax) + off + size
-    errno = 0
     if low < -MAX_STACK or low > -1:
-        errno = EACCES
-    elif high > 0:
-        errno = EINVAL
-    if errno and not reg.vm:
-        raise env.reject(errno, f"invalid{word} stack R{regno} off={low} size={size}")
-    if errno:
-        bits = log.offset_text(reg.vv, reg.vm)
-        raise env.reject(errno, f"invalid variable-offset{word} stack R{regno} var_off={bits} "
-                                f"off={off} size={size}")
+        raise _out_of_bounds(env, EACCES, reg, regno, off, size, write)
+    if high > 0:
+        raise _out_of_bounds(env, EINVAL, reg, regno, off, size, write)
     frame = frame_of(env, reg)
     frame.grow(-low)
     subprog = env.subprogs[frame.subprog]
-    subprog.stack_depth = max(
-        subprog.stack_depth, (-low + SLOT_BYTES - 1) // SLOT_BYTES * SLOT_BYTES)
+    depth = (-low + SLOT_BYTES - 1) // SLOT_BYTES * SLOT_BYTES
+    if depth > subprog.stack_depth:
+        subprog.stack_depth = depth
+
+
+def _out_of_bounds(env: Env, errno: int, reg: Reg, regno: int, off: int, size: int,
+                   write: bool) -> Reject:
+    word = " write to" if write else " read from"
+    if not reg.vm:
+        return env.reject(errno, f"invalid{word} stack R{regno} off={reg.smin + off} size={size}")
+    bits = log.offset_text(reg.vv, reg.vm)
+    return env.reject(errno, f"invalid variable-offset{word} stack R{regno} var_off={bits} "
+                             f"off={off} size={size}")
 
 
 # -- writing
@@ -89,10 +91,10 @@ def _write_fixed(what: Access, off: int) -> None:
     frame = frame_of(env, what.reg)
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
-    env.log.scratched_stack |= 1 << number
+    env.log.scratched_stack |= _bit(number)
     fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
-        what.walk.live.write(frame.frameno, 1 << number)
+        what.walk.live.write(frame.frameno, _bit(number))
     _destroy(what.walk, frame, number)
     if _spill(what, frame, slot, off):
         backtrack.push_stack(env, frame.frameno, number)
@@ -102,9 +104,10 @@ def _write_fixed(what: Access, off: int) -> None:
 
 def _destroy(walk: Walk, frame: Frame, number: int) -> None:
     """What is written over is no dynptr any more."""
-    from anybpf.verifier.region import dynptrs
+    slot = frame.stack[number]
+    if slot.kind(0) == DYNPTR:
+        from anybpf.verifier.region import dynptrs
 
-    if frame.stack[number].kind(0) == DYNPTR:
         dynptrs.destroy(walk, frame, number)
 
 
@@ -115,11 +118,10 @@ def _spill(what: Access, frame: Frame, slot: Slot, off: int) -> bool:
     if what.value < 0:
         if not whole:
             return False
-        made = Reg()
-        mark_known_scalar(made, what.insn.imm & uapi.U64)
-        save(slot, made, size)
+        mark_known_scalar(env.scratch, what.insn.imm & uapi.U64)
+        save(slot, env.scratch, size)
         return True
-    reg = env.regs[what.value]
+    reg = env.reg(what.value)
     if reg.kind == kinds.SCALAR_VALUE:
         if not whole:
             return False
@@ -135,12 +137,12 @@ def _spill(what: Access, frame: Frame, slot: Slot, off: int) -> bool:
 
 def _spill_pointer(what: Access, frame: Frame, slot: Slot, reg: Reg) -> bool:
     env = what.env
-    if reg.kind & KIND_MASK not in regtype.SPILLABLE:
+    if reg.kind & kinds.KIND_MASK not in regtype.SPILLABLE:
         return False
     if what.size != SLOT_BYTES:
         env.write_line(env.idx, "; ")
         raise env.reject(EACCES, "invalid size of register spill")
-    if frame is not env.frame and reg.kind == kinds.PTR_TO_STACK:
+    if frame is not env.state.innermost() and reg.kind == kinds.PTR_TO_STACK:
         raise env.reject(EINVAL,
                          "cannot spill pointers to stack into stack frame of the caller")
     save(slot, reg, what.size)
@@ -156,10 +158,15 @@ def save(slot: Slot, reg: Reg, size: int) -> None:
             slot.put(i, MISC)
 
 
+def _first_byte(off: int, size: int) -> int:
+    """The lowest number of `size` bytes at `off` of the frame, all in one slot."""
+    return (-off - 1) % SLOT_BYTES - (size - 1)
+
+
 def _writes_zero(what: Access) -> bool:
     if what.value < 0:
         return what.insn.imm == 0
-    return regs.is_zero(what.env.regs[what.value])
+    return regs.is_zero(what.env.reg(what.value))
 
 
 def _write_data(what: Access, slot: Slot, off: int) -> None:
@@ -172,8 +179,7 @@ def _write_data(what: Access, slot: Slot, off: int) -> None:
         if what.value >= 0:
             backtrack.mark(what.env, what.value)
         kind = ZERO
-    for i in range(what.size):
-        slot.put((-off - 1 - i) % SLOT_BYTES, kind)
+    slot.put_many(_first_byte(off, what.size), what.size, kind)
 
 
 def _write_variable(what: Access) -> None:
@@ -186,7 +192,7 @@ def _write_variable(what: Access) -> None:
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
         slot = frame.stack[number]
-        env.log.scratched_stack |= 1 << number
+        env.log.scratched_stack |= _bit(number)
         if zero and slot.kind(byte) == SPILL and slot.scalar_spilled() and not slot.reg.vm \
                 and not slot.reg.vv:
             zero_kept = True
@@ -211,15 +217,15 @@ def _read_fixed(what: Access, off: int) -> None:
     frame = frame_of(env, what.reg)
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
-    env.log.scratched_stack |= 1 << number
+    env.log.scratched_stack |= _bit(number)
     # of the function that reads, whosever slot it is
-    fastcall.check_contract(env, env.frame, off)
-    what.walk.live.read(frame.frameno, env.idx, 1 << number)
+    fastcall.check_contract(env, env.state.innermost(), off)
+    what.walk.live.read(frame.frameno, env.idx, _bit(number))
     if slot.spilled():
         restored = _fill(what, slot, off)
     else:
         _check_bytes(env, slot, off, what.size, spills=False)
-        _loaded_data(what, [slot.kind((-off - 1 - i) % SLOT_BYTES) for i in range(what.size)])
+        _loaded_data(what, slot.all_are(_first_byte(off, what.size), what.size, ZERO))
         restored = False
     if restored:
         backtrack.push_stack(env, frame.frameno, number)
@@ -255,26 +261,27 @@ def _fill(what: Access, slot: Slot, off: int) -> bool:
 
 def _fill_part(what: Access, slot: Slot, off: int, into: Reg) -> bool:
     _check_bytes(what.env, slot, off, what.size, spills=True)
-    types = [slot.kind((-off - 1 - i) % SLOT_BYTES) for i in range(what.size)]
-    if all(t == SPILL for t in types) and not slot.reg.vm and not slot.reg.vv:
+    first = _first_byte(off, what.size)
+    if slot.all_are(first, what.size, SPILL) and not slot.reg.vm and not slot.reg.vv:
         mark_known_scalar(into, 0)
         return True
-    _loaded_data(what, types)
+    _loaded_data(what, slot.all_are(first, what.size, ZERO))
     return False
 
 
 def _check_bytes(env: Env, slot: Slot, off: int, size: int, spills: bool) -> None:
     """Every byte was written, or may be read as it is (by the privileged)."""
-    good = (MISC, ZERO, INVALID, SPILL) if spills else (MISC, ZERO, INVALID)
     for i in range(size):
-        if slot.kind((-off - 1 - i) % SLOT_BYTES) not in good:
+        kind = slot.kind((-off - 1 - i) % SLOT_BYTES)
+        if kind != MISC and kind != ZERO and kind != INVALID and not (spills and kind == SPILL):
             raise env.reject(EACCES, f"invalid read from stack off {off}+{i} size {size}")
 
 
-def _loaded_data(what: Access, types: list[int]) -> None:
+def _loaded_data(what: Access, zero: bool) -> None:
+    """The register becomes 0, or anything."""
     if what.loads is None:
         return
-    if all(t == ZERO for t in types):
+    if zero:
         mark_known_scalar(what.loads, 0)
     else:
         mark_unknown(what.loads)
@@ -289,14 +296,14 @@ def _read_variable(what: Access) -> None:
     check_initialized(what.walk, reg, what.regno, what.off, what.size, False, write=False)
     frame = frame_of(env, reg)
     fastcall.check_contract(env, frame, reg.smin + what.off)
-    types: list[int] = []
+    zero = True
     for off in range(reg.smin + what.off, reg.smax + what.off + what.size):
         number, byte = divmod(-off - 1, SLOT_BYTES)
-        env.log.scratched_stack |= 1 << number
-        types.append(frame.stack[number].kind(byte))
-        if types[-1] != ZERO:
+        env.log.scratched_stack |= _bit(number)
+        if frame.stack[number].kind(byte) != ZERO:
+            zero = False
             break
-    _loaded_data(what, types)
+    _loaded_data(what, zero)
 
 
 def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zero_ok: bool,
@@ -318,7 +325,7 @@ def check_initialized(walk: Walk, reg: Reg, regno: int, off: int, size: int, zer
             bits = f"off {low}" if not reg.vm else "var_off " + log.tnum_text(reg.vv, reg.vm)
             raise env.reject(EACCES, f"invalid read from stack R{regno} {bits}+{at - low} "
                                      f"size {size}")
-        walk.live.read(frame.frameno, env.idx, 1 << number)
+        walk.live.read(frame.frameno, env.idx, _bit(number))
     return False
 
 
@@ -346,7 +353,7 @@ def _check_byte(slot: Slot, byte: int, write: bool) -> bool:
 
 def forget_bytes(walk: Walk, regno: int, size: int) -> None:
     """A helper wrote `size` bytes where the register points to: unknown from here on."""
-    reg = walk.env.regs[regno]
+    reg = walk.env.reg(regno)
     for i in range(size):
         check_bounds(walk.env, reg, regno, reg.off + i, 1, True)
         overwrite(walk, reg, reg.off + i + reg.smin, 1)
@@ -358,13 +365,12 @@ def overwrite(walk: Walk, reg: Reg, off: int, size: int) -> None:
     frame = frame_of(env, reg)
     number = (-off - 1) // SLOT_BYTES
     slot = frame.stack[number]
-    env.log.scratched_stack |= 1 << number
+    env.log.scratched_stack |= _bit(number)
     fastcall.check_contract(env, frame, off)
     if size == SLOT_BYTES:
-        walk.live.write(frame.frameno, 1 << number)
+        walk.live.write(frame.frameno, _bit(number))
     _destroy(walk, frame, number)
     if slot.special():
         slot.scrub_all()
     slot.reg.kind = kinds.NOT_INIT
-    for i in range(size):
-        slot.put((-off - 1 - i) % SLOT_BYTES, MISC)
+    slot.put_many(_first_byte(off, size), size, MISC)

@@ -9,26 +9,15 @@ from anybpf import bits, uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.opcodes import ADDR_SPACE_CAST, ALU_SYMBOLS
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK
-from anybpf.verifier import arith, backtrack, ranges, regtype, tnum
+from anybpf.verifier import arith, backtrack, ranges, regtype
+from anybpf.verifier.consts import ADD_CONST, ADD_CONST32, ADD_CONST64, MAX_OFFSET
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
-from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MAX, S64_MIN
-from anybpf.verifier.state import (
-    ADD_CONST,
-    ADD_CONST32,
-    ADD_CONST64,
-    Reg,
-    clone_reg,
-    copy_reg,
-    mark_known_scalar,
-    mark_unknown,
-)
+from anybpf.verifier.numbers import S32_MAX, S32_MIN, S64_MIN
+from anybpf.verifier.state import Reg, clone_reg, copy_reg, mark_known_scalar, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.walk import Walk
 
-#: pointers may be moved by less than this (BPF_MAX_VAR_OFF)
-MAX_OFFSET = 1 << 29
 LITTLE_ENDIAN = sys.byteorder == "little"
 
 #: pointers that numbers may be added to
@@ -48,7 +37,7 @@ def step(walk: Walk, insn: Decoded) -> None:
         _unary(env, insn)
     else:
         _binary(walk, insn)
-    regs.check_sane(env, env.regs[insn.dst], "alu")
+    regs.check_sane(env, env.reg(insn.dst), "alu")
 
 
 def _unary(env: Env, insn: Decoded) -> None:
@@ -97,10 +86,16 @@ def _move64(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
         regs.assign_id(env, src)
         copy_reg(dst, src)
     elif src.kind == kinds.SCALAR_VALUE:
-        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        _copy_if_fits(env, dst, src, _fits_signed(src, insn.off))
         ranges.sign_extend(dst, insn.off >> 3)
     else:
         mark_unknown(dst)
+
+
+def _fits_signed(reg: Reg, width: int) -> bool:
+    """The number is the same when its low `width` bits are sign-extended."""
+    one = 1
+    return reg.umax < one << (width - 1)
 
 
 def _copy_if_fits(env: Env, dst: Reg, src: Reg, fits: bool) -> None:
@@ -118,7 +113,7 @@ def _move32(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
     elif not insn.off:
         _copy_if_fits(env, dst, src, regs.width(src) <= 32)
     else:
-        _copy_if_fits(env, dst, src, src.umax < 1 << (insn.off - 1))
+        _copy_if_fits(env, dst, src, _fits_signed(src, insn.off))
         ranges.sign_extend32(dst, insn.off >> 3)
     ranges.zero_extend32(dst)
     ranges.sync(dst)
@@ -132,7 +127,7 @@ def _binary(walk: Walk, insn: Decoded) -> None:
     if insn.uses_reg:
         src = regs.read(env, insn.src)
     else:
-        src = Reg()
+        src = env.scratch
         mark_known_scalar(src, insn.imm & uapi.U64)
     regs.read(env, insn.dst)
     dst = regs.write(env, insn.dst)
@@ -147,7 +142,7 @@ def _binary(walk: Walk, insn: Decoded) -> None:
     else:
         if insn.uses_reg and dst.precise:
             backtrack.mark(env, insn.src)
-        if insn.op in (uapi.BPF_AND, uapi.BPF_OR) and ranges.is_const(src):
+        if (insn.op == uapi.BPF_AND or insn.op == uapi.BPF_OR) and ranges.is_const(src):
             _split(walk, insn, dst)
         _scalars(insn, dst, src)
 
@@ -156,11 +151,11 @@ def _split(walk: Walk, insn: Decoded, dst: Reg) -> None:
     """A number that is 0 or -1 is a condition: walk each of the two (maybe_fork_scalars)."""
     env = walk.env
     if dst.smin == -1 and dst.smax == 0:
-        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        other = walk.fork(env.idx, env.idx).innermost().regs[insn.dst]
         ranges.known(other, 0)
         ranges.known(dst, uapi.U64)
     elif dst.s32min == -1 and dst.s32max == 0:
-        other = walk.fork(env.idx, env.idx).regs[insn.dst]
+        other = walk.fork(env.idx, env.idx).innermost().regs[insn.dst]
         _know32(other, 0)
         _know32(dst, uapi.U32)
 
@@ -182,16 +177,17 @@ def _with_pointer_source(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
 
 def _scalars(insn: Decoded, dst: Reg, src: Reg) -> None:
     is32 = insn.cls == uapi.BPF_ALU
-    links = (insn.op in (uapi.BPF_ADD, uapi.BPF_SUB) and dst.id and src is not dst
-             and regs.is_constant(src, is32) and not (is32 and regs.width(dst) > 32))
+    links = ((insn.op == uapi.BPF_ADD or insn.op == uapi.BPF_SUB) and dst.id != 0
+             and src is not dst and regs.is_constant(src, is32)
+             and not (is32 and regs.width(dst) > 32))
     value = bits.s32(src.vv) if is32 else bits.s64(src.vv)
     _scalar(dst, insn, src)
     if not links:
         dst.id = dst.off = 0
         return
-    if insn.op == uapi.BPF_SUB:
+    if insn.op == uapi.BPF_SUB and value != S64_MIN:
         value = -value
-    if dst.id & ADD_CONST or not S32_MIN <= value <= S32_MAX:
+    if dst.id & ADD_CONST or value < S32_MIN or value > S32_MAX:
         dst.id = dst.off = 0
     else:
         dst.id |= ADD_CONST32 if is32 else ADD_CONST64
@@ -254,46 +250,61 @@ def _refused_operator(insn: Decoded) -> str:
 
 
 def _check_movable(env: Env, insn: Decoded, pointer: Reg, number: Reg) -> None:
-    kind, name = pointer.kind, regtype.text(pointer.kind)
+    kind = pointer.kind
     if regtype.may_be_null(kind):
-        raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {name} prohibited, "
-                                 "null-check it first")
-    base = kind & KIND_MASK
+        raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {regtype.text(kind)} "
+                                 "prohibited, null-check it first")
+    base = kind & kinds.KIND_MASK
+    if base == kinds.PTR_TO_STACK or base == kinds.PTR_TO_PACKET:
+        return
     known = number.vm == 0
     if base in MOVABLE or (base == kinds.PTR_TO_FLOW_KEYS and known):
         return
     if base in (kinds.CONST_PTR_TO_MAP, kinds.PTR_TO_FLOW_KEYS) and known and number.smin == 0 \
             and insn.op == uapi.BPF_ADD:
         return
-    raise env.reject(EACCES, f"R{insn.dst} pointer arithmetic on {name} prohibited")
+    raise env.reject(EACCES,
+                     f"R{insn.dst} pointer arithmetic on {regtype.text(kind)} prohibited")
 
 
 def _check_offset(env: Env, reg: Reg, kind: int) -> None:
     """Offsets stay small (check_reg_sane_offset)."""
-    name, value = regtype.text(kind), bits.s64(reg.vv)
-    if reg.vm == 0 and not -MAX_OFFSET < value < MAX_OFFSET:
-        raise env.reject(EINVAL, f"math between {name} pointer and {value} is not allowed")
-    if not -MAX_OFFSET < reg.off < MAX_OFFSET:
-        raise env.reject(EINVAL, f"{name} pointer offset {reg.off} is not allowed")
+    if reg.smin <= -MAX_OFFSET or reg.smin >= MAX_OFFSET or reg.off <= -MAX_OFFSET \
+            or reg.off >= MAX_OFFSET or (reg.vm == 0 and _far(bits.s64(reg.vv))):
+        raise env.reject(EINVAL, _bad_offset(reg, regtype.text(kind)))
+
+
+def _far(value: int) -> bool:
+    return value <= -MAX_OFFSET or value >= MAX_OFFSET
+
+
+def _bad_offset(reg: Reg, name: str) -> str:
+    value = bits.s64(reg.vv)
+    if reg.vm == 0 and _far(value):
+        return f"math between {name} pointer and {value} is not allowed"
+    if _far(reg.off):
+        return f"{name} pointer offset {reg.off} is not allowed"
     if reg.smin == S64_MIN:
-        raise env.reject(EINVAL, f"math between {name} pointer and register with unbounded min "
-                                 "value is not allowed")
-    if not -MAX_OFFSET < reg.smin < MAX_OFFSET:
-        raise env.reject(EINVAL, f"value {reg.smin} makes {name} pointer be out of bounds")
+        return (f"math between {name} pointer and register with unbounded min value is not "
+                "allowed")
+    return f"value {reg.smin} makes {name} pointer be out of bounds"
+
+
+def _moved(pointer: Reg, by: int) -> bool:
+    """A constant was added: only the fixed offset changes, if it fits; `pointer` is changed."""
+    moved = pointer.off + by
+    if moved < S32_MIN or moved > S32_MAX:
+        return False
+    pointer.off = moved
+    return True
 
 
 def _add(env: Env, dst: Reg, pointer: Reg, number: Reg) -> None:
-    moved = pointer.off + number.smin
-    if number.vm == 0 and S32_MIN <= moved <= S32_MAX:
-        dst.off = moved
+    # both offsets are small here (_check_offset), so that nothing overflows
+    if number.vm == 0 and _moved(dst, number.smin):
         return
-    low, high = pointer.smin + number.smin, pointer.smax + number.smax
-    fits = low >= S64_MIN and high <= S64_MAX and low <= S64_MAX and high >= S64_MIN
-    dst.smin, dst.smax = (low, high) if fits else (S64_MIN, S64_MAX)
-    low, high = pointer.umin + number.umin, pointer.umax + number.umax
-    dst.umin, dst.umax = (low, high) if high <= uapi.U64 else (0, uapi.U64)
-    dst.vv, dst.vm = tnum.add(pointer.vv, pointer.vm, number.vv, number.vm)
-    if pointer.kind in regtype.PACKETS:
+    arith.add_to_pointer(dst, number)
+    if regtype.is_packet(pointer.kind):
         dst.id = env.new_id()
         dst.packet_range = 0
 
@@ -304,19 +315,10 @@ def _subtract(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
         raise env.reject(EACCES, f"R{insn.dst} tried to subtract pointer from scalar")
     if pointer.kind == kinds.PTR_TO_STACK:
         raise env.reject(EACCES, f"R{insn.dst} subtraction from stack pointer prohibited")
-    moved = pointer.off - number.smin
-    if number.vm == 0 and S32_MIN <= moved <= S32_MAX:
-        dst.off = moved
+    if number.vm == 0 and _moved(dst, -number.smin):
         return
-    low, high = pointer.smin - number.smax, pointer.smax - number.smin
-    fits = S64_MIN <= low <= S64_MAX and S64_MIN <= high <= S64_MAX
-    dst.smin, dst.smax = (low, high) if fits else (S64_MIN, S64_MAX)
-    if pointer.umin < number.umax:
-        dst.umin, dst.umax = 0, uapi.U64
-    else:
-        dst.umin, dst.umax = pointer.umin - number.umax, pointer.umax - number.umin
-    dst.vv, dst.vm = tnum.sub(pointer.vv, pointer.vm, number.vv, number.vm)
-    if pointer.kind in regtype.PACKETS:
+    arith.sub_from_pointer(dst, number)
+    if regtype.is_packet(pointer.kind):
         dst.id = env.new_id()
         if number.smin < 0:
             dst.packet_range = 0

@@ -11,6 +11,7 @@ from anybpf.verifier import regtype
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import make
+from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import FP, Reg
 from anybpf.verifier.step import mem, regs
 from anybpf.verifier.walk import NEXT, Walk
@@ -73,7 +74,7 @@ def _loaded_register(insn: Decoded) -> int:
 def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     env = walk.env
     mem.check_alignment(env, dst, insn.off, insn.size_bytes, True)
-    region = mem.REGIONS.get(dst.kind & KIND_MASK)
+    region = REGIONS.get(dst.kind & KIND_MASK)
     if region is None or regtype.may_be_null(dst.kind):
         raise env.reject(EACCES,
                          f"R{insn.dst} invalid mem access '{regtype.text(dst.kind)}'")

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from anybpf import uapi
-from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import arith, backtrack, branch, ranges, regtype
-from anybpf.verifier.decoded import Decoded
-from anybpf.verifier.env import Env
-from anybpf.verifier.state import (
+from anybpf.verifier.consts import (
     ADD_CONST,
     ADD_CONST32,
     AT_END,
     BEYOND_END,
-    Reg,
-    State,
-    clone_reg,
-    copy_reg,
-    mark_known_scalar,
+    MAX_LINKED,
+    MAX_PACKET_OFFSET,
+    REGS,
 )
+from anybpf.verifier.decoded import Decoded
+from anybpf.verifier.env import Env
+from anybpf.verifier.state import Reg, State, clone_reg, copy_reg, mark_known_scalar
 from anybpf.verifier.step import fields, regs
 from anybpf.verifier.walk import Walk
-
-MAX_PACKET_OFFSET = 0xFFFF
-#: how many registers may learn together (LINKED_REGS_MAX)
-MAX_LINKED = 6
 
 Linked = tuple[tuple[int, int, bool], ...]
 
@@ -33,11 +26,11 @@ Linked = tuple[tuple[int, int, bool], ...]
 def step(walk: Walk, insn: Decoded) -> None:
     """A conditional jump; where both ways are possible the jump is put aside."""
     env = walk.env
-    if insn.code == MAY_GOTO:
+    if insn.code == uapi.BPF_JMP | uapi.BPF_JCOND:  # may_goto
         _may_goto(walk, insn)
         return
     dst = regs.read(env, insn.dst)
-    src = regs.read(env, insn.src) if insn.uses_reg else _constant(insn)
+    src = regs.read(env, insn.src) if insn.uses_reg else _constant(env, insn)
     _note_stack_operands(env, insn, dst, src)
     is32 = insn.cls == uapi.BPF_JMP32
     taken = decide(dst, src, insn.op, is32)
@@ -50,10 +43,10 @@ def step(walk: Walk, insn: Decoded) -> None:
         env.idx += insn.off
 
 
-def _constant(insn: Decoded) -> Reg:
-    made = Reg()
-    mark_known_scalar(made, insn.imm & uapi.U64)
-    return made
+def _constant(env: Env, insn: Decoded) -> Reg:
+    """The immediate as a register, good until the next instruction."""
+    mark_known_scalar(env.scratch, insn.imm & uapi.U64)
+    return env.scratch
 
 
 def _tell(env: Env) -> None:
@@ -101,7 +94,9 @@ def _decide_pointer(dst: Reg, src: Reg, op: int, is32: bool) -> int:
         return -1
     if src.vv & (uapi.U32 if is32 else uapi.U64):
         return -1
-    return {uapi.BPF_JEQ: 0, uapi.BPF_JNE: 1}.get(op, -1)
+    if op == uapi.BPF_JEQ:
+        return 0
+    return 1 if op == uapi.BPF_JNE else -1
 
 
 def _decide_packet(dst: Reg, src: Reg, op: int) -> int:
@@ -112,10 +107,11 @@ def _decide_packet(dst: Reg, src: Reg, op: int) -> int:
         pkt, op = src, branch.MIRRORED[op]
     else:
         return -1
-    if op in (uapi.BPF_JLE, uapi.BPF_JGT) and pkt.packet_range == BEYOND_END:
-        return int(op == uapi.BPF_JGT)
-    if op in (uapi.BPF_JLT, uapi.BPF_JGE) and pkt.packet_range in (BEYOND_END, AT_END):
-        return int(op == uapi.BPF_JGE)
+    beyond = pkt.packet_range == BEYOND_END
+    if (op == uapi.BPF_JLE or op == uapi.BPF_JGT) and beyond:
+        return 1 if op == uapi.BPF_JGT else 0
+    if (op == uapi.BPF_JLT or op == uapi.BPF_JGE) and (beyond or pkt.packet_range == AT_END):
+        return 1 if op == uapi.BPF_JGE else 0
     return -1
 
 
@@ -137,8 +133,9 @@ def _both_ways(walk: Walk, insn: Decoded, dst: Reg, src: Reg, is32: bool) -> Non
     if len(linked) > 1:
         backtrack.push(env).linked = linked
     other = walk.fork(env.idx + insn.off + 1, env.idx)
-    other_dst = other.regs[insn.dst]
-    other_src = other.regs[insn.src] if insn.uses_reg else clone_reg(src)
+    other_regs = other.innermost().regs
+    other_dst = other_regs[insn.dst]
+    other_src = other_regs[insn.src] if insn.uses_reg else clone_reg(src)
     learn(env, other_dst, other_src, dst, src, insn.op, is32)
     if insn.uses_reg and src.kind == kinds.SCALAR_VALUE and src.id:
         sync_linked(this, src, linked)
@@ -157,8 +154,10 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
         return
     branch.refine(false_dst, false_src, branch.OPPOSITE[op], is32)
     branch.refine(true_dst, true_src, op, is32)
-    for reg in (false_dst, false_src, true_dst, true_src):
-        ranges.sync(reg)
+    ranges.sync(false_dst)
+    ranges.sync(false_src)
+    ranges.sync(true_dst)
+    ranges.sync(true_src)
     regs.check_sane(env, true_dst, "true_reg1")
     regs.check_sane(env, true_src, "true_reg2")
     regs.check_sane(env, false_dst, "false_reg1")
@@ -167,20 +166,26 @@ def learn(env: Env, true_dst: Reg, true_src: Reg, false_dst: Reg, false_src: Reg
 
 def _collect(env: Env, insn: Decoded, dst: Reg, src: Reg) -> Linked:
     """What shares an id with an operand and still matters (collect_linked_regs)."""
-    state = env.state
-    wanted = [r.id & ~ADD_CONST for r in ((src, dst) if insn.uses_reg else (dst,))
-              if r.kind == kinds.SCALAR_VALUE and r.id]
     found: list[tuple[int, int, bool]] = []
-    for base in wanted:
-        for number, frame in reversed(list(enumerate(state.frames))):
-            live = env.aux[state.insn_of(number)].live_before
-            for i, reg in enumerate(frame.regs):
-                if live >> i & 1:
-                    _link(found, number, i, True, reg, base)
-            for i, slot in enumerate(frame.stack):
-                if slot.spilled():
-                    _link(found, number, i, False, slot.reg, base)
+    if insn.uses_reg and src.kind == kinds.SCALAR_VALUE and src.id:
+        _collect_id(env, found, src.id & ~ADD_CONST)
+    if dst.kind == kinds.SCALAR_VALUE and dst.id:
+        _collect_id(env, found, dst.id & ~ADD_CONST)
     return tuple(found)
+
+
+def _collect_id(env: Env, found: list[tuple[int, int, bool]], base: int) -> None:
+    state = env.state
+    for number in range(len(state.frames) - 1, -1, -1):
+        frame = state.frames[number]
+        aux = env.aux[state.insn_of(number)]
+        for i in range(REGS):
+            if aux.live_before >> i & 1:
+                _link(found, number, i, True, frame.regs[i], base)
+        for i in range(len(frame.stack)):
+            slot = frame.stack[i]
+            if slot.spilled():
+                _link(found, number, i, False, slot.reg, base)
 
 
 def _link(found: list[tuple[int, int, bool]], frame: int, number: int, is_reg: bool, reg: Reg,
@@ -197,7 +202,11 @@ def sync_linked(state: State, known: Reg, linked: Linked) -> None:
     """What was learnt of one register holds for all that are linked with it (sync_linked_regs)."""
     for frame, number, is_reg in linked:
         owner = state.frames[frame]
-        reg = owner.regs[number] if is_reg else owner.stack[number].reg
+        if is_reg:
+            reg = owner.regs[number]
+        else:
+            slot = owner.stack[number]
+            reg = slot.reg
         if reg is known or reg.kind != kinds.SCALAR_VALUE:
             continue
         if (reg.id ^ known.id) & ADD_CONST == ADD_CONST:
@@ -240,7 +249,7 @@ def _learn_not_null(insn: Decoded, this: State, other: State, dst: Reg, src: Reg
     """A pointer that equals one that is not 0 is not 0 either."""
     if regtype.may_be_null(src.kind) == regtype.may_be_null(dst.kind):
         return
-    if kinds.PTR_TO_BTF_ID in (src.kind & KIND_MASK, dst.kind & KIND_MASK):
+    if kinds.PTR_TO_BTF_ID in (src.kind & kinds.KIND_MASK, dst.kind & kinds.KIND_MASK):
         return
     equal = {uapi.BPF_JEQ: other, uapi.BPF_JNE: this}.get(insn.op)
     if equal is not None:
@@ -270,8 +279,8 @@ _BOUND = ("bpf_timer", "bpf_wq", "bpf_task_work")
 
 def not_null(reg: Reg) -> None:
     """The pointer was compared with 0 (mark_ptr_not_null_reg)."""
-    reg.kind &= ~PTR_MAYBE_NULL
-    if reg.kind & KIND_MASK != kinds.PTR_TO_MAP_VALUE or reg.map is None:
+    reg.kind &= ~kinds.PTR_MAYBE_NULL
+    if reg.kind & kinds.KIND_MASK != kinds.PTR_TO_MAP_VALUE or reg.map is None:
         return
     inner = reg.map.inner
     if inner is not None:

@@ -2,74 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from errno import EACCES, EINVAL
-from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.proto import kinds
-from anybpf.proto.kinds import KIND_MASK
-from anybpf.verifier import log, ranges, regtype, tnum
+from anybpf.verifier import consts, log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import REFERS_TO_MAP, Env
-from anybpf.verifier.region import (
-    btf_ptr,
-    buffer,
-    ctx,
-    map_ptr,
-    map_value,
-    memory,
-    packet,
-    sock,
-    stack,
-)
+from anybpf.verifier.region import ctx, map_value, packet, stack
 from anybpf.verifier.region.access import Access, make
+from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import regs
-from anybpf.verifier.walk import NEXT, Walk
+from anybpf.verifier.walk import Walk
 
-REGIONS: dict[int, Callable[[Access], None]] = {
-    kinds.PTR_TO_MAP_KEY: map_value.access_key,
-    kinds.PTR_TO_MAP_VALUE: map_value.access,
-    kinds.PTR_TO_MEM: memory.access,
-    kinds.PTR_TO_BTF_ID: btf_ptr.access,
-    kinds.PTR_TO_CTX: ctx.access,
-    kinds.PTR_TO_STACK: stack.access,
-    kinds.PTR_TO_PACKET: packet.access,
-    kinds.PTR_TO_PACKET_META: packet.access,
-    kinds.PTR_TO_FLOW_KEYS: sock.access_flow_keys,
-    kinds.PTR_TO_TP_BUFFER: buffer.access,
-    kinds.PTR_TO_BUF: buffer.access,
-    kinds.PTR_TO_SOCKET: sock.access,
-    kinds.PTR_TO_SOCK_COMMON: sock.access,
-    kinds.PTR_TO_TCP_SOCK: sock.access,
-    kinds.PTR_TO_XDP_SOCK: sock.access,
-    kinds.CONST_PTR_TO_MAP: map_ptr.access,
-}
 #: kinds whose accesses are not modelled yet
 TYPED = frozenset({kinds.PTR_TO_ARENA})
 
 
-class Alignment(NamedTuple):
-    """How misaligned access to a region is told, and whether it is always refused."""
-
-    word: str
-    strict: bool = False
-
-
+#: how misaligned access to a region is told; to the stack it is always refused
 ALIGNMENT = {
-    kinds.PTR_TO_FLOW_KEYS: Alignment("flow keys "),
-    kinds.PTR_TO_MAP_KEY: Alignment("key "),
-    kinds.PTR_TO_MAP_VALUE: Alignment("value "),
-    kinds.PTR_TO_CTX: Alignment("context "),
-    kinds.PTR_TO_STACK: Alignment("stack ", strict=True),
-    kinds.PTR_TO_SOCKET: Alignment("sock "),
-    kinds.PTR_TO_SOCK_COMMON: Alignment("sock_common "),
-    kinds.PTR_TO_TCP_SOCK: Alignment("tcp_sock "),
-    kinds.PTR_TO_XDP_SOCK: Alignment("xdp_sock "),
+    kinds.PTR_TO_FLOW_KEYS: "flow keys ",
+    kinds.PTR_TO_MAP_KEY: "key ",
+    kinds.PTR_TO_MAP_VALUE: "value ",
+    kinds.PTR_TO_CTX: "context ",
+    kinds.PTR_TO_STACK: "stack ",
+    kinds.PTR_TO_SOCKET: "sock ",
+    kinds.PTR_TO_SOCK_COMMON: "sock_common ",
+    kinds.PTR_TO_TCP_SOCK: "tcp_sock ",
+    kinds.PTR_TO_XDP_SOCK: "xdp_sock ",
 }
-_OTHER = Alignment("")
 #: where the packet's data begins in memory, modulo 4 (NET_IP_ALIGN)
 IP_ALIGN = 2
 #: kinds whose loads are rewritten, so that all paths must agree on one
@@ -90,7 +53,7 @@ def load(walk: Walk, insn: Decoded, strict: bool, where: str) -> None:
     regs.write(env, insn.dst)
     access(walk, insn, insn.src, write=False, value=insn.dst, strict=strict)
     _remember_kind(env, kind, mixed=not strict)
-    regs.check_sane(env, env.regs[insn.dst], where)
+    regs.check_sane(env, env.reg(insn.dst), where)
 
 
 def step_st(walk: Walk, insn: Decoded) -> None:
@@ -118,8 +81,10 @@ def _remember_kind(env: Env, kind: int, mixed: bool = False) -> None:
     aux = env.aux[env.idx]
     if not aux.kind:
         aux.kind = kind
-    elif kind != aux.kind and (kind & KIND_MASK in REWRITTEN or aux.kind & KIND_MASK in REWRITTEN):
-        if not mixed or kind & KIND_MASK not in _PROBED or aux.kind & KIND_MASK not in _PROBED:
+    elif kind != aux.kind and (kind & kinds.KIND_MASK in REWRITTEN
+                               or aux.kind & kinds.KIND_MASK in REWRITTEN):
+        if not mixed or kind & kinds.KIND_MASK not in _PROBED \
+                or aux.kind & kinds.KIND_MASK not in _PROBED:
             raise env.reject(EINVAL, "same insn cannot be used with different pointers")
         aux.kind = _merged(kind, aux.kind)
 
@@ -130,7 +95,7 @@ _PROBED = frozenset({kinds.PTR_TO_BTF_ID, kinds.PTR_TO_MEM})
 
 def _merged(a: int, b: int) -> int:
     """What a load goes through where paths differ in how far they trust it."""
-    memory = kinds.PTR_TO_MEM in (a & KIND_MASK, b & KIND_MASK)
+    memory = kinds.PTR_TO_MEM in (a & kinds.KIND_MASK, b & kinds.KIND_MASK)
     return (kinds.PTR_TO_MEM if memory else kinds.PTR_TO_BTF_ID) | (a | b) & (
         kinds.PTR_UNTRUSTED | kinds.MEM_RDONLY)
 
@@ -139,22 +104,36 @@ def access(walk: Walk, insn: Decoded, regno: int, write: bool, value: int,
            strict: bool = False) -> None:
     """One access of memory; the loaded register becomes what was read."""
     env = walk.env
-    reg = env.regs[regno]
+    reg = env.reg(regno)
     size = insn.size_bytes
     check_alignment(env, reg, insn.off, size, strict)
     signed = insn.cls == uapi.BPF_LDX and insn.mode == uapi.BPF_MEMSX
     what = make(walk, insn, reg, regno, insn.off + reg.off, size, write, value, signed)
-    region = REGIONS.get(reg.kind & KIND_MASK)
-    if region is None or regtype.may_be_null(reg.kind):
+    if regtype.may_be_null(reg.kind) or not _into(what, reg.kind & kinds.KIND_MASK):
         _refuse(env, reg, regno)
         return
-    region(what)
     if value >= 0 and not write:
-        narrow(env.regs[value], size, signed)
+        narrow(env.reg(value), size, signed)
+
+
+def _into(what: Access, base: int) -> bool:
+    """The rules of the region; False if there are none. The usual ones go without the table."""
+    if base == kinds.PTR_TO_STACK:
+        stack.access(what)
+    elif base == kinds.PTR_TO_PACKET:
+        packet.access(what)
+    elif base == kinds.PTR_TO_MAP_VALUE:
+        map_value.access(what)
+    else:
+        region = REGIONS.get(base)
+        if region is None:
+            return False
+        region(what)
+    return True
 
 
 def _refuse(env: Env, reg: Reg, regno: int) -> None:
-    if reg.kind & KIND_MASK in TYPED and not regtype.may_be_null(reg.kind):
+    if reg.kind & kinds.KIND_MASK in TYPED and not regtype.may_be_null(reg.kind):
         raise NotSupported(f"loads and stores through {regtype.text(reg.kind)}")
     raise env.reject(EACCES, f"R{regno} invalid mem access '{regtype.text(reg.kind)}'")
 
@@ -171,17 +150,17 @@ def narrow(reg: Reg, size: int, signed: bool) -> None:
 
 def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
     """The address is a multiple of the size, where that matters (check_ptr_alignment)."""
-    strict |= env.facts.strict_alignment
-    packet_pointer = reg.kind in regtype.PACKETS
-    row = ALIGNMENT.get(reg.kind, _OTHER)
-    if not (strict or row.strict) or size == 1 or reg.kind == kinds.PTR_TO_ARENA:
+    strict = strict or env.strict_alignment or reg.kind == kinds.PTR_TO_STACK
+    if not strict or size == 1 or reg.kind == kinds.PTR_TO_ARENA:
         return
+    packet_pointer = regtype.is_packet(reg.kind)
     total = reg.off + off + (IP_ALIGN if packet_pointer else 0)
     vv, vm = tnum.add(reg.vv, reg.vm, total & uapi.U64, 0)
     if tnum.aligned(vv, vm, size):
         return
     bits = log.offset_text(reg.vv, reg.vm)
-    what = f"packet access off {IP_ALIGN}+" if packet_pointer else f"{row.word}access off "
+    what = f"packet access off {IP_ALIGN}+" if packet_pointer \
+        else f"{ALIGNMENT.get(reg.kind, '')}access off "
     raise env.reject(EACCES, f"misaligned {what}{bits}+{reg.off}+{off} size {size}")
 
 
@@ -208,7 +187,7 @@ def step_ld(walk: Walk, insn: Decoded) -> int:
     else:
         mark_known_scalar(dst, env.address_of(env.idx))
     env.idx += 1
-    return NEXT
+    return consts.NEXT
 
 
 def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
@@ -238,4 +217,4 @@ def _ld_packet(walk: Walk, insn: Decoded) -> int:
         reg = env.regs[number]
         mark_unknown(reg)
         reg.kind = kinds.NOT_INIT if number else kinds.SCALAR_VALUE
-    return ends.left_by_load(walk) if len(env.state.frames) > 1 else NEXT
+    return ends.left_by_load(walk) if len(env.state.frames) > 1 else consts.NEXT

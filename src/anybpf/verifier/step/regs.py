@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from errno import EACCES, EFAULT
 
 from anybpf import uapi
 from anybpf.proto import kinds
-from anybpf.verifier import ranges
+from anybpf.verifier import ranges, tnum
+from anybpf.verifier.consts import ADD_CONST, FP
 from anybpf.verifier.env import Env
-from anybpf.verifier.state import ADD_CONST, FP, Reg, State, mark_unknown
+from anybpf.verifier.state import Reg, State, mark_unknown
 
 
 def read(env: Env, regno: int) -> Reg:
     """The register, which must hold something."""
     env.log.scratched_regs |= 1 << regno
-    reg = env.regs[regno]
+    reg = env.reg(regno)
     if reg.kind == kinds.NOT_INIT:
         raise env.reject(EACCES, f"R{regno} !read_ok")
     return reg
@@ -26,7 +26,7 @@ def write(env: Env, regno: int) -> Reg:
     env.log.scratched_regs |= 1 << regno
     if regno == FP:
         raise env.reject(EACCES, "frame pointer is read only")
-    return env.regs[regno]
+    return env.reg(regno)
 
 
 def overwrite(env: Env, regno: int) -> Reg:
@@ -54,7 +54,7 @@ def is_constant(reg: Reg, is32: bool) -> bool:
 
 def width(reg: Reg) -> int:
     """How many bits the largest value needs."""
-    return reg.umax.bit_length()
+    return tnum.fls64(reg.umax)
 
 
 def assign_id(env: Env, reg: Reg) -> None:
@@ -68,13 +68,15 @@ def assign_id(env: Env, reg: Reg) -> None:
         reg.id = env.new_id()
 
 
-def every(state: State) -> Iterator[Reg]:
+def every(state: State) -> list[Reg]:
     """All registers of all frames, spilled ones too."""
+    found: list[Reg] = []
     for frame in state.frames:
-        yield from frame.regs
+        found += frame.regs
         for slot in frame.stack:
             if slot.spilled():
-                yield slot.reg
+                found.append(slot.reg)
+    return found
 
 
 _CONTRADICTIONS = {
@@ -90,8 +92,11 @@ def check_sane(env: Env, reg: Reg, where: str) -> None:
     That happens on branches that are dead in a way that the bounds do not show.
     """
     why = ranges.contradiction(reg)
-    if why == ranges.SANE:
-        return
+    if why:
+        _insane(env, reg, where, why)
+
+
+def _insane(env: Env, reg: Reg, where: str, why: int) -> None:
     if env.log.on:
         env.log.write(
             f"verifier bug: REG INVARIANTS VIOLATION ({where}): {_CONTRADICTIONS[why]} "
