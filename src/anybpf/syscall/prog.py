@@ -161,7 +161,8 @@ def prog_load(state: State, attr: Attr) -> int:
     around = Surroundings(state, attr)
     told = around.facts(source.facts)
     verdict = _verified(state, attr, source.insns, told)
-    facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns)
+    facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns,
+                                  max_ctx_offset=verdict.max_ctx_offset)
     maps, refs = around.used(verdict), around.references(verdict)
     prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
                       _native(state, facts, maps, refs), verdict.starts)
