@@ -15,6 +15,8 @@ from kernel.calls import Calls
 if TYPE_CHECKING:
     from guest.backend import Guest
 
+pytestmark = pytest.mark.kernel
+
 CAP_PERFMON, CAP_BPF = 38, 39
 #: program -> its verdict and the line with which the verifier refuses
 WANTED = {
