@@ -169,7 +169,10 @@ class Both:
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
             lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
-            kernel_btf=self.types_of_kernel, btf=self.types.get(fields["prog_btf_fd"]))
+            kernel_btf=self.types_of_kernel,
+            attach_btf_id=fields["attach_btf_id"],
+            attach_elsewhere=bool(fields["attach_prog_fd"]),
+            btf=self.types.get(fields["prog_btf_fd"]))
 
     def _funcs(self, fields: Fields) -> Iterator[FuncInfo]:
         btf = self.types.get(fields["prog_btf_fd"])

@@ -90,6 +90,6 @@ class Setup:
                        "fd_array_cnt": case.bound}
         attr = self.calls.packed(self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
-            expected_attach_type=case.attach, license=b"GPL\0" if case.gpl else b"Proprietary\0",
-            **fields))
+            expected_attach_type=case.attach, attach_btf_id=case.target,
+            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
         return ask_kernel(self.calls.backend, attr, level)

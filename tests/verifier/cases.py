@@ -9,8 +9,8 @@
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
-`fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A line `5 x STATEMENTS` stands for five,
-with 0 .. 4 for every `$`.
+`target=NAME` (of the kernel's types), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
+line `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines. In between there may be
 
@@ -134,6 +134,18 @@ class Case:
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
+    def target(self) -> int:
+        """The tracepoint or function that is attached to, in the kernel's types."""
+        name = self.option("prog", "target")
+        if name.isdecimal() or not name:
+            return int(name or 0)
+        number = (kernel_types().find(name, uapi.BTF_KIND_FUNC)
+                  or kernel_types().find(name, uapi.BTF_KIND_TYPEDEF))
+        if not number:
+            raise KeyError(name)
+        return number
+
+    @property
     def flags(self) -> int:
         return sum(FLAGS.get(word, 0) for word in self.words("prog"))
 
@@ -246,6 +258,7 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     attach_btf_id=self.target,
                      fd_array=self.fd_array(fds) or None, bound=self.bound,
                      digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)

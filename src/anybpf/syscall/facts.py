@@ -140,6 +140,8 @@ class Surroundings:
             sleepable=bool(prog.flags & uapi.BPF_F_SLEEPABLE), maps=self.maps,
             fd_array=self._fd_array, bound=attr["fd_array_cnt"], btfs=Types(state),
             cpus=state.kernel.ncpus, kernel_btf=kernel_types(state),
+            attach_btf_id=attr["attach_btf_id"],
+            attach_elsewhere=bool(attr["attach_prog_fd"]),
             records=Records(self._types, self._table(_FUNCS), self._table(_LINES),
                             self._table(_RELOS), self._target),
             digest=lambda insns: digest(encode(insns)))

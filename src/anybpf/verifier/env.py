@@ -12,7 +12,7 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Facts, FuncArg, LineInfo, MapFacts, Options
+from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -114,6 +114,8 @@ class Env:
         self.buffer_reach: dict[str, int] = {}
         #: kernel functions that are called, by the number of their type
         self.kfuncs: dict[int, Kfunc] = {}
+        #: what a tracing program attaches to
+        self.target: Attachment | None = None
         #: some path ends by bpf_throw()
         self.throws = False
         self.digest = b""
@@ -141,6 +143,8 @@ class Env:
         self.explored_states = 0
         self.free_states = 0
         self.backedges = 0
+        #: the end of what the program touches of its context
+        self.max_ctx_offset = 0
 
     # -- shorthands of the walk
 

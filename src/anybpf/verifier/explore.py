@@ -115,7 +115,7 @@ def _tell(env: Env) -> None:
 
 def start(env: Env) -> None:
     """Walk the main function, then the global functions that are called (do_check_subprogs)."""
-    if env.view is None:
+    if env.view is None and env.target is None:
         raise NotSupported(f"{env.prog.name} programs in the verifier")
     env.decoded = decode(env.insns)
     live = LiveStack(env)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
@@ -13,6 +14,7 @@ from anybpf.proto.access import ALL_CAPS
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
     from anybpf.btf.relo_cands import Target
+    from anybpf.btf.types import FuncProto
     from anybpf.isa.insn import Insn
 
 
@@ -146,6 +148,10 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
+    #: the kernel function, hook or tracepoint that is attached to, in the kernel's types
+    attach_btf_id: int = 0
+    #: it is one of a program or of a module instead
+    attach_elsewhere: bool = False
     #: helpers that the kernel was built without, by name (`probe_write_user`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
@@ -162,6 +168,20 @@ class Facts:
     def strict_alignment(self) -> bool:
         asked = self.flags & (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT)
         return asked == uapi.BPF_F_STRICT_ALIGNMENT
+
+
+class Attachment(NamedTuple):
+    """What a tracing program attaches to: its name and prototype."""
+
+    name: str
+    btf: Btf
+    proto: FuncProto
+    #: first arguments that programs do not see
+    skipped: int = 0
+    #: numbers of arguments that may be NULL
+    nullable: tuple[int, ...] = ()
+    #: numbers of arguments that are of another kind than their type says
+    kinds: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -193,6 +213,8 @@ class Verdict:
     #: the first slot of every function
     starts: tuple[int, ...] = ()
     maps: tuple[MapFacts, ...] = ()
+    #: how many bytes of context the program needs
+    max_ctx_offset: int = 0
 
     @property
     def accepted(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from errno import EACCES, EINVAL
 
-from anybpf import uapi
 from anybpf.btf.parse import Btf
 from anybpf.errors import Bug
 from anybpf.proto import kinds
@@ -18,10 +17,6 @@ from anybpf.verifier.btf_walk import Found
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
-
-#: program types that have rules of their own for stores into structs of the kernel
-_STORES = frozenset({uapi.BPF_PROG_TYPE_XDP, uapi.BPF_PROG_TYPE_SCHED_CLS,
-                     uapi.BPF_PROG_TYPE_SCHED_ACT})
 
 
 def types_of(reg: Reg) -> Btf:
@@ -50,9 +45,6 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     _check_pointer(env, reg, regno, name, off)
     if write and reg.kind & PTR_UNTRUSTED:
         raise env.reject(EACCES, "only read is supported")
-    if write and env.facts.type in _STORES and not is_allocated(reg):
-        # only members that a module of the kernel allows
-        raise env.reject(EACCES, "")
     if write and not is_allocated(reg):
         raise env.reject(EACCES, "only read is supported")
     try:

@@ -11,6 +11,7 @@ from anybpf.proto.contexts import Field
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, regtype
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import traced
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
@@ -34,10 +35,14 @@ def access(what: Access) -> None:
     """A load or store of a field."""
     env = what.env
     check_unmoved(env, what.reg, what.regno)
+    if env.target is not None:
+        traced.access(what, env.target)
+        return
     field = _field(what)
     if field is None and not _below_record(what):
         raise env.reject_then_line(
             EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
+    env.max_ctx_offset = max(env.max_ctx_offset, what.off + what.size)
     if what.loads is not None:
         _load(env, what.loads, field)
 
