@@ -43,7 +43,8 @@ def main() -> int:
         world.close()
     accepted = found.pop("accepted", 0)
     total = sum(found.values())
-    print(f"{total} programs, {accepted} accepted: "+ ", ".join(f"{n} {what}" for what, n in found.most_common()))
+    print(f"{total} programs, {accepted} accepted: "
+          + ", ".join(f"{n} {what}" for what, n in found.most_common()))
     return int(any(found[o.value] for o in BAD))
 
 
