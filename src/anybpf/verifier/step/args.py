@@ -132,8 +132,8 @@ def check(call: Call, number: int, arg: Arg) -> None:
         arg = _resolved(call, arg)
     null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
     if not null:
-        _check_kind(env, call.row.name, reg, regno, arg)
-        _check_offset(env, reg, regno, arg)
+        check_kind(env, call.row.name, reg, regno, arg)
+        check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(arg.kind & KIND_MASK)
     if rule is None:
@@ -155,7 +155,7 @@ def _resolved(call: Call, arg: Arg) -> Arg:
     return arg
 
 
-def _check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
+def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
     expected = COMPATIBLE.get(arg.kind & KIND_MASK)
     if expected is None:
         raise NotSupported(f"argument kind {arg.kind & KIND_MASK} of helpers in the verifier")
@@ -173,7 +173,7 @@ def _check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
         btf_args.check(env, helper, reg, regno, arg)
 
 
-def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+def check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
         return
     if arg.kind & OBJ_RELEASE and reg.off:
