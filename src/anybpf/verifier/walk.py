@@ -44,10 +44,11 @@ class Walk:
             unlink(back.state)
         self.explored.forget(self.env.state)
 
-    def fork(self, idx: int, prev: int, speculative: bool = False, errno: int = EFAULT) -> State:
+    def fork(self, idx: int, prev: int, too_many: int = EFAULT,
+             speculative: bool = False) -> State:
         """A copy of the current state, to be walked from `idx` later.
 
-        `errno` says that too many wait already.
+        the errno `too_many` says that too many wait already.
         """
         env = self.env
         made = State.__new__(State)
