@@ -48,14 +48,14 @@ class Walk:
              speculative: bool = False) -> State:
         """A copy of the current state, to be walked from `idx` later.
 
-        the errno `too_many` says that too many wait already.
+        `too_many` is the errno where too many wait already.
         """
         env = self.env
         made = State.__new__(State)
         copy_state(made, env.state)
         if speculative:
             made.speculative = True
-        self.put_aside(made, idx, prev, errno=errno)
+        self.put_aside(made, idx, prev, errno=too_many)
         if made.parent is not None:
             made.parent.branches += 1
         return made
