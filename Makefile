@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel test-guest demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
+# tested compiled and as it is
+VERIFIER := tests/unit/verifier tests/verifier tests/property/test_verifier_ranges.py
+
+.PHONY: build test test-kernel test-guest compare-selftests demo lint bench fuzz fuzz-btf fuzz-verifier \
+	debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +27,7 @@ lint: $(VENV)/.deps
 
 test: build lint
 	$(BIN)/python -m pytest -n 2 -q
+	ANYBPF_UNCOMPILED=1 $(BIN)/python -m pytest -n 2 -q -m "not kernel" $(VERIFIER)
 
 # only the comparisons with the running kernel's bpf(2)
 test-kernel: build
@@ -36,6 +41,10 @@ GUEST_TESTS := tests/verifier tests/kernel/test_guest.py tests/kernel/test_verif
 	tests/kernel/test_test_run.py
 test-guest: build
 	$(BIN)/python -m pytest -q --kernel guest -m kernel $(GUEST_TESTS)
+
+# the kernel's own selftests before both verifiers; ANYBPF_KERNEL_SOURCES names kernel trees
+compare-selftests: build
+	PYTHONPATH=tests $(BIN)/python -m kernel.compare_selftests docs/selftests.md
 
 demo: build
 	@$(BIN)/python demo/demo.py

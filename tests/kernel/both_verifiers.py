@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.btf.fields import value_fields
+from anybpf.btf.fields import BadFields, Field, value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
@@ -106,13 +107,24 @@ def put(attr: bytearray, **values: int) -> None:
         codec.pack_into(attr, FIELDS[name].start, value)
 
 
+class Maps(dict[int, MapFacts]):
+    """Maps by descriptor; what is open and no map answers as the kernel does."""
+
+    def __missing__(self, fd: int) -> MapFacts:
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise KeyError(fd) from None
+        raise BpfError(errno.EINVAL, "not a map")
+
+
 @dataclass(eq=False)
 class Both:
     """A backend for the loader: the kernel answers, and every program is put before both."""
 
     level: int = uapi.BPF_LOG_LEVEL2
     kernel: Linux = field(default_factory=Linux)
-    maps: dict[int, MapFacts] = field(default_factory=dict)
+    maps: Maps = field(default_factory=Maps)
     types: dict[int, Btf] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
@@ -162,6 +174,8 @@ class Both:
 
     def facts(self, fields: Fields) -> Facts:
         """What the verifier is told of it."""
+        from kernel.sweeps import lacking
+
         return Facts(
             fields["prog_type"],
             attach_type.fixed(fields["prog_type"], fields["expected_attach_type"]),
@@ -169,7 +183,7 @@ class Both:
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
             lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
-            kernel_btf=self.types_of_kernel,
+            lacks=lacking(), kernel_btf=self.types_of_kernel,
             attach_btf_id=fields["attach_btf_id"],
             attach_elsewhere=bool(fields["attach_prog_fd"]),
             btf=self.types.get(fields["prog_btf_fd"]))
@@ -192,8 +206,7 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel) \
-            if btf else ()
+        special = _special(btf, fields["btf_value_type_id"], self.types_of_kernel)
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
@@ -213,6 +226,14 @@ class Both:
 
     def typed(self, fields: Fields, fd: int) -> None:
         self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
+
+
+def _special(btf: Btf | None, type_id: int, kernel: Btf) -> tuple[Field, ...]:
+    """The special fields of a map's value; the kernel takes wrong ones for none."""
+    try:
+        return value_fields(btf, type_id, kernel) if btf else ()
+    except BadFields:
+        return ()
 
 
 class Fields:

@@ -210,9 +210,9 @@ class Finder:
             return self.struct(type_id, made)
         found: list[Field] = []
         seen: set[str] = set()
-        for index, var in enumerate(made.vars):
+        for var in made.vars:
             member = t.Member("", self.btf.expect(var.type, t.Var).type, 8 * var.offset)
-            found += self._member((type_id, index), member, seen, 0, var.size)
+            found += self._member((var.type, -1), member, seen, 0, var.size)
             if len(found) > uapi.BTF_FIELDS_MAX:
                 raise BadFields(errno.E2BIG)
         return found
@@ -233,7 +233,8 @@ class Finder:
     def _member(
         self, where: tuple[int, int], member: t.Member, seen: set[str], level: int, room: int = 0
     ) -> list[Field]:
-        """The fields of one member; `where` is its struct and its number there.
+        """The fields of one member; `where` is its struct and its number there, or a variable
+        and -1: what a tag about it names.
 
         What does not fill its `room`, if that is given, is no special member.
         """
@@ -311,7 +312,7 @@ class Finder:
 
     @cached_property
     def _contains(self) -> dict[tuple[int, int], list[str]]:
-        """(struct, member number) -> what its `contains:` tags say."""
+        """(struct, member number) or (variable, -1) -> what its `contains:` tags say."""
         found: dict[tuple[int, int], list[str]] = {}
         for type_id in range(1, len(self.btf)):
             if self.btf.kind(type_id) == uapi.BTF_KIND_DECL_TAG:

@@ -16,7 +16,7 @@ from pathlib import Path
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.linux import Linux
-from kernel.fuzz import judge, mutate, program, real
+from kernel.fuzz import garbage, judge, mutate, program, real, written
 from kernel.fuzz.judge import BAD, Judgement, Outcome
 from kernel.fuzz.shrink import shrink
 from kernel.fuzz.world import Asks, Sample, World
@@ -41,8 +41,10 @@ def main() -> int:
         print("stopped")
     finally:
         world.close()
+    accepted = found.pop("accepted", 0)
     total = sum(found.values())
-    print(f"{total} programs: " + ", ".join(f"{n} {what}" for what, n in found.most_common()))
+    print(f"{total} programs, {accepted} accepted: "
+          + ", ".join(f"{n} {what}" for what, n in found.most_common()))
     return int(any(found[o.value] for o in BAD))
 
 
@@ -53,6 +55,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0, help="how long")
     parser.add_argument("--statements", type=int, default=14)
     parser.add_argument("--mutate", action="store_true", help="change programs here and there")
+    parser.add_argument("--garbage", action="store_true",
+                        help="instructions that mean nothing")
     parser.add_argument("--real", action="store_true",
                         help="change programs of Debian's packages instead of made-up ones")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="the log's level")
@@ -76,6 +80,8 @@ def _sample(args: argparse.Namespace, world: World, taken: list[real.Taken],
     if args.real:
         chosen = taken[seed % len(taken)]
         return chosen, mutate.mutated(chosen.sample, seed)
+    if args.garbage:
+        return world, garbage.make(seed)
     made = program.make(seed, args.statements)
     return world, mutate.mutated(made, seed) if args.mutate else made
 
@@ -91,6 +97,7 @@ def _one(world: Asks, sample: Sample, args: argparse.Namespace, seed: int,
     if result.outcome is Outcome.UNSUPPORTED:
         what += f" ({result.detail})"
     found[what] += 1
+    found["accepted"] += result.accepted
     if result.outcome not in BAD:
         return
     print(f"seed {seed}: {result.outcome.value}: {result.detail}", flush=True)
@@ -103,8 +110,8 @@ def _one(world: Asks, sample: Sample, args: argparse.Namespace, seed: int,
 def _write(folder: Path, seed: int, sample: Sample, result: Judgement) -> None:
     folder.mkdir(exist_ok=True)
     name = f"{result.outcome.name.lower()}-{seed}"
-    (folder / f"{name}.txt").write_text("\n".join((
-        judge.header(sample), judge.source(sample), "", f"# {result.outcome.value}",
+    (folder / f"{name}.case").write_text("\n".join((
+        written.case(sample, f"seed {seed}"), "", f"# {result.outcome.value}",
         *("# " + line for line in result.detail.splitlines()), "")))
     (folder / f"{name}.kernel").write_text(result.kernel)
     (folder / f"{name}.ours").write_text(result.ours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from errno import EACCES, EFAULT, EINVAL
+from errno import EACCES, EFAULT, EINVAL, ENOMEM
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -195,12 +195,17 @@ def _pointer(made: Call, target_id: int, target: t.Type) -> None:
         _data(made, target_id, target)
 
 
+#: kernel functions whose memory may be written, although nobody said how much there is
+_WRITABLE_RESULTS = frozenset({"bpf_session_cookie"})
+
+
 def _data(made: Call, target_id: int, target: t.Type) -> None:
     """A pointer to plain data."""
     kfunc, r0 = made.kfunc, made.env.regs[0]
     if not made.mem_size:
         try:
-            made.mem_size, made.rdonly = kfunc.btf.size_of(target_id), True
+            made.mem_size = kfunc.btf.size_of(target_id)
+            made.rdonly = kfunc.name not in _WRITABLE_RESULTS
         except LoadError:
             raise made.env.reject(EINVAL, f"kernel function {kfunc.name} returns pointer type "
                                           f"{target.kind_name} {target.name} is not "
@@ -276,7 +281,7 @@ def _go_on(walk: Walk, place: slots.Place) -> None:
     parent = env.state.parent
     if parent is None or parent.insn_idx != env.idx:
         raise Bug("no state was remembered at an iterator's next element")
-    queued = walk.fork(env.idx + 1, env.idx)
+    queued = walk.fork(env.idx + 1, env.idx, too_many=ENOMEM)
     held = queued.frames[place.frame.frameno].stack[place.number].reg
     held.slot_state = ACTIVE
     held.slot_depth += 1
