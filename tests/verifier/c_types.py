@@ -51,6 +51,7 @@ class CTypes:
         self.builder = BtfBuilder()
         self.types: list[t.Type] = []
         self.ids: dict[str, int] = {}
+        self.built: tuple[bytes, Btf] | None = None
         for line in text.splitlines():
             if line.strip():
                 self._line(" ".join(line.split()).rstrip(";"))
@@ -61,7 +62,11 @@ class CTypes:
         return self.builder.to_bytes()
 
     def parsed(self) -> Btf:
-        return self.builder.build()
+        """The same object as long as nothing is added."""
+        blob = self.blob
+        if self.built is None or self.built[0] != blob:
+            self.built = blob, self.builder.build()
+        return self.built[1]
 
     def string(self, text: str) -> int:
         """The offset of a string, which is added if it is not there."""

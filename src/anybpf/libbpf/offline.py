@@ -152,7 +152,8 @@ class Offline:
             attr["map_type"], attr["key_size"], attr["value_size"], attr["max_entries"],
             attr["map_flags"], attr.name("map_name"), map_address(fd),
             inner=self._maps.get(attr["inner_map_fd"]),
-            fields=_special(btf, attr["btf_value_type_id"], self.types), has_btf=btf is not None)
+            fields=_special(btf, attr["btf_value_type_id"], self.types),
+            has_btf=btf is not None, btf=btf)
         return fd
 
     def _map_update(self, attr: Fields) -> int:

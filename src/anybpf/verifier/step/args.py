@@ -10,6 +10,8 @@ from errno import EACCES, EINVAL
 from typing import Final
 
 from anybpf import uapi
+from anybpf.btf.fields import Field
+from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.helpers import Arg, Helper
@@ -28,7 +30,7 @@ from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, map_value, packet, stack
+from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
@@ -114,6 +116,8 @@ class Call:
         self.dynptr: Reg | None = None
         #: its id and reference
         self.dynptr_ids = (0, 0)
+        #: the pointer in a map or object that is exchanged, and its owner's types
+        self.kptr: tuple[Field, Btf | None] | None = None
 
     @property
     def env(self) -> Env:
@@ -132,7 +136,7 @@ def check(call: Call, number: int, arg: Arg) -> None:
         arg = _resolved(call, arg)
     null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
     if not null:
-        _check_kind(env, call.row.name, reg, regno, arg)
+        _check_kind(call, reg, regno, arg)
         _check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(arg.kind & KIND_MASK)
@@ -155,7 +159,8 @@ def _resolved(call: Call, arg: Arg) -> Arg:
     return arg
 
 
-def _check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
+def _check_kind(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    env, helper = call.env, call.row.name
     expected = COMPATIBLE.get(arg.kind & KIND_MASK)
     if expected is None:
         raise NotSupported(f"argument kind {arg.kind & KIND_MASK} of helpers in the verifier")
@@ -166,11 +171,13 @@ def _check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
         kind &= ~PTR_MAYBE_NULL
     if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_MEM:
         kind &= ~kinds.DYNPTR_TYPES
+    if helper == "kptr_xchg" and regno == 2 and kind & kinds.MEM_ALLOC:
+        kind &= ~(kinds.MEM_ALLOC | kinds.MEM_PERCPU)
     if kind not in expected:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
-        btf_args.check(env, helper, reg, regno, arg)
+        btf_args.check(env, helper, reg, regno, arg, call.kptr)
 
 
 def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
@@ -377,6 +384,10 @@ def _timer(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     call.map, call.map_uid = fields.check_at(call.env, reg, regno, "bpf_timer"), reg.map_uid
 
 
+def _kptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    call.kptr = kptr.check_destination(call.env, reg, regno)
+
+
 def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     word = dynptrs.of_flags(arg.kind)
     dynptr.check_pointer(call.env, reg, regno - 1)
@@ -389,6 +400,7 @@ def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 
 ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
     kinds.ARG_PTR_TO_DYNPTR: _dynptr,
+    kinds.ARG_KPTR_XCHG_DEST: _kptr,
     kinds.ARG_CONST_MAP_PTR: _map,
     kinds.ARG_PTR_TO_MAP_KEY: _key,
     kinds.ARG_PTR_TO_MAP_VALUE: _value,

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from errno import EINVAL
 
+from anybpf.btf.fields import LOCKS
+from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
+from anybpf.proto.kinds import KIND_MASK
+from anybpf.verifier import records
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
+from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.map_value import map_of
-from anybpf.verifier.state import REF_LOCK, Ref, Reg, State
+from anybpf.verifier.state import REF_LOCK, Ref, Reg, State, mark_unknown
+from anybpf.verifier.step import regs
 
 LOCK = "bpf_spin_lock"
 
@@ -33,9 +39,34 @@ def check_at(env: Env, reg: Reg, regno: int, name: str) -> MapFacts:
     return found
 
 
+def _owner(env: Env, reg: Reg, regno: int) -> MapFacts | Btf:
+    """What a lock belongs to: a map, or the types of an object of the program."""
+    if reg.kind & KIND_MASK != kinds.PTR_TO_BTF_ID:
+        return check_at(env, reg, regno, LOCK)
+    if reg.vm:
+        raise env.reject(EINVAL, f"R{regno} doesn't have constant offset. {LOCK} has to be at the "
+                                 "constant offset")
+    btf = btf_ptr.types_of(reg)
+    found = records.find(btf, reg.btf_id, LOCK, env.facts.kernel_btf)
+    if found is None:
+        raise env.reject(EINVAL, f"local 'kptr' has no valid {LOCK}")
+    at = reg.off + reg.vv
+    if at != found.offset:
+        raise env.reject(EINVAL, f"off {at} doesn't point to 'struct {LOCK}' that is at "
+                                 f"{found.offset}")
+    return btf
+
+
+def forget_not_owned(env: Env) -> None:
+    """The lock was given back: what it guarded may go (invalidate_non_owning_refs)."""
+    for reg in regs.every(env.state):
+        if reg.kind & kinds.NON_OWN_REF:
+            mark_unknown(reg)
+
+
 def lock(env: Env, reg: Reg, regno: int) -> None:
     """bpf_spin_lock(): no other may be held."""
-    owner = check_at(env, reg, regno, LOCK)
+    owner = _owner(env, reg, regno)
     state = env.state
     if any(r.type == REF_LOCK for r in state.refs):
         raise env.reject(EINVAL, "Locking two bpf_spin_locks are not allowed")
@@ -46,7 +77,7 @@ def lock(env: Env, reg: Reg, regno: int) -> None:
 
 def unlock(env: Env, reg: Reg, regno: int) -> None:
     """bpf_spin_unlock(): of the lock that was taken last."""
-    owner = check_at(env, reg, regno, LOCK)
+    owner = _owner(env, reg, regno)
     state = env.state
     if not state.locks:
         raise env.reject(EINVAL, "bpf_spin_unlock without taking a lock")
@@ -55,6 +86,7 @@ def unlock(env: Env, reg: Reg, regno: int) -> None:
     if reg.id != state.lock_id or owner is not state.lock_owner:
         raise env.reject(EINVAL, "bpf_spin_unlock cannot be out of order")
     _forget(state, reg.id, owner)
+    forget_not_owned(env)
 
 
 def _is(ref: Ref, identity: int, owner: object) -> bool:
@@ -71,4 +103,7 @@ def _forget(state: State, identity: int, owner: object) -> None:
 
 def may_hold_lock(reg: Reg) -> bool:
     """A value whose lock may be taken: its id must stay after the null check."""
+    if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID and reg.kind & kinds.MEM_ALLOC:
+        special = records.fields_of(btf_ptr.types_of(reg), reg.btf_id)
+        return any(one.special.name in LOCKS for one in special)
     return reg.kind == kinds.PTR_TO_MAP_VALUE and reg.map is not None and reg.map.has_lock

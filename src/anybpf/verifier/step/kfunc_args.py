@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES, EFAULT, EINVAL
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -28,6 +29,9 @@ from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
 from anybpf.verifier.step import args, btf_args, dynptr, regs
 from anybpf.verifier.walk import Walk
+
+if TYPE_CHECKING:
+    from anybpf.verifier.step.graph import Root
 
 MAX_REGISTERS = 5
 #: functions that take no pointers but good ones
@@ -72,6 +76,10 @@ class Call:
     map_uid: int = 0
     subprog: int = 0
     iterator: Place | None = None
+    #: the list or tree that was passed, and the type of an object of the program
+    root: Root | None = None
+    arg_type: tuple[Btf, int] | None = None
+    owning: bool = False
     #: the dynptr that was passed: its type, id and reference
     dynptr_type: int = 0
     dynptr_id: int = 0
@@ -263,7 +271,7 @@ def _plain(call: Call, arg: Arg) -> str:
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
-    if not _is_plain_data(kfunc.btf, arg.target) and not (
+    if not is_plain_data(kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
         raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
@@ -277,7 +285,7 @@ def _named(found: t.Type) -> str:
     return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
 
 
-def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
+def is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
     """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
     if isinstance(found, (t.Int, t.AnyEnum)):
         return True
@@ -292,7 +300,7 @@ def _is_plain_member(btf: Btf, type_id: int, depth: int) -> bool:
         made = btf.type(btf.resolve(made.type))
         return isinstance(made, (t.Int, t.AnyEnum))
     if isinstance(made, t.Composite):
-        return depth + 1 < MAX_SCALAR_STRUCT and _is_plain_data(btf, made, depth + 1)
+        return depth + 1 < MAX_SCALAR_STRUCT and is_plain_data(btf, made, depth + 1)
     return isinstance(made, (t.Int, t.AnyEnum))
 
 
@@ -303,8 +311,6 @@ def _context(call: Call, arg: Arg) -> None:
     if arg.reg.kind != kinds.PTR_TO_CTX:
         raise call.env.reject(EINVAL, f"arg#{arg.number} expected pointer to ctx, but got "
                                       f"{regtype.text(arg.reg.kind)}")
-    if call.kfunc.name == "bpf_cast_to_kern_ctx":
-        raise NotSupported("kernel function bpf_cast_to_kern_ctx in the verifier")
 
 
 def _memory(call: Call, arg: Arg) -> None:
@@ -432,11 +438,11 @@ _FROM = {"bpf_dynptr_from_skb": dynptrs.SKB, "bpf_dynptr_from_xdp": dynptrs.XDP,
 
 def _typed(call: Call, arg: Arg) -> None:
     """A pointer to a struct of the kernel."""
-    _check_typed_trust(call, arg)
+    check_trust(call, arg)
     _check_typed(call, arg, arg.target, arg.target_id)
 
 
-def _check_typed_trust(call: Call, arg: Arg) -> None:
+def check_trust(call: Call, arg: Arg) -> None:
     flags, reg = call.kfunc.flags, arg.reg
     if not flags & _TRUSTING or regtype.is_trusted(
             reg.kind, bool(reg.ref)):
@@ -488,9 +494,23 @@ def _map(call: Call, arg: Arg) -> None:
     if reg.map is None:
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
     call.map, call.map_uid = reg.map, reg.map_uid
-    _check_typed_trust(call, arg)
+    check_trust(call, arg)
     wanted = btf_args.struct_id(env, "bpf_map")
     _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
+
+
+def _callback(call: Call, arg: Arg) -> None:
+    if arg.reg.kind != kinds.PTR_TO_FUNC:
+        raise call.env.reject(EINVAL, f"arg{arg.number} expected pointer to func")
+    call.subprog = arg.reg.subprog
+
+
+def _graph(name: str) -> Callable[[Call, Arg], None]:
+    def check_it(call: Call, arg: Arg) -> None:
+        from anybpf.verifier.step import graph
+
+        getattr(graph, name)(call, arg)
+    return check_it
 
 
 def _later(what: str) -> Callable[[Call, Arg], None]:
@@ -506,17 +526,17 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "str": _string,
     "iter": _iterator,
     "irq_flag": _irq_flag,
-    "alloc": _later("allocated objects"),
-    "refcounted": _later("objects with a reference count"),
+    "alloc": _graph("allocated"),
+    "refcounted": _graph("counted"),
     "dynptr": _dynptr,
-    "list_head": _later("lists"),
-    "list_node": _later("list nodes"),
-    "rb_root": _later("trees"),
-    "rb_node": _later("tree nodes"),
+    "list_head": _graph("root"),
+    "list_node": _graph("list_node"),
+    "rb_root": _graph("root"),
+    "rb_node": _graph("tree_node"),
     "wq": _later("work queues"),
     "task_work": _later("task work"),
     "res_spin_lock": _later("resilient locks"),
     "map": _map,
     "btf_id": _typed,
-    "callback": _later("callbacks"),
+    "callback": _callback,
 }
