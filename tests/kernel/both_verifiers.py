@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import re
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.btf.fields import value_fields
+from anybpf.btf.fields import BadFields, Field, value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
@@ -192,8 +193,11 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel) \
-            if btf else ()
+        special: tuple[Field, ...] = ()
+        if btf:
+            # what makes no sense makes no map with such members
+            with contextlib.suppress(BadFields):
+                special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel)
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(

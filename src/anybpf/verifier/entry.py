@@ -7,6 +7,7 @@ from anybpf.proto import kinds
 from anybpf.verifier import subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import (
     FP,
@@ -59,6 +60,8 @@ def _argument(env: Env, reg: Reg, arg: FuncArg) -> None:
         mark_pointer(reg, kinds.PTR_TO_MEM | (kinds.PTR_MAYBE_NULL if arg.nullable else 0))
         reg.mem_size = arg.size
         reg.id = env.new_id() if arg.nullable else 0
+    elif arg.kind == "dynptr":
+        dynptrs.mark(reg, dynptrs.LOCAL, True, env.new_id())
     elif arg.kind in ("scalar", "arena"):
         mark_unknown(reg)
     else:

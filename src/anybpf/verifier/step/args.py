@@ -199,7 +199,7 @@ def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
             raise call.env.reject(
                 EINVAL, f"R{regno} must be referenced when passed to release function")
         call.release = regno
-    if reg.ref:
+    if reg.ref and arg.kind & KIND_MASK != kinds.ARG_KPTR_XCHG_DEST:
         call.ref = reg.ref
 
 
@@ -376,6 +376,10 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
 
 
 def _lock(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    from anybpf.verifier.step import graph
+
+    if graph.in_tree_callback(call.env):
+        raise call.env.reject(EACCES, "can't spin_{lock,unlock} in rbtree cb")
     change = fields.lock if call.row.name == "spin_lock" else fields.unlock
     change(call.env, reg, regno)
 

@@ -191,6 +191,19 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
+def area_callback(env: Env, callee: Frame, caller: Frame) -> None:
+    """callback(task, area, ctx) of bpf_find_vma()"""
+    from anybpf.verifier.region import btf_ptr
+    from anybpf.verifier.step import btf_args
+
+    copy_reg(callee.regs[1], caller.regs[1])
+    btf_ptr.point(env, callee.regs[2], btf_args.kernel(env),
+                  btf_args.struct_id(env, "vm_area_struct"), 0)
+    copy_reg(callee.regs[3], caller.regs[4])
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
+
+
 def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
     dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())

@@ -14,7 +14,7 @@ from anybpf.verifier.facts import FuncArg
 from anybpf.verifier.region import ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, regs
+from anybpf.verifier.step import args, dynptr, regs
 from anybpf.verifier.walk import Walk
 
 
@@ -50,6 +50,12 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     if arg.kind == "scalar":
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, f"R{regno} is not a scalar")
+        return
+    if arg.kind == "dynptr":
+        if reg.kind != kinds.PTR_TO_STACK:
+            ctx.check_unmoved(env, reg, regno)
+        dynptr.check_pointer(env, reg, number)
+        dynptr.use(walk, reg, number, 0, True)
         return
     if arg.kind not in ("ctx", "mem"):
         raise NotSupported(f"{arg.kind} arguments of functions")

@@ -294,7 +294,9 @@ def _timer_callback(made: Call) -> None:
 
 
 def _find_vma(made: Call) -> None:
-    raise NotSupported("BTF pointers in callbacks of bpf_find_vma() in the verifier")
+    env = made.env
+    calls.push_callback(made.walk, made.subprog, lambda callee, caller: calls.area_callback(
+        env, callee, caller))
 
 
 def _drain(made: Call) -> None:

@@ -103,6 +103,9 @@ def _sleeps(env: Env, kfunc: Kfunc, where: str) -> Exception:
 
 def _rcu(env: Env, kfunc: Kfunc, change: str | None) -> None:
     state = env.state
+    if change in ("rcu_lock", "rcu_unlock") and state.rcu_locks and graph.in_tree_callback(env):
+        raise env.reject(EACCES, "Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree "
+                                 "callback")
     if change == "rcu_lock":
         if state.rcu_locks:
             raise env.reject(EINVAL, f"nested rcu read lock (kernel function {kfunc.name})")

@@ -468,7 +468,11 @@ def _check_typed(call: Call, arg: Arg, target: t.Type, target_id: int) -> None:
     match = btf_walk.matches(btf, type_id, reg.off, kfunc.btf, target_id, strict,
                              not btf_ptr.is_allocated(reg))
     given = btf.type(type_id)
-    if not match.good and PROJECTIONS.get(target.name) != given.name:
+    if match.good:
+        return
+    if PROJECTIONS.get(target.name) == given.name:
+        env.log.write(match.said)
+    else:
         raise env.reject(EINVAL, f"{match.said}kernel function {kfunc.name} args#{arg.number} "
                                  f"expected pointer to {_named(target)} but R{arg.regno} has a "
                                  f"pointer to {_named(given)}")
