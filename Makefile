@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
+.PHONY: build test test-kernel test-guest demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,13 @@ test: build lint
 # only the comparisons with the running kernel's bpf(2)
 test-kernel: build
 	$(BIN)/python -m pytest -n 2 -q tests/kernel
+
+# comparisons with Debian's 6.18 in a guest (docs/guest.md), one guest, so one process
+GUEST_TESTS := tests/verifier tests/kernel/test_guest.py tests/kernel/test_verifier_objects.py \
+	tests/kernel/test_verifier_random.py tests/kernel/test_helper_availability.py \
+	tests/kernel/test_kfunc_rows.py tests/kernel/test_prog_rows.py tests/kernel/test_map_rows.py
+test-guest: build
+	$(BIN)/python -m pytest -q --kernel guest -m kernel $(GUEST_TESTS)
 
 demo: build
 	@$(BIN)/python demo/demo.py

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+import guest_differences
 import uncompiled
 
 uncompiled.install()
@@ -152,8 +153,13 @@ def object_size(data: bytes, at: int) -> int:
     return headers + 64 * int.from_bytes(data[at + 60:at + 62], "little")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """ANYBPF_FUZZ=N: every property test tries N times as many examples (`make fuzz`)."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """ANYBPF_FUZZ=N: every property test tries N times as many examples (`make fuzz`).
+
+    With `--kernel guest`, that kernel's differences from the reference are expected.
+    """
+    if config.getoption("--kernel") == "guest":
+        guest_differences.mark(items)
     factor = int(os.environ.get("ANYBPF_FUZZ", "1"))
     for item in items if factor > 1 else ():
         function = getattr(item, "obj", None)

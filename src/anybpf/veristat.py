@@ -97,8 +97,7 @@ def _verify_one(obj: Object, program: Program, backend: Offline) -> Result:
     # what fails after the program was given, such as an array of programs, says nothing of it
     if backend.outcomes:
         return _result(obj, program, backend.outcomes[-1])
-    assert error is not None
-    return _failure(program, error)
+    return _failure(program, error or LoadError("no struct_ops map that is created names it"))
 
 
 @contextmanager

@@ -190,3 +190,159 @@ def map_sweep(case: Case, maps: Maps) -> Iterator[Program]:
                         for i, a in enumerate(helper.args, 1)]
                 yield Program(case, PROLOGUE + b"".join(args) + call(row.id) + EXIT,
                               f"{helper.name} {name}")
+
+
+# -- pointers
+
+ALU = {0x00: "+", 0x10: "-", 0x20: "*", 0x30: "/", 0x40: "|", 0x50: "&", 0x60: "<<", 0x70: ">>",
+       0x90: "%", 0xA0: "^", 0xC0: "s>>"}
+JUMPS = (0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0, 0xD0)
+LOOKUP = 1
+NOT_NULL = slot(0x55, 0, off=2) + EXIT
+
+
+def looked_up(maps: Maps, name: str) -> bytes:
+    """r0 = the first element of a map, perhaps NULL."""
+    return map_fd(1, maps.fds[name]) + stack(2) + call(LOOKUP)
+
+
+def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
+    """Code that puts all kinds of pointers and numbers into r7; r6 is the context."""
+    view = contexts.VIEWS[case.prog.type]
+    to_r7 = copy(7, 0)
+    found = {
+        "a number": mov(7, 4), "some number": call(7) + to_r7,
+        "a small number": call(7) + slot(0x57, 0, imm=7) + to_r7, "context": copy(7, 6),
+        "stack": stack(7), "map": map_fd(7, maps.fds["hash"]),
+        "value": map_fd(7, maps.fds["array"], value=True),
+        "value to read": map_fd(7, maps.fds["readonly"], value=True),
+        "a constant": map_fd(7, maps.fds["string"], value=True),
+        "value to write": map_fd(7, maps.fds["writeonly"], value=True),
+        "locked value": looked_up(maps, "locked_hash") + NOT_NULL + to_r7,
+        "value or null": looked_up(maps, "hash") + to_r7,
+        "value at a place": looked_up(maps, "hash") + NOT_NULL + to_r7 + call(7)
+        + slot(0x57, 0, imm=31) + slot(0x0F, 7, 0),
+        "inner map": looked_up(maps, "hash_of_maps") + NOT_NULL + to_r7,
+        "record": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + NOT_NULL
+        + to_r7,
+        "record or null": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + to_r7,
+    }
+    if access.grant(LOOKUP, case.prog.type, case.attach) is not None:
+        for name in ("devices", "xsks", "socks", "socks_hash"):
+            found[name] = looked_up(maps, name) + NOT_NULL + to_r7
+    at = packet(case, 7)
+    if at is not None:
+        start, end, size = PACKETS[case.prog.name]
+        found["packet"] = (slot(LDX[size], 7, 6, start) + slot(LDX[size], 0, 6, end) + copy(2, 7)
+                           + slot(0x07, 2, imm=64) + slot(0xBD, 2, 0, 2) + EXIT)
+        found["unchecked packet"] = slot(LDX[size], 7, 6, start)
+        found["end of packet"] = slot(LDX[size], 7, 6, end)
+    for field in contexts.CONTEXTS[view.context].fields:
+        if field.kind & kinds.KIND_MASK in (kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON,
+                                            kinds.PTR_TO_FLOW_KEYS, kinds.PTR_TO_TP_BUFFER):
+            load_field = slot(LDX[8], 7, 6, field.offset)
+            found[field.name] = load_field
+            if field.kind & kinds.PTR_MAYBE_NULL:
+                found[f"{field.name} not null"] = load_field + slot(0x55, 7, off=2) + EXIT
+    if view.context == "__sk_buff" and "sk" in view.shows:
+        sock = slot(LDX[8], 7, 6, 168) + slot(0x55, 7, off=2) + EXIT + copy(1, 7)
+        for number in (95, 96):
+            if access.grant(number, case.prog.type, case.attach) is not None:
+                found[f"socket of {number}"] = sock + call(number) + to_r7
+                found[f"socket of {number} not null"] = sock + call(number) + NOT_NULL + to_r7
+    return found
+
+
+def uses(maps: Maps) -> dict[str, bytes]:
+    """Code that does all kinds of things with r7."""
+    made = {}
+    for op, name in ALU.items():
+        for cls, width in ((7, 64), (4, 32)):
+            made[f"{width} {name} 3"] = slot(op | cls, 7, imm=3)
+            made[f"{width} {name} r8"] = mov(8, 3) + slot(op | cls | 8, 7, 8)
+            made[f"{width} number {name} r7"] = mov(8, 3) + slot(op | cls | 8, 8, 7)
+            made[f"{width} {name} itself"] = slot(op | cls | 8, 7, 7)
+            made[f"{width} {name} stack"] = slot(op | cls | 8, 7, 10)
+    for name, code in (("neg", slot(0x87, 7)), ("neg32", slot(0x84, 7)),
+                       ("mov32", slot(0xBC, 8, 7)), ("movsx", slot(0xBF, 8, 7, 16)),
+                       ("movsx32", slot(0xBC, 8, 7, 8)), ("swap", slot(0xD7, 7, imm=64)),
+                       ("be16", slot(0xDC, 7, imm=16))):
+        made[name] = code
+    for op in JUMPS:
+        for cls in (5, 6):
+            made[f"jump {op:x} {cls} 0"] = slot(op | cls, 7) + slot(LDX[1], 0, 7)
+            made[f"jump {op:x} {cls} 5"] = slot(op | cls, 7, imm=5) + slot(LDX[1], 0, 7)
+            made[f"jump {op:x} {cls} itself"] = slot(op | cls | 8, 7, 7) + slot(LDX[1], 0, 7)
+            made[f"jump {op:x} {cls} stack"] = slot(op | cls | 8, 7, 10)
+            made[f"jump {op:x} {cls} context"] = slot(op | cls | 8, 6, 7)
+    for off in (-1, 0, 1, 4, 8, 16, 60, 64):
+        for size in (1, 4, 8):
+            made[f"load {off} {size}"] = slot(LDX[size], 0, 7, off)
+            made[f"store {off} {size}"] = slot(STX[size], 7, 10, off)
+            made[f"store number {off} {size}"] = mov(8, 3) + slot(STX[size], 7, 8, off)
+            made[f"store constant {off} {size}"] = slot(ST[size], 7, 0, off)
+    value = map_fd(9, maps.fds["array"], value=True)
+    for number, name in ((0, "add"), (1, "fetch"), (0xE1, "xchg"), (0xF1, "cmpxchg"),
+                         (0x100, "load"), (0x110, "store")):
+        made[f"atomic {name}"] = mov(8, 3) + mov(0, 0) + slot(0xDB, 7, 8, imm=number)
+        made[f"atomic {name} 32"] = mov(8, 3) + mov(0, 0) + slot(0xC3, 7, 8, imm=number)
+        made[f"atomic operand {name}"] = value + mov(0, 0) + slot(0xDB, 9, 7, imm=number)
+    for size in (1, 4, 8):
+        made[f"spill {size}"] = slot(STX[size], 10, 7, -8) + slot(LDX[size], 8, 10, -8)
+        made[f"spill {size} and use"] = (slot(STX[size], 10, 7, -8) + slot(LDX[size], 8, 10, -8)
+                                         + slot(LDX[1], 0, 8))
+        made[f"leak {size}"] = value + slot(STX[size], 9, 7)
+    made["return"] = copy(0, 7) + slot(0x95)
+    made["to the context"] = slot(STX[4], 6, 7, 8)
+    made["as a number"] = copy(1, 7) + mov(2, 0) + call(7)
+    made["as memory"] = copy(1, 7) + mov(2, 8) + call(6)
+    made["as key"] = map_fd(1, maps.fds["hash"]) + copy(2, 7) + call(LOOKUP)
+    made["as size"] = stack(1) + copy(2, 7) + call(6)
+    made["released"] = copy(1, 7) + mov(2, 0) + call(132)
+    made["released twice"] = made["released"] + made["released"]
+    made["released and used"] = made["released"] + slot(LDX[1], 0, 7)
+    made["socket released"] = copy(1, 7) + call(86)
+    made["as map"] = copy(1, 7) + stack(2) + call(LOOKUP)
+    made["nothing"] = b""
+    return made
+
+
+def pointer_sweep(case: Case, maps: Maps) -> Iterator[Program]:
+    """Every kind of pointer in every use."""
+    for what, make in pointers(case, maps).items():
+        for how, use in uses(maps).items():
+            yield Program(case, PROLOGUE + make + use + EXIT, f"{what}: {how}")
+
+
+# -- effects of helpers
+
+AFTER = {
+    "the packet": slot(LDX[1], 1, 7), "r1": copy(8, 1), "r5": copy(8, 5), "r0": copy(8, 0),
+    "a load": slot(LDX[8], 8, 0), "a store": slot(ST[4], 0),
+    "a checked load": NOT_NULL + slot(LDX[8], 8, 0, 8),
+    "a checked store": NOT_NULL + slot(ST[1], 0, 0, 7),
+    "the record given back": NOT_NULL + copy(1, 0) + mov(2, 0) + call(132),
+    "the socket given back": NOT_NULL + copy(1, 0) + call(86),
+    "a socket's field": NOT_NULL + slot(LDX[4], 8, 0, 4) + copy(1, 0) + call(86),
+    "the full socket": NOT_NULL + copy(1, 0) + copy(8, 0) + call(95) + slot(0x55, 0, off=4)
+    + copy(1, 8) + call(86) + EXIT + copy(1, 0) + call(86) + slot(LDX[4], 8, 8, 4),
+    "the number added": slot(0x57, 0, imm=31) + copy(8, 10) + slot(0x0F, 8, 0),
+    "sign": slot(0xC5, 0, off=1) + slot(0xB7, 0) + slot(0xB5, 0, off=1, imm=100) + copy(8, 0),
+    "the stack": slot(LDX[8], 8, 10, -64) + slot(LDX[1], 8, 10, -57),
+    "again": b"",
+}
+
+
+def effect_sweep(case: Case, maps: Maps) -> Iterator[Program]:
+    """What is left behind every helper."""
+    checked = packet(case, 7)
+    before = PROLOGUE + (pointers(case, maps)["packet"] if checked else copy(7, 6))
+    for row in helpers.HELPERS:
+        if access.grant(row.id, case.prog.type, case.attach) is None:
+            continue
+        helper = helpers.proto_for(row.id, case.prog.type, case.attach)
+        code = b"".join(right(case, maps, helper, arg, i) for i, arg in enumerate(helper.args, 1))
+        code += call(row.id)
+        for name, after in AFTER.items():
+            again = code if name == "again" else b""
+            yield Program(case, before + code + after + again + EXIT, f"{helper.name}: {name}")

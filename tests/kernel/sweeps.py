@@ -20,7 +20,7 @@ from anybpf.isa.insn import decode
 from anybpf.proto import helpers, progs
 from anybpf.verifier import Facts, MapFacts, Options, verify
 from kernel.both_verifiers import errno_name, masked
-from kernel.verdicts import EXIT, LINUX, Case, bpf, call, packed, target_id
+from kernel.verdicts import EXIT, LINUX, Case, bpf, call, kernel_btf, packed, target_id
 
 LOG_SIZE = 1 << 18
 LOG = ctypes.create_string_buffer(LOG_SIZE)
@@ -205,7 +205,7 @@ def ours(program: Program, maps: Maps) -> tuple[str, str]:
     case = program.case
     facts = Facts(case.prog.type, case.attach or case.prog.default_attach, gpl=program.gpl,
                   sleepable=bool(program.flags), flags=program.flags, maps=maps.facts,
-                  lacks=lacking(),
+                  lacks=lacking(), kernel_btf=kernel_btf(),
                   cpus=LINUX.num_possible_cpus)
     verdict = verify(decode(program.code), facts, Options(LEVEL))
     return errno_name(verdict.errno), masked(verdict.log)

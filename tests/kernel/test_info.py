@@ -18,9 +18,9 @@ from kernel.errno_cases import BTF, IDS
 
 pytestmark = pytest.mark.kernel
 
-#: fields that are one kernel's own affair: ids, time, machine code, the verifier's and JIT's counts
+#: fields that are one kernel's own affair: ids, time, machine code and its counts
 OWN = {
-    "bpf_prog_info": ("id", "load_time", "jited_prog_len", "jited_prog_insns", "verified_insns",
+    "bpf_prog_info": ("id", "load_time", "jited_prog_len", "jited_prog_insns",
                       "btf_id", "jited_ksyms", "jited_func_lens", "jited_line_info",
                       "nr_jited_line_info", "map_ids", "xlated_prog_insns", "prog_tags",
                       "func_info", "line_info"),

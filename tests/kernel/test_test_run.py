@@ -257,6 +257,8 @@ def plain_cases() -> Iterator[tuple[str, Case]]:
         reads = dataclasses.replace(base, text="r0 = *(u64 *)(r1 + 16); exit")
         yield f"{name}", base
         yield f"{name} reads", dataclasses.replace(reads, ctx=struct.pack("<3Q", 1, 2, 3))
+        for size in (8, 23, 24):
+            yield f"{name} ctx of {size}, reads 24", dataclasses.replace(reads, ctx=bytes(size))
         for size in (1, 8, 23, 96, 97, 4000, 65535, 65536):
             yield f"{name} ctx of {size}", dataclasses.replace(base, ctx=bytes(size))
         for option in ({"flags": 1}, {"flags": 2}, {"flags": 4}, {"cpu": 1}, {"repeat": 1},

@@ -14,6 +14,7 @@ from anybpf import uapi as u
 from anybpf.isa.asm import assemble
 from anybpf.isa.insn import Insn
 from kernel.calls import BAD, Calls
+from kernel.errno_cases import BTF
 
 pytestmark = pytest.mark.kernel
 
@@ -100,6 +101,20 @@ def test_statistics(both: tuple[Calls, Calls], name: str, level: int) -> None:
         assert size > len(text)
         texts.append((answer, TIME.sub(b"verification time", text)))
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("level", [0, 1, 2, 4, 7, 1 | FIXED, FIXED])
+def test_logs_of_types(both: tuple[Calls, Calls], good: bool, level: int) -> None:
+    for size in (0, *SIZES, 1 << 14):
+        seen = []
+        for calls in both:
+            log = calls.buffer(FILL * max(size, 1))
+            data = BTF if good else BTF[:-1] + b"x"
+            answer = calls.open(u.BPF_BTF_LOAD, btf=data, btf_size=len(data), btf_log_level=level,
+                                btf_log_size=size, btf_log_buf=ctypes.addressof(log) if size else 0)
+            seen.append((answer, log.raw, calls.out("btf_log_true_size")))
+        assert seen[0] == seen[1], f"buffer of {size} bytes"
 
 
 @pytest.mark.parametrize(("level", "size", "address"), [

@@ -21,6 +21,8 @@ from kernel.fuzz.world import World
 #: how many times more programs than `make test` takes time for
 MORE = int(os.environ.get("ANYBPF_FUZZ", "1"))
 COUNT = 70
+#: what is wrong against a kernel that is not the reference, whose logs differ now and then
+WRONG_VERDICTS = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO)
 
 pytestmark = pytest.mark.kernel
 
@@ -33,6 +35,12 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture
+def bad(request: pytest.FixtureRequest) -> tuple[Outcome, ...]:
+    """Outcomes that must not be."""
+    return BAD if request.config.getoption("--kernel") == "host" else WRONG_VERDICTS
 
 
 class Kind(NamedTuple):
@@ -51,14 +59,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_both_say_the_same(world: World, kind: Kind) -> None:
+def test_both_say_the_same(world: World, kind: Kind, bad: tuple[Outcome, ...]) -> None:
     """No program is judged otherwise than the kernel judges it, and none is told otherwise."""
     seeds = range(kind.first, kind.first + COUNT * MORE)
     found = []
     for seed in seeds:
         sample = program.make(seed)
         result = judge.judge(world, mutated(sample, seed) if kind.changed else sample, kind.level)
-        assert result.outcome not in BAD, f"seed {seed}: {result.outcome.value}: {result.detail}"
+        assert result.outcome not in bad, f"seed {seed}: {result.outcome.value}: {result.detail}"
         found.append(result)
-    assert sum(r.outcome is Outcome.SAME for r in found) > 0.7 * len(found)
+    assert sum(r.outcome is Outcome.SAME for r in found) > (0.7 if bad is BAD else 0.3) * len(found)
     assert sum(r.accepted for r in found) > 0.1 * len(found)

@@ -1,4 +1,4 @@
-"""Sweeps over program types: contexts, results, helpers, maps; the whole log is compared.
+"""Sweeps over program types: contexts, results, helpers, maps, pointers; the whole log is compared.
 
 Every so many programs are tried; `ANYBPF_SWEEP=1` tries all, which takes half an hour.
 """
@@ -11,7 +11,13 @@ from itertools import islice
 
 import pytest
 
-from kernel.sweep_programs import context_sweep, helper_sweep, map_sweep, result_sweep
+from kernel.sweep_programs import (
+    context_sweep,
+    helper_sweep,
+    map_sweep,
+    pointer_sweep,
+    result_sweep,
+)
 from kernel.sweeps import UNSUPPORTED, Maps, Program, differences
 from kernel.verdicts import Case, cases, need_type, refusal
 
@@ -20,10 +26,12 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=ref
 #: sweep -> how many programs go by for one that is tried
 SWEEPS: dict[Callable[[Case, Maps], Iterator[Program]], int] = {
     context_sweep: 211, result_sweep: 5, helper_sweep: 751, map_sweep: 401,
+    pointer_sweep: 1009,
 }
 #: what needs typed pointers is refused as such
 TYPED = ("BTF pointers", "the result of helper bpf_skc_to_", "helper bpf_kptr_xchg",
-         "the result of helper bpf_get_current_task_btf", "dynptr")
+         "the result of helper bpf_get_current_task_btf", "dynptr",
+         "loads through map_ptr")
 
 
 @pytest.fixture(scope="module")

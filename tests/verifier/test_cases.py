@@ -16,6 +16,7 @@ from verifier.cases import Case, all_cases, errno_name, written
 
 CASES = all_cases()
 IDS = [f"{case.file.stem}-{case.name}" for case in CASES]
+LEVELS = (uapi.BPF_LOG_LEVEL2 | uapi.BPF_LOG_STATS, uapi.BPF_LOG_LEVEL1, uapi.BPF_LOG_STATS)
 #: of our own verdicts, where there is no kernel
 CPUS = 2
 
@@ -91,12 +92,10 @@ def bench() -> Iterator[Bench]:
 def test_kernels_verdict_and_log(case: Case, bench: Bench, update: bool) -> None:
     """The same at every log level, byte for byte."""
     with bench.setup(case) as setup:
-        answer = setup.ask(uapi.BPF_LOG_LEVEL2)
         if update:
-            _update(case, answer)
+            _update(case, setup.ask(uapi.BPF_LOG_LEVEL2))
             return
-        for level in (uapi.BPF_LOG_LEVEL2, uapi.BPF_LOG_LEVEL1,
-                      uapi.BPF_LOG_LEVEL1 | uapi.BPF_LOG_STATS, uapi.BPF_LOG_STATS):
+        for level in LEVELS:
             verdict = ask_ours(case, setup.fds, bench.cpus, level)
             answer = setup.ask(level)
             assert answer.verdict == case.verdict, answer.log

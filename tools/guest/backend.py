@@ -9,8 +9,9 @@ import errno
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from guest.initramfs import NoGuest
 from guest.marshal import Marshal, Struct, rows_of
 from guest.pointers import MapShape
 from guest.remote import Remote
-from guest.wire import Call, Segment
+from guest.wire import Answer, Call, Result, Segment
 
 POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"
 MAP_FIXED_NOREPLACE = 0x100000
@@ -33,6 +34,8 @@ CLOEXEC_DUP = 1030
 NAMED_EVENTS = ("kprobe", "uprobe")
 EVENT_TYPE, EVENT_NAME = struct.Struct("<I"), (56, 64)
 NO_MAP = MapShape()
+#: programs that are judged with one question: their logs of 16 MiB must fit in the agent's area
+AT_ONCE = 32
 
 
 class GuestMemory:
@@ -81,6 +84,21 @@ class File(NamedTuple):
     shape: MapShape
 
 
+class Prepared(NamedTuple):
+    """A bpf(2) call with its memory."""
+
+    marshal: Marshal
+    mine: Segment
+    attr: bytearray
+    call: Call
+
+    def finish(self, answer: Answer) -> int:
+        """Write what came back into this process's memory; the call's result."""
+        self.attr[:] = self.marshal.restored(self.mine, answer.memory[self.mine])
+        self.marshal.write_back(answer)
+        return answer.value
+
+
 @cache
 def possible_cpus(there: Remote) -> int:
     """How many CPUs the guest may ever have."""
@@ -116,18 +134,35 @@ class Guest:
 
         Raises BpfError with the guest's error number.
         """
+        prepared = self._prepare(cmd, attr)
+        value = prepared.finish(self.there.calls([prepared.call])[0])
+        if value < 0:
+            raise BpfError(-value)
+        return self.opened(value) if cmd in pointers.OPENS else value
+
+    def judge(self, attrs: Iterable[bytearray]) -> Iterator[int]:
+        """Load programs and close them again, many with one question to the guest.
+
+        Gives each one's error number, 0 where it loads; `attrs` are as for BPF_PROG_LOAD, and
+        their logs are written.
+        """
+        waiting = iter(attrs)
+        while some := list(islice(waiting, AT_ONCE)):
+            prepared = [self._prepare(uapi.BPF_PROG_LOAD, attr) for attr in some]
+            calls = [call for number, one in enumerate(prepared)
+                     for call in (one.call, Call(remote.CLOSE, [Result(2 * number)]))]
+            answers = self.there.calls(calls)[::2]
+            yield from (max(-one.finish(answer), 0)
+                        for one, answer in zip(prepared, answers, strict=True))
+
+    def _prepare(self, cmd: int, attr: bytearray) -> Prepared:
         marshal, mine = Marshal(), Segment(bytes(attr), answered=True)
         marshal.segment(mine)
         given = self._struct("bpf_attr", bytes(attr))
         if cmd == uapi.BPF_OBJ_GET_INFO_BY_FD:
             self._info(marshal, mine, given)
         marshal.follow(mine, given, rows_of(cmd, given))
-        answer = self.there.calls([marshal.call(cmd, mine)])[0]
-        attr[:] = marshal.restored(mine, answer.memory[mine])
-        marshal.write_back(answer)
-        if answer.value < 0:
-            raise BpfError(-answer.value)
-        return self.opened(answer.value) if cmd in pointers.OPENS else answer.value
+        return Prepared(marshal, mine, attr, marshal.call(cmd, mine))
 
     def _struct(self, name: str, data: bytes) -> Struct:
         return Struct(name, data, self._shape, self.num_possible_cpus)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from anybpf.errors import BpfError, LoadError
+from anybpf.toolchain import CompileError
 from guest import fetch, modules, rows, verdicts, vm
 from guest.backend import Guest
 from guest.initramfs import NoGuest
@@ -85,10 +86,10 @@ def modprobe(names: tuple[str, ...]) -> None:
 @click.option("--log", is_flag=True, help="Print the verifier's logs, too.")
 @click.option("--level", type=LOAD_LEVELS, default=1, help="The logs' level.", show_default=True)
 def load(objects: tuple[str, ...], log: bool, level: int) -> None:
-    """Load each program of each object by itself and say the guest's verdict."""
+    """Load each program of each object (or C source) by itself and say the guest's verdict."""
     guest = Guest()
     for path in objects:
-        for said in verdicts.ask_all(guest, path, level):
+        for said in verdicts.Programs(guest, path).ask_all(level):
             click.echo(f"{path}: {said.program} ({said.section}): {said.verdict}")
             if log or said.verdict != "OK":
                 click.echo(said.log.rstrip())
@@ -107,7 +108,7 @@ def run() -> None:
     """The command line; trouble in one line."""
     try:
         main()
-    except (NoGuest, BpfError, LoadError, OSError) as e:
+    except (NoGuest, BpfError, LoadError, CompileError, OSError) as e:
         sys.exit(f"guest: {e}")
     except KeyError as e:
         sys.exit(f"guest: there is no {e.args[0]}")

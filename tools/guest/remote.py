@@ -35,9 +35,12 @@ class Remote:
     """A client of the agent: `syscall(number, ...)` there is as it were here."""
 
     def __init__(self, path: Path, alive: Callable[[], bool] = lambda: True,
-                 attempts: int = ATTEMPTS) -> None:
-        """`path` is the port's socket. Raises NoGuest if nobody greets back."""
-        self._alive = alive
+                 last_words: Callable[[], str] = str, attempts: int = ATTEMPTS) -> None:
+        """`path` is the port's socket; `alive` and `last_words` tell about the machine.
+
+        Raises NoGuest if nobody greets back.
+        """
+        self._alive, self._last_words = alive, last_words
         self._later: list[Call] = []
         #: what is known of open descriptors, by number
         self.files: dict[int, object] = {}
@@ -91,17 +94,20 @@ class Remote:
             magic, kind, length, nonce = wire.HEAD.unpack(self._receive(wire.HEAD.size))
             body = self._receive(length)
         except OSError as e:
-            raise GuestDied(f"the guest does not answer: {e}") from None
+            raise self._died(f"the guest does not answer: {e}") from None
         if (magic, kind, nonce) != (wire.MAGIC, wire.CALLS, self._nonce):
-            raise GuestDied("the process in the guest that makes the calls was killed")
+            raise self._died("the process in the guest that makes the calls was killed")
         return list(wire.answers(calls, body))[len(calls) - len(wanted):]
+
+    def _died(self, reason: str) -> GuestDied:
+        return GuestDied(f"{reason}\n{self._last_words()}".strip())
 
     def _receive(self, size: int) -> bytes:
         pieces = bytearray()
         while len(pieces) < size:
             got = self._socket.recv(min(size - len(pieces), AT_ONCE))
             if not got:
-                raise GuestDied("the guest has ended")
+                raise self._died("the guest has ended")
             pieces += got
         return bytes(pieces)
 

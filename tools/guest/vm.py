@@ -156,4 +156,4 @@ def locked(place: Place) -> Iterator[None]:
 
 def connect(place: Place) -> Remote:
     """A client of the guest that runs at `place`. Raises NoGuest."""
-    return Remote(place.port, lambda: bool(place.pid))
+    return Remote(place.port, lambda: bool(place.pid), lambda: last_lines(place))

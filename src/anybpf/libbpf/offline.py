@@ -149,7 +149,8 @@ class Offline:
         fd = next(self._numbers)
         btf = self._btfs.get(attr["btf_fd"])
         self._maps[fd] = MapFacts(
-            attr["map_type"], attr["key_size"], attr["value_size"], attr["max_entries"],
+            attr["map_type"], attr["key_size"], attr["value_size"],
+            attr["max_entries"] or 1,               # a tool will say how many; veristat says one
             attr["map_flags"], attr.name("map_name"), map_address(fd),
             inner=self._maps.get(attr["inner_map_fd"]),
             fields=_special(btf, attr["btf_value_type_id"], self.types),

@@ -328,7 +328,7 @@ HELPERS: tuple[Helper, ...] = (
     Helper(141, "get_task_stack", (TASK, OUT, SIZE0, ANY), INT, "5.9"),
     Helper(142, "load_hdr_opt", (CTX, INOUT, SIZE, ANY), INT, "5.10"),
     Helper(143, "store_hdr_opt", (CTX, MEM, SIZE, ANY), INT, "5.10", does=PACKET),
-    Helper(144, "reserve_hdr_opt", (CTX, ANY, ANY), INT, "5.10", does=PACKET),
+    Helper(144, "reserve_hdr_opt", (CTX, ANY, ANY), INT, "5.10"),
     Helper(145, "inode_storage_get", (MAP, _btf_or_null("inode"), VALUE_OR_NULL, ANY),
            R_VALUE, "5.10"),
     Helper(146, "inode_storage_delete", (MAP, _btf_or_null("inode")), INT, "5.10"),

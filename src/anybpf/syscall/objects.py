@@ -130,6 +130,8 @@ class ProgFacts(NamedTuple):
     load_time: int
     #: how many instructions the verifier looked at
     verified_insns: int = 0
+    #: how many bytes of its context it needs, as far as the verifier knows
+    max_ctx_offset: int = 0
 
 
 class ProgObject(KernelObject):

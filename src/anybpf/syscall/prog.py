@@ -12,7 +12,7 @@ from anybpf import uapi
 from anybpf.btf.ext import FuncInfo, LineInfo
 from anybpf.core.prog import Prog
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
-from anybpf.isa.insn import Insn, decode, encode
+from anybpf.isa.insn import Insn, decode, encode, is_ld_imm64
 from anybpf.net.context import context_table
 from anybpf.proto.progs import BY_TYPE as PROGS
 from anybpf.syscall import attach_type
@@ -139,6 +139,8 @@ def _verified(state: State, attr: Attr, insns: list[Insn], facts: Facts) -> Verd
 def _native(state: State, facts: ProgFacts, maps: list[MapObject],
             refs: dict[int, MapRef]) -> Prog:
     """The runnable form."""
+    if any(is_ld_imm64(x) and x.src == uapi.BPF_PSEUDO_BTF_ID for x in decode(facts.insns)):
+        raise NotSupported("kernel variables in ld_imm64 (BPF_PSEUDO_BTF_ID)", "5.6")
     for map in maps:
         if map.map.holds == "prog":
             map.map.claim(tail_call_key(facts))
@@ -161,7 +163,8 @@ def prog_load(state: State, attr: Attr) -> int:
     around = Surroundings(state, attr)
     told = around.facts(source.facts)
     verdict = _verified(state, attr, source.insns, told)
-    facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns)
+    facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns,
+                                  max_ctx_offset=verdict.max_ctx_offset)
     maps, refs = around.used(verdict), around.references(verdict)
     prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
                       _native(state, facts, maps, refs), verdict.starts)

@@ -58,7 +58,8 @@ def _request(state: State, call: Call, prog: ProgObject) -> TestRun:
         ctx_out=bool(call.ctx_out), ctx_size_out=call.ctx_size_out,
         repeat=call.repeat, duration=call.duration, flags=call.flags,
         cpu=call.cpu, batch_size=call.batch_size,
-        attach_type=prog.facts.expected_attach_type, checked=state.checked,
+        attach_type=prog.facts.expected_attach_type,
+        max_ctx_offset=prog.facts.max_ctx_offset, checked=state.checked,
         budget=state.budget, observer=partial(observe, state))
 
 

@@ -108,4 +108,5 @@ def _verdict(env: Env, reject: Reject | None) -> Verdict:
                    reject.insn if reject else None, env.log.text, env.processed,
                    env.max_states_per_insn, env.total_states, env.peak_states, depths,
                    env.log.longest, time_us, tuple(env.relocated),
-                   tuple(s.start for s in env.subprogs), tuple(env.used_maps))
+                   tuple(s.start for s in env.subprogs), tuple(env.used_maps),
+                   env.max_ctx_offset)

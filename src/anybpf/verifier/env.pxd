@@ -37,7 +37,7 @@ cdef class Env:
     cdef public bint strict_alignment
     cdef public long long insn_limit, processed, jumps, ids, last_jumps, last_processed
     cdef public long long max_states_per_insn, total_states, peak_states
-    cdef public long long explored_states, free_states, backedges
+    cdef public long long explored_states, free_states, backedges, max_ctx_offset
     cpdef Reg reg(self, int number)
     cpdef long long new_id(self) except -1
     cpdef update_peak(self)

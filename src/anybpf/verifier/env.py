@@ -140,6 +140,8 @@ class Env:
         self.explored_states = 0
         self.free_states = 0
         self.backedges = 0
+        #: the end of what the program touches of its context
+        self.max_ctx_offset = 0
 
     # -- shorthands of the walk
 

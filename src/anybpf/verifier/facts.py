@@ -215,6 +215,8 @@ class Verdict:
     #: the first slot of every function
     starts: tuple[int, ...] = ()
     maps: tuple[MapFacts, ...] = ()
+    #: how many bytes of context the program needs
+    max_ctx_offset: int = 0
 
     @property
     def accepted(self) -> bool:

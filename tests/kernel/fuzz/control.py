@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.fuzz.numbers import condition
+from kernel.fuzz.numbers import SIMPLE, condition
 from kernel.fuzz.program import ALU, CONDITIONS, Program, needs
 
 
@@ -58,6 +58,22 @@ def may_goto(p: Program) -> None:
     p.emit(f"goto {label}", f"{end}:")
 
 
+def tangle(p: Program) -> None:
+    """Blocks that jump among each other, mostly forward."""
+    labels = [p.label() for _ in range(p.random.randint(2, 5))]
+    end = p.label()
+    for i, label in enumerate(labels):
+        p.emit(f"{label}:")
+        p.inside(SIMPLE, 2)
+        back = p.chance(0.08)
+        target = p.random.choice(labels[:i + 1] if back else [*labels[i + 1:], end])
+        jump = p.random.random()
+        p.emit(f"goto {target}" if jump < 0.1 and i == len(labels) - 1
+               else f"gotol {end}" if jump < 0.15 and i == len(labels) - 1
+               else condition(p, target))
+    p.emit(f"{end}:")
+
+
 def call(p: Program) -> None:
     """A function that takes numbers."""
     p.function("f_number", "r0 = r1", "if r2 s> 3 goto f1", "r0 = 4", "*(u64 *)(r10 - 8) = r2",
@@ -83,7 +99,11 @@ def call_stack(p: Program) -> None:
         ("if r2 > 10 goto fs1", "*(u64 *)(r1 + 0) = r2", "fs1:", "*(u64 *)(r1 + 8) = 0",
          "r0 = r2", "exit"),
         ("*(u64 *)(r10 - 8) = r1", "r0 = *(u8 *)(r1 + 3)", "r3 = *(u64 *)(r10 - 8)",
-         "*(u32 *)(r3 + 8) = r2", "exit"))))
+         "*(u32 *)(r3 + 8) = r2", "exit"),
+        ("r2 &= 15", "r3 = r1", "r3 += r2", "*(u8 *)(r3 + 0) = 0", "r0 = *(u8 *)(r1 + 1)", "exit"),
+        ("r0 = r1", "r0 -= r10", "*(u64 *)(r1 + 0) = 5", "r0 = *(u64 *)(r1 + 0)", "exit"),
+        ("r6 = r1", "r1 += 8", "r2 = 8", "*(u64 *)(r1 + 0) = 1", "r0 = *(u8 *)(r6 + 8)",
+         "if r0 == 1 goto fs1", "r0 = *(u64 *)(r10 - 600)", "fs1:", "exit"))))
     off = p.random.choice((-16, -24, -40))
     if off not in p.stored:
         p.emit(f"*(u64 *)(r10 - {-off}) = r{p.number_reg()}")
@@ -132,6 +152,22 @@ def callback(p: Program) -> None:
     p.emit("*(u64 *)(r10 - 24) = 0", f"r1 = {p.pick('r9', '1', '5', '100')}", "r2 = f_callback ll",
            "r3 = r10", "r3 += -24", "r4 = 0", "call bpf_loop")
     p.wrote(-24)
+    p.called()
+
+
+def callback_nested(p: Program) -> None:
+    """bpf_loop() whose function calls another one, or loops itself."""
+    callback(p)
+    p.function("f_outer", *p.random.choice((
+        ("*(u64 *)(r10 - 8) = r2", "r1 = 3", "r2 = f_callback ll", "r3 = r10", "r3 += -24",
+         "*(u64 *)(r10 - 24) = 0", "r4 = 0", "call bpf_loop", "r0 = 0", "exit"),
+        ("r6 = r2", "r7 = r1", "r7 &= 3", "fo1:", "if r7 == 0 goto fo2", "r7 -= 1",
+         "*(u64 *)(r6 + 0) = r7", "goto fo1", "fo2:", "r0 = 0", "exit"),
+        ("r6 = r2", "r7 = *(u64 *)(r6 + 0)", "if r7 > 4 goto fo1", "r7 += 1",
+         "*(u64 *)(r6 + 0) = r7", "fo1:", "r0 = 0", "exit"))))
+    p.emit("*(u64 *)(r10 - 56) = 0", f"r1 = {p.pick('2', 'r9')}", "r2 = f_outer ll",
+           "r3 = r10", "r3 += -56", "r4 = 0", "call bpf_loop")
+    p.wrote(-56)
     p.called()
 
 
@@ -276,6 +312,7 @@ def early_exit(p: Program) -> None:
     p.emit(condition(p, label), p.pick("r0 = 0", "r0 = 1", "r0 = 2"), "exit", f"{label}:")
 
 
-CALLS = (call, call_deep, call_stack, call_packet, call_global, callback, each)
+CALLS = (call, call_deep, call_stack, call_stack, call_packet, call_global, callback,
+         callback_nested, each, tangle)
 HELPERS = (helper, map_update, sized, packet_changes, tail_call, ringbuf, socket)
-LOOPS = (loop, loop_down, loop_nested, may_goto)
+LOOPS = (loop, loop_down, loop_nested, may_goto, tangle)

@@ -21,6 +21,10 @@ NUMBERS = (0, 1, 2, 3, 7, 8, 14, 15, 16, 31, 32, 63, 64, 255, 256, 511, 4096, 65
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 
 
+FLAGS = ((uapi.BPF_F_TEST_STATE_FREQ, 0.25), (uapi.BPF_F_STRICT_ALIGNMENT, 0.03),
+         (uapi.BPF_F_TEST_REG_INVARIANTS, 0.03), (uapi.BPF_F_ANY_ALIGNMENT, 0.01))
+
+
 class Kind(NamedTuple):
     """A program type: where its context has the packet, and fields that may be read and written."""
 
@@ -171,7 +175,7 @@ def text(seed: int, statements: int = 14) -> tuple[str, Program]:
 
 
 def make(seed: int, statements: int = 14) -> Sample:
-    """The sample of a seed; every fourth is walked with a state at every instruction."""
+    """The sample of a seed, with flags now and then."""
     source, program = text(seed, statements)
-    flags = uapi.BPF_F_TEST_STATE_FREQ if program.chance(0.25) else 0
+    flags = sum(flag for flag, probability in FLAGS if program.chance(probability))
     return sample(source, program.kind.type, flags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.fuzz import control, memory, numbers
+from kernel.fuzz import control, memory, numbers, typed
 from kernel.fuzz.program import Statement
 
 _SIMPLE: tuple[Statement, ...] = (
@@ -25,6 +25,7 @@ _PROFILES: tuple[tuple[Statement, ...], ...] = (
     (*_NUMBERS, *control.LOOPS, *control.LOOPS, memory.wrong, control.early_exit),
     (*_NUMBERS, *control.HELPERS, *control.HELPERS, memory.wrong, memory.map_value),
     (*_NUMBERS, *_MEMORY, *_MEMORY, control.packet_changes),
+    (*_NUMBERS, *typed.TYPED, *typed.TYPED, *control.LOOPS, control.call, memory.wrong),
 )
 
 

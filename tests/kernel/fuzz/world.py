@@ -13,6 +13,7 @@ from anybpf.errors import NotSupported
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
 from anybpf.linux import Linux
+from anybpf.proto import kfuncs
 from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
@@ -31,11 +32,14 @@ FUNCS: dict[str, tuple[tuple[str, ...], bool]] = {
     "f_packet": ((CTX, CTX), False),
     "f_deep": ((INT,), False),
     "f_callback": ((INT, CTX), False),
+    "f_outer": ((INT, STRUCT), False),
     "f_each": ((CTX, CTX, CTX, CTX), False),
     "g_number": ((INT, INT), True),
     "g_struct": ((STRUCT,), True),
     "g_ctx": ((CTX, INT), True),
 }
+#: functions whose address is taken, so that they need types
+CALLED_BACK = frozenset({"f_callback", "f_outer", "f_each"})
 #: the type that a context argument must point to, by program type
 CONTEXTS = {uapi.BPF_PROG_TYPE_XDP: "xdp_md"}
 REFERS_TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE)
@@ -56,11 +60,19 @@ SYMBOLS = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in FDS.items()}
     f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in FDS.items()}
 
 
+@cache
+def kernel_functions() -> dict[str, Pseudo]:
+    """Kernel functions by name, as far as this kernel has them."""
+    found = {name: kernel_btf().find(name, uapi.BTF_KIND_FUNC) for name in kfuncs.BY_NAME}
+    return {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
+            for name, number in found.items() if number}
+
+
 def sample(text: str, prog_type: int, flags: int = 0) -> Sample:
     """The program of an assembler text; functions get types if one of their names needs them."""
-    made = parse(text, SYMBOLS)
+    made = parse(text, SYMBOLS | kernel_functions())
     found = [(slot, name) for name, slot in made.labels.items() if name in FUNCS]
-    typed = any(name[:2] == "g_" or name in ("f_callback", "f_each") for _, name in found)
+    typed = any(name[:2] == "g_" or name in CALLED_BACK for _, name in found)
     funcs = tuple(sorted([(0, "main"), *found])) if typed else ()
     return Sample(tuple(made.insns), prog_type, 0, flags, funcs)
 

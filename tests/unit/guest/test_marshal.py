@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 
@@ -131,6 +132,23 @@ def test_a_run(calls: Calls) -> None:
                       test__data_size_out=64) == 0
     assert out.raw[14:] == b"\x45" * 50
     assert calls.out("test.retval") == 1
+
+
+def test_many_programs_are_judged_with_one_question(calls: Calls, there: Here) -> None:
+    guest = calls.backend
+    good = calls.packed(calls.prog_fields())
+    logs = [calls.buffer(4096) for _ in range(2)]
+    bad = [calls.packed(calls.prog_fields(code, log_level=1, log_size=4096,
+                                          log_buf=ctypes.addressof(log)))
+           for code, log in zip(((exit_insn(),), (mov64_imm(10, 1), exit_insn())), logs,
+                                strict=True)]
+    before, frames = len(os.listdir("/proc/self/fd")), there.frames
+    found = list(guest.judge([good, bad[0], good, bad[1]]))  # type: ignore[attr-defined]
+    assert found == [0, errno.EACCES, 0, errno.EACCES]
+    assert there.frames == frames + 1
+    assert b"R0 !read_ok" in logs[0].value
+    assert b"frame pointer is read only" in logs[1].value
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_closing_waits_for_the_next_call(calls: Calls, there: Here) -> None:

@@ -42,6 +42,7 @@ def access(what: Access) -> None:
     if field is None and not _below_record(what):
         raise env.reject_then_line(
             EACCES, f"invalid bpf_context access off={what.off} size={what.size}")
+    env.max_ctx_offset = max(env.max_ctx_offset, what.off + what.size)
     if what.loads is not None:
         _load(env, what.loads, field)
 

@@ -32,7 +32,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
-from anybpf.verifier.reject import ENOTSUPP
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
 from anybpf.verifier.step import btf_args, dynptr, fields, mem, regs
 from anybpf.verifier.walk import Walk
@@ -200,6 +200,10 @@ def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
                 EINVAL, f"R{regno} must be referenced when passed to release function")
         call.release = regno
     if reg.ref and arg.kind & KIND_MASK != kinds.ARG_KPTR_XCHG_DEST:
+        if call.ref:
+            # this text has no end of line
+            raise Reject(EACCES, f"more than one arg with ref_obj_id R{regno} {reg.ref} {call.ref}",
+                         call.env.idx, end="")
         call.ref = reg.ref
 
 

@@ -36,7 +36,7 @@ def step(walk: Walk, insn: Decoded) -> int:
 
 def _check_target(env: Env, insn: Decoded, regno: int) -> None:
     reg = regs.read(env, regno)
-    if reg.kind & KIND_MASK in _REFUSED:
+    if reg.kind in _REFUSED:
         what = {uapi.BPF_LOAD_ACQ: "loads from", uapi.BPF_STORE_REL: "stores into"}.get(
             insn.imm, "stores into")
         raise env.reject(
@@ -52,7 +52,7 @@ def _modify(walk: Walk, insn: Decoded) -> None:
     if insn.src == FP and insn.imm & uapi.BPF_FETCH and insn.imm != uapi.BPF_CMPXCHG:
         raise env.reject(EACCES, "frame pointer is read only")
     dst = env.regs[insn.dst]
-    if dst.kind & KIND_MASK in _REFUSED:
+    if dst.kind in _REFUSED:
         raise env.reject(EACCES, f"BPF_ATOMIC stores into R{insn.dst} {regtype.text(dst.kind)} "
                                  "is not allowed")
     loaded = _loaded_register(insn)

@@ -16,7 +16,7 @@ from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import btf_ptr, dynptrs, kptr, map_value, stack
-from anybpf.verifier.reject import Reject
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs
 from anybpf.verifier.step import call as calls
@@ -62,8 +62,18 @@ def call(walk: Walk, insn: Insn) -> None:
         env.log.scratched_regs |= 1 << number
     _result(made)
     _check_map(made)
+    if row.name == "get_func_ip":
+        _check_func_ip(env, row)
     if row.does & Does.CHANGES_PACKET or _writes_packet(made):
         forget_packets(env)
+
+
+def _check_func_ip(env: Env, row: Helper) -> None:
+    if env.facts.type == uapi.BPF_PROG_TYPE_TRACING:
+        raise NotSupported(f"helper {row.symbol} in tracing programs in the verifier")
+    if env.facts.type != uapi.BPF_PROG_TYPE_KPROBE:
+        raise env.reject(ENOTSUPP, f"func {row.symbol}#{row.id} not supported for program type "
+                                   f"{env.facts.type}")
 
 
 def _writes_packet(made: Call) -> bool:

@@ -1,0 +1,52 @@
+"""Comparisons in which Debian's 6.18.15 is not the reference, the newest 6.18: by test, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+CASES = "tests/verifier/test_cases.py::test_kernels_verdict_and_log"
+OBJECTS = "tests/kernel/test_verifier_objects.py::test_the_same_log"
+
+#: what the reference has and 6.18.15 has not -> the tests in which that shows
+DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "byte swaps keep bounds, and links where they change nothing": {
+        CASES: ("alu-swaps of bounds", "random-le64 keeps what is linked", "registers-byte swaps"),
+        OBJECTS: ("xdpfilt_dny_udp", "firewall.bpf")},
+    "numbers are linked at negative distances and through subtraction, too": {
+        CASES: ("jump-linked registers at a distance",
+                "random-a number that stands alone covers a linked one",
+                "random-a number at a distance from another one than before"),
+        OBJECTS: ("xdpfilt_alw_eth", "xdpfilt_alw_ip")},
+    "only the register that is asked for must be exact, not what is linked to it": {
+        CASES: ("alu-bounded negative number is too far below",
+                "loops-linked registers must be exact together", "stack-unbounded offset",
+                "stack-variable write unbounded", "stack-variable read unbounded",
+                "stack-helper reads unbounded")},
+    "a number that is 0 or -1 is looked at as two paths": {
+        CASES: ("registers-a number that is 0 or -1 is two paths",)},
+    "packet loads in functions may leave the program": {
+        CASES: ("abnormal_exits-stack written behind a hidden exit",
+                "abnormal_exits-result of a hidden exit must be exact",
+                "abnormal_exits-packet load in a callback",
+                "btf_info-packet loads in a function that returns a number",
+                "btf_info-packet loads in a function that returns a byte")},
+    "what bpf_throw may not leave behind is said of bpf_throw": {
+        CASES: ("exceptions-throw with an iterator", "exceptions-throw in a read section",
+                "exceptions-throw in a function with what its caller holds")},
+    "32-bit comparisons narrow the 64-bit bounds": {
+        CASES: ("jump-what 32-bit comparisons teach",)},
+    "a forgotten state in a loop keeps its place until the loop is left": {
+        CASES: ("random-a state in a loop that was forgotten counts until the loop is left",)},
+    "kprobe programs may not write their registers": {CASES: ("context-kprobe write",)},
+}
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Expect the differences; that one is gone is a failure, too."""
+    reasons = {f"{file}[{name}]": reason for reason, files in DIFFERENCES.items()
+               for file, names in files.items() for name in names}
+    for item in items:
+        if item.nodeid in reasons:
+            item.add_marker(pytest.mark.xfail(reason=reasons[item.nodeid], strict=True))
