@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
-.PHONY: build test test-kernel test-guest demo lint bench fuzz fuzz-btf fuzz-verifier debian clean
+.PHONY: build test test-kernel test-guest compare-selftests demo lint bench fuzz fuzz-btf fuzz-verifier \
+	debian clean
 
 $(VENV)/.deps: pyproject.toml tools/install_deps.py
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,10 @@ GUEST_TESTS := tests/verifier tests/kernel/test_guest.py tests/kernel/test_verif
 	tests/kernel/test_kfunc_rows.py tests/kernel/test_prog_rows.py tests/kernel/test_map_rows.py
 test-guest: build
 	$(BIN)/python -m pytest -q --kernel guest -m kernel $(GUEST_TESTS)
+
+# the kernel's own selftests before both verifiers; ANYBPF_KERNEL_SOURCES names kernel trees
+compare-selftests: build
+	PYTHONPATH=tests $(BIN)/python -m kernel.compare_selftests docs/selftests.md
 
 demo: build
 	@$(BIN)/python demo/demo.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import re
@@ -163,6 +162,8 @@ class Both:
 
     def facts(self, fields: Fields) -> Facts:
         """What the verifier is told of it."""
+        from kernel.sweeps import lacking
+
         return Facts(
             fields["prog_type"],
             attach_type.fixed(fields["prog_type"], fields["expected_attach_type"]),
@@ -170,7 +171,7 @@ class Both:
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
             lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
-            kernel_btf=self.types_of_kernel,
+            lacks=lacking(), kernel_btf=self.types_of_kernel,
             attach_btf_id=fields["attach_btf_id"],
             attach_elsewhere=bool(fields["attach_prog_fd"]),
             btf=self.types.get(fields["prog_btf_fd"]))
@@ -193,11 +194,7 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        special: tuple[Field, ...] = ()
-        if btf:
-            # what makes no sense makes no map with such members
-            with contextlib.suppress(BadFields):
-                special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel)
+        special = _special(btf, fields["btf_value_type_id"], self.types_of_kernel)
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
@@ -217,6 +214,14 @@ class Both:
 
     def typed(self, fields: Fields, fd: int) -> None:
         self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
+
+
+def _special(btf: Btf | None, type_id: int, kernel: Btf) -> tuple[Field, ...]:
+    """The special fields of a map's value; the kernel takes wrong ones for none."""
+    try:
+        return value_fields(btf, type_id, kernel) if btf else ()
+    except BadFields:
+        return ()
 
 
 class Fields:

@@ -67,7 +67,7 @@ class Judge(Both):
         if cmd not in _ALLOWED:
             raise BpfError(errno.EPERM, "not in this comparison")
         if cmd == uapi.BPF_MAP_CREATE:
-            _shrink(attr)
+            _resize(attr)
         try:
             return super().bpf(cmd, attr)
         except BpfError:
@@ -107,16 +107,25 @@ def _put(attr: bytearray, name: str, value: int) -> None:
     codec.pack_into(attr, FIELDS[name].start, value)
 
 
-def _shrink(attr: bytearray) -> None:
-    """Fewer entries where a map would take much memory; verdicts rarely depend on them."""
+def _resize(attr: bytearray) -> None:
+    """Fewer entries where a map would take much memory, some where the test sets how many.
+
+    Verdicts rarely depend on them.
+    """
     fields = Fields(attr)
     entries, kind = fields["max_entries"], fields["map_type"]
     each = 1 if kind in _RINGS else max(8, fields["key_size"] + fields["value_size"])
+    if not entries and kind not in _WITHOUT_ENTRIES:
+        _put(attr, "max_entries", 4096 if kind in _RINGS else 4)
     if kind != uapi.BPF_MAP_TYPE_ARENA and entries > 1 and entries * each > MAX_MAP_BYTES:
         _put(attr, "max_entries", 1 << 16 if kind in _RINGS else max(2, MAX_MAP_BYTES // each))
 
 
 _RINGS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF})
+_WITHOUT_ENTRIES = frozenset({
+    uapi.BPF_MAP_TYPE_SK_STORAGE, uapi.BPF_MAP_TYPE_INODE_STORAGE, uapi.BPF_MAP_TYPE_TASK_STORAGE,
+    uapi.BPF_MAP_TYPE_CGRP_STORAGE, uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
+    uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE})
 
 
 def test_flags(btf: Btf | None) -> dict[str, int]:
@@ -151,11 +160,16 @@ def outcomes(path: Path, source: str, limit: int,
 
 
 def _load(judge: Judge, path: Path, only: str | None) -> str:
-    """Why the loader gave up, or nothing; with `only`, that program alone."""
+    """Why the loader gave up, or nothing; with `only`, that program alone.
+
+    What a section's name does not tell is taken for a tc program, as most of these are.
+    """
     opened = Object.open(path)
     judge.flags = test_flags(opened.btf)
     for name, program in opened.programs.items():
         program.autoload = only is None or name == only
+        if program.type == uapi.BPF_PROG_TYPE_UNSPEC:
+            program.type = uapi.BPF_PROG_TYPE_SCHED_CLS
     try:
         opened.load(judge)
     except (BpfError, NotImplementedError) as error:
