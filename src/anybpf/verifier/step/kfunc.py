@@ -7,7 +7,7 @@ from errno import EACCES, EFAULT, EINVAL
 
 from anybpf import bits, uapi
 from anybpf.btf import types as t
-from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.errors import Bug, LoadError
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
@@ -162,12 +162,9 @@ def _release(made: Call) -> None:
 
 def _throw(env: Env) -> int:
     """The program ends here, whatever called it (process_bpf_exit_full)."""
-    if env.facts.btf is not None and any(
-            isinstance(found, t.DeclTag) and found.name.startswith("exception_callback:")
-            for _, found in env.facts.btf.types()):
-        raise NotSupported("exception callbacks in the verifier")
     env.throws = True
-    ends.check_return(env, 1)
+    if not env.exception_callback:
+        ends.check_return(env, 1)
     for number in CALLER_SAVED:
         mark_not_init(env.regs[number])
     ends.check_resources(env, "bpf_throw", thrown=True)
