@@ -18,4 +18,4 @@ cdef class Walk:
     cdef public Explored explored
     cdef public list pending
     @cython.locals(env=Env, made=State)
-    cpdef State fork(self, int idx, int prev, bint speculative=*)
+    cpdef State fork(self, int idx, int prev, bint speculative=*, int errno=*)

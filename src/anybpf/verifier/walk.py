@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import E2BIG
+from errno import EFAULT
 from typing import Final
 
 from anybpf.verifier import consts
@@ -38,21 +38,25 @@ class Walk:
         self.explored = Explored(env, self.live)
         self.pending: list[Pending] = []
 
-    def fork(self, idx: int, prev: int, speculative: bool = False) -> State:
-        """A copy of the current state, to be walked from `idx` later."""
+    def fork(self, idx: int, prev: int, speculative: bool = False, errno: int = EFAULT) -> State:
+        """A copy of the current state, to be walked from `idx` later.
+
+        `errno` says that too many wait already.
+        """
         env = self.env
         made = State.__new__(State)
         copy_state(made, env.state)
         if speculative:
             made.speculative = True
-        self.put_aside(made, idx, prev)
+        self.put_aside(made, idx, prev, errno=errno)
         if made.parent is not None:
             made.parent.branches += 1
         return made
 
-    def put_aside(self, state: State, idx: int, prev: int, what: str = "") -> None:
+    def put_aside(self, state: State, idx: int, prev: int, what: str = "",
+                  errno: int = EFAULT) -> None:
         """Keep a state to be walked from `idx` later."""
         self.pending.append(Pending(state, idx, prev, self.env.log.end))
         if len(self.pending) > MAX_PENDING:
             raise self.env.reject(
-                E2BIG, f"The sequence of {len(self.pending)} jumps is too complex{what}.")
+                errno, f"The sequence of {len(self.pending)} jumps is too complex{what}.")

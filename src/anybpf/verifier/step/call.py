@@ -14,7 +14,7 @@ from anybpf.proto import kinds
 from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
-from anybpf.verifier.region import dynptrs
+from anybpf.verifier.region import btf_ptr, dynptrs
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import (
@@ -191,23 +191,22 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     callee.callback_returns = (0, 1)
 
 
-def area_callback(env: Env, callee: Frame, caller: Frame) -> None:
-    """callback(task, area, ctx) of bpf_find_vma()"""
-    from anybpf.verifier.region import btf_ptr
+def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
+    """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
+    dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
+    copy_reg(callee.regs[2], caller.regs[3])
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
+
+
+def vma_callback(env: Env, callee: Frame, caller: Frame) -> None:
+    """callback(task, vma, ctx) of bpf_find_vma()"""
     from anybpf.verifier.step import btf_args
 
     copy_reg(callee.regs[1], caller.regs[1])
     btf_ptr.point(env, callee.regs[2], btf_args.kernel(env),
                   btf_args.struct_id(env, "vm_area_struct"), 0)
     copy_reg(callee.regs[3], caller.regs[4])
-    callee.in_callback = True
-    callee.callback_returns = (0, 1)
-
-
-def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
-    """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
-    dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
-    copy_reg(callee.regs[2], caller.regs[3])
     callee.in_callback = True
     callee.callback_returns = (0, 1)
 

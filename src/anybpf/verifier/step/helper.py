@@ -305,8 +305,8 @@ def _timer_callback(made: Call) -> None:
 
 def _find_vma(made: Call) -> None:
     env = made.env
-    calls.push_callback(made.walk, made.subprog, lambda callee, caller: calls.area_callback(
-        env, callee, caller))
+    calls.push_callback(made.walk, made.subprog, lambda callee, caller: (
+        calls.vma_callback(env, callee, caller)))
 
 
 def _drain(made: Call) -> None:

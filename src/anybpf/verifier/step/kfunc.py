@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EACCES, EFAULT, EINVAL
+from errno import EACCES, EFAULT, EINVAL, ENOMEM
 
 from anybpf import bits, uapi
 from anybpf.btf import types as t
@@ -327,7 +327,7 @@ def _go_on(walk: Walk, place: slots.Place) -> None:
     parent = env.state.parent
     if parent is None or parent.insn_idx != env.idx:
         raise Bug("no state was remembered at an iterator's next element")
-    queued = walk.fork(env.idx + 1, env.idx)
+    queued = walk.fork(env.idx + 1, env.idx, errno=ENOMEM)
     held = queued.frames[place.frame.frameno].stack[place.number].reg
     held.slot_state = ACTIVE
     held.slot_depth += 1

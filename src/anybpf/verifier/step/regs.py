@@ -97,14 +97,13 @@ def check_sane(env: Env, reg: Reg, where: str) -> None:
 
 
 def _insane(env: Env, reg: Reg, where: str, why: int) -> None:
-    if env.log.on:
-        env.log.write(
-            f"verifier bug: REG INVARIANTS VIOLATION ({where}): {_CONTRADICTIONS[why]} "
+    text = (f"verifier bug: REG INVARIANTS VIOLATION ({where}): {_CONTRADICTIONS[why]} "
             f"u64=[{reg.umin:#x}, {reg.umax:#x}] s64=[{reg.smin & uapi.U64:#x}, "
             f"{reg.smax & uapi.U64:#x}] u32=[{reg.u32min:#x}, {reg.u32max:#x}] "
             f"s32=[{reg.s32min & uapi.U32:#x}, {reg.s32max & uapi.U32:#x}] "
-            f"var_off=({reg.vv:#x}, {reg.vm:#x})\n")
+            f"var_off=({reg.vv:#x}, {reg.vm:#x})")
     if env.facts.flags & uapi.BPF_F_TEST_REG_INVARIANTS:
-        raise env.reject(EFAULT, "")
+        raise env.reject(EFAULT, text)
+    env.log.write(text + "\n")
     ranges.unbounded64(reg)
     ranges.unbounded32(reg)
