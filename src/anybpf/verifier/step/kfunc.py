@@ -12,7 +12,7 @@ from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.kinds import PTR_MAYBE_NULL
-from anybpf.verifier import kfuncs
+from anybpf.verifier import kfuncs, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
@@ -41,7 +41,10 @@ def call(walk: Walk, insn: Insn) -> int:
         return NEXT
     kfunc = _callable(env, env.kfuncs[insn.imm])
     made = Call(walk, kfunc)
+    if kfunc.name in _LOCKERS:
+        _fail_to_lock(walk)
     kfunc_args.check(made)
+    _push_later(made)
     if kfunc.name == graph.ADD:
         calls.push_callback(walk, made.subprog, lambda callee, caller: graph.compare_callback(
             env, callee, caller))
@@ -75,6 +78,35 @@ def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
         raise env.reject(EACCES, "program must be sleepable to call sleepable kfunc "
                                  f"{kfunc.name}")
     return kfunc
+
+
+#: functions that give back an error instead of waiting for ever
+_LOCKERS = frozenset({"bpf_res_spin_lock", "bpf_res_spin_lock_irqsave"})
+_LATER = {
+    "bpf_wq_set_callback_impl": calls.timer_callback,
+    "bpf_task_work_schedule_signal_impl": calls.task_work_callback,
+    "bpf_task_work_schedule_resume_impl": calls.task_work_callback,
+}
+
+
+def _fail_to_lock(walk: Walk) -> None:
+    """The path on which the lock was not taken."""
+    env = walk.env
+    failed = walk.fork(env.idx + 1, env.idx)
+    for number in CALLER_SAVED:
+        mark_not_init(failed.regs[number])
+    r0 = failed.regs[0]
+    mark_unknown(r0)
+    r0.smin = r0.s32min = -helper.MAX_ERRNO
+    r0.smax = r0.s32max = -1
+    ranges.sync(r0)
+
+
+def _push_later(made: Call) -> None:
+    """A function that the kernel will call some time."""
+    fill = _LATER.get(made.kfunc.name)
+    if fill is not None:
+        calls.push_async_callback(made.walk, made.subprog, fill, sleepable=True)
 
 
 def _may_be_locked(name: str) -> bool:
@@ -179,7 +211,10 @@ def _result(made: Call) -> None:
     found = kfunc.btf.type(kfunc.btf.resolve(kfunc.ret))
     env, r0 = made.env, made.env.regs[0]
     if isinstance(found, (t.Int, t.AnyEnum)):
-        mark_unknown(r0)
+        if kfunc.name in _LOCKERS:
+            mark_known_scalar(r0, 0)
+        else:
+            mark_unknown(r0)
         env.log.scratched_regs |= 1
         return
     if not isinstance(found, t.Ptr):

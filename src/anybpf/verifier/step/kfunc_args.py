@@ -26,8 +26,8 @@ from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, ctx, dynptrs, slots
 from anybpf.verifier.region.slots import IterType, Place
 from anybpf.verifier.reject import Reject
-from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, btf_args, dynptr, regs
+from anybpf.verifier.state import REF_RES_LOCK, REF_RES_LOCK_IRQ, Reg
+from anybpf.verifier.step import args, btf_args, dynptr, fields, regs
 from anybpf.verifier.walk import Walk
 
 if TYPE_CHECKING:
@@ -497,16 +497,67 @@ def _map(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
     if reg.map is None:
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
+    _check_same_map(call, reg)
     call.map, call.map_uid = reg.map, reg.map_uid
     check_trust(call, arg)
     wanted = btf_args.struct_id(env, "bpf_map")
     _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
 
 
+_OWN_MAPS = {
+    "bpf_task_work": "bpf_task_work pointer in R2 map_uid={} doesn't match map pointer in R3 "
+                     "map_uid={}",
+    "bpf_wq": "workqueue pointer in R1 map_uid={} doesn't match map pointer in R2 map_uid={}",
+}
+
+
+def _check_same_map(call: Call, reg: Reg) -> None:
+    """A work queue goes with the very map that it lies in."""
+    if call.map is None or reg.map is None or (
+            call.map is reg.map and call.map_uid == reg.map_uid):
+        return
+    for name, text in _OWN_MAPS.items():
+        if reg.map.offset_of(name) >= 0:
+            raise call.env.reject(EINVAL, text.format(call.map_uid, reg.map_uid))
+
+
 def _callback(call: Call, arg: Arg) -> None:
     if arg.reg.kind != kinds.PTR_TO_FUNC:
         raise call.env.reject(EINVAL, f"arg{arg.number} expected pointer to func")
     call.subprog = arg.reg.subprog
+
+
+def _field(name: str) -> Callable[[Call, Arg], None]:
+    """A work queue or the like in a map's value."""
+    def check_it(call: Call, arg: Arg) -> None:
+        if arg.reg.kind != kinds.PTR_TO_MAP_VALUE:
+            raise call.env.reject(EINVAL, f"{arg.name} doesn't point to a map value")
+        call.map = fields.check_at(call.env, arg.reg, arg.regno, name)
+        call.map_uid = arg.reg.map_uid
+    return check_it
+
+
+#: function that takes or gives back a resilient lock -> does it take it, and what it holds then
+RESILIENT = {
+    "bpf_res_spin_lock": (True, REF_RES_LOCK), "bpf_res_spin_unlock": (False, REF_RES_LOCK),
+    "bpf_res_spin_lock_irqsave": (True, REF_RES_LOCK_IRQ),
+    "bpf_res_spin_unlock_irqrestore": (False, REF_RES_LOCK_IRQ),
+}
+
+
+def _resilient(call: Call, arg: Arg) -> None:
+    from anybpf.verifier.step import graph
+
+    env, reg = call.env, arg.reg
+    if graph.in_tree_callback(env):
+        raise env.reject(EACCES, "can't res_spin_{lock,unlock} in rbtree cb")
+    if reg.kind not in (kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_BTF_ID | kinds.MEM_ALLOC):
+        raise env.reject(EINVAL, f"{arg.name} doesn't point to map value or allocated object")
+    takes, kind = RESILIENT[call.kfunc.name]
+    if takes:
+        fields.lock_resilient(env, reg, arg.regno, kind)
+    else:
+        fields.give_back(env, reg, arg.regno, fields.RESILIENT, kind)
 
 
 def _graph(name: str) -> Callable[[Call, Arg], None]:
@@ -537,9 +588,9 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "list_node": _graph("list_node"),
     "rb_root": _graph("root"),
     "rb_node": _graph("tree_node"),
-    "wq": _later("work queues"),
-    "task_work": _later("task work"),
-    "res_spin_lock": _later("resilient locks"),
+    "wq": _field("bpf_wq"),
+    "task_work": _field("bpf_task_work"),
+    "res_spin_lock": _resilient,
     "map": _map,
     "btf_id": _typed,
     "callback": _callback,
