@@ -20,7 +20,7 @@ from kernel.fuzz.world import World
 
 #: how many times more programs than `make test` takes time for
 MORE = int(os.environ.get("ANYBPF_FUZZ", "1"))
-COUNT = 70
+COUNT = 50
 #: what is wrong against a kernel that is not the reference, whose logs differ now and then
 WRONG_VERDICTS = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO)
 

@@ -139,7 +139,9 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
     uapi.BPF_PROG_TYPE_SK_MSG: (*_SK_BASE, _EVENTS, _SK_STORAGE, _grant("""
         msg_redirect_map msg_redirect_hash msg_apply_bytes msg_cork_bytes msg_pull_data
         msg_push_data msg_pop_data get_netns_cookie""")),
-    uapi.BPF_PROG_TYPE_CGROUP_DEVICE: (*_BASE, _EVENTS, _LOCAL_STORAGE),
+    # these two may be loaded for no attach type, which is the number of one without error codes
+    uapi.BPF_PROG_TYPE_CGROUP_DEVICE: (
+        *_BASE, _EVENTS, _LOCAL_STORAGE, _CGROUP_RETVAL._replace(attach=(uapi.BPF_CGROUP_DEVICE,))),
     uapi.BPF_PROG_TYPE_CGROUP_SOCK_ADDR: (
         *_SK_BASE, _EVENTS, _LOCAL_STORAGE, _SK_LOOKUPS, _SK_STORAGE,
         _grant("get_socket_cookie get_netns_cookie setsockopt getsockopt"),
@@ -149,7 +151,8 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         sk_select_reuseport skb_load_bytes skb_load_bytes_relative get_socket_cookie""")),
     uapi.BPF_PROG_TYPE_FLOW_DISSECTOR: (*_SK_BASE, _grant("skb_load_bytes")),
     uapi.BPF_PROG_TYPE_CGROUP_SYSCTL: (*_BASE, _COARSE, _EVENTS, _LOCAL_STORAGE, _grant("""
-        sysctl_get_name sysctl_get_current_value sysctl_get_new_value sysctl_set_new_value""")),
+        sysctl_get_name sysctl_get_current_value sysctl_get_new_value sysctl_set_new_value"""),
+        _CGROUP_RETVAL._replace(attach=(uapi.BPF_CGROUP_SYSCTL,))),
     uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT: (
         *_BASE, _EVENTS, _LOCAL_STORAGE, _SK_STORAGE, _CGROUP_RETVAL,
         _grant("get_netns_cookie tcp_sock"),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 from anybpf import uapi
@@ -85,6 +86,9 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
     """
     env = Env(prog, facts, options, sink)
     refusal = None
+    # states make no cycles, and are many: looking for cycles among them takes long
+    collects = gc.isenabled()
+    gc.disable()
     try:
         for run in LEARN + (WALK if walk else UNWALKED):
             run(env)
@@ -92,6 +96,9 @@ def verify(prog: Sequence[Insn], facts: Facts, options: Options = QUIET,
         refusal = reject
         if not reject.logged:
             env.log.write(reject.text + reject.end)
+    finally:
+        if collects:
+            gc.enable()
     return _verdict(env, refusal)
 
 

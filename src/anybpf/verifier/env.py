@@ -18,6 +18,7 @@ from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
 
 if TYPE_CHECKING:
+    from anybpf.proto.helpers import Helper
     from anybpf.verifier.decoded import Decoded
     from anybpf.verifier.kfuncs import Kfunc
 
@@ -75,6 +76,8 @@ class Aux:
         self.kind = 0
         self.map: MapFacts | None = None
         self.map_offset = 0
+        #: of a call: the helper, once it is known that the program may call it
+        self.helper: Helper | None = None
         #: of a bpf_loop() that may become a loop in line: the function that it calls
         self.loop_inline = LOOP_UNSEEN
         #: a spill or fill around a call that keeps registers; of the call: how many there are

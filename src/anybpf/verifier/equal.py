@@ -29,14 +29,18 @@ class Ids:
     """Which old id stands for which current one."""
 
     def __init__(self, first_free: int) -> None:
-        self.pairs: dict[int, int] = {}
-        self.back: dict[int, int] = {}
+        #: made when the first two belong together: mostly none do
+        self.pairs: dict[int, int] | None = None
+        self.back: dict[int, int] | None = None
         self.fresh = first_free
 
     def match(self, old: int, cur: int) -> bool:
         """Both have no id, or the two belong together from here on."""
         if not old or not cur:
             return old == cur
+        if self.pairs is None or self.back is None:
+            self.pairs, self.back = {old: cur}, {cur: old}
+            return True
         known = self.pairs.get(old)
         if known is not None:
             return bool(known == cur)
@@ -86,6 +90,8 @@ def _resources_equal(old: State, cur: State, ids: Ids) -> bool:
         return False
     if not ids.match(old.lock_id, cur.lock_id):
         return False
+    if not old.refs:
+        return True
     for a, b in zip(old.refs, cur.refs, strict=True):
         if a.type != b.type or a.owner is not b.owner or not ids.match(a.id, b.id):
             return False

@@ -153,6 +153,10 @@ def _walk(env: Env, state: State, live: LiveStack) -> None:
     env.forget_line()
     env.log.scratch_all()
     live.forget_current()
-    run(Walk(env, live))
+    walk = Walk(env, live)
+    try:
+        run(walk)
+    finally:
+        walk.forget()
     if not env.log.detailed:
         env.log.cut(0)

@@ -22,7 +22,7 @@ cdef class Seen(State):
 @cython.final
 cdef class Visit:
     cdef public State entry
-    cdef public list backedges
+    cdef public list backedges, ended
 
 cdef class Explored:
     cdef public Env env
@@ -66,6 +66,16 @@ cdef class Explored:
     cdef _add_backedge(self, State seen, State edge)
     @cython.locals(at=State, parent=State)
     cpdef path_ended(self, State state)
+    @cython.locals(visit=Visit)
+    cdef _part(self, State state)
+    cdef Visit _visit(self, State state)
+    @cython.locals(visit=Visit, edge=State)
+    cpdef forget(self, State state)
+
+@cython.locals(at=State, parent=State)
+cpdef unlink(State state)
+@cython.locals(state=State)
+cdef _part_all(Visit visit)
 
 @cython.locals(i=cython.int, slot=Slot)
 cdef _clean_frame(Frame frame, unsigned int live, uint64_t alive)

@@ -47,6 +47,8 @@ class Visit:
     def __init__(self) -> None:
         self.entry: State | None = None
         self.backedges: list[State] = []
+        #: states without paths that marks may still pass through
+        self.ended: list[State] = []
 
 
 Callchain = tuple[int, ...]
@@ -238,9 +240,13 @@ class Explored:
 
     def incomplete(self, state: State) -> bool:
         """Whether a loop that `state` is in may still add precision marks to it."""
+        visit = self._visit(state)
+        return visit is not None and len(visit.backedges) > 0
+
+    def _visit(self, state: State) -> Visit | None:
+        """The stay in the loop that `state` is in."""
         chain = self._callchain(state)
-        visit = self.visits.get(chain) if chain else None
-        return bool(visit and visit.backedges)
+        return self.visits.get(chain) if chain is not None else None
 
     def _enter_loop(self, state: State) -> None:
         chain = self._callchain(state)
@@ -277,6 +283,7 @@ class Explored:
             for edge in visit.backedges:
                 backtrack.mark_everything(self.env, edge)
         visit.backedges = []
+        _part_all(visit)
 
     def _add_backedge(self, seen: Seen, edge: State) -> None:
         chain = self._callchain(seen)
@@ -301,7 +308,42 @@ class Explored:
             parent = at.parent
             if isinstance(at, Seen):
                 self._release(at)
+            self._part(at)
             at = parent
+
+    def _part(self, state: State) -> None:
+        """A state without paths needs its past no more, unless its loop is incomplete.
+
+        So chains of states go one by one: freed at once, a long one would overflow the C stack.
+        """
+        visit = self._visit(state)
+        if visit is not None and visit.backedges:
+            visit.ended.append(state)
+        else:
+            state.parent = None
+
+    def forget(self, state: State) -> None:
+        """The walk is over (perhaps early) in this state: unlink everything."""
+        unlink(state)
+        for visit in self.visits.values():
+            for edge in visit.backedges:
+                unlink(edge)
+            _part_all(visit)
+
+
+def unlink(state: State) -> None:
+    """Part a state from its past, and all its past from one another."""
+    at: State | None = state
+    while at is not None:
+        parent = at.parent
+        at.parent = None
+        at = parent
+
+
+def _part_all(visit: Visit) -> None:
+    for state in visit.ended:
+        state.parent = None
+    visit.ended = []
 
 
 def _chain_text(chain: Callchain) -> str:

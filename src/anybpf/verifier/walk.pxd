@@ -5,7 +5,7 @@ from anybpf.verifier cimport consts
 from anybpf.verifier.env cimport Env
 from anybpf.verifier.livestack cimport LiveStack
 from anybpf.verifier.state cimport State, copy_state
-from anybpf.verifier.states cimport Explored
+from anybpf.verifier.states cimport Explored, unlink
 
 cdef class Pending:
     cdef public State state
@@ -17,5 +17,7 @@ cdef class Walk:
     cdef public LiveStack live
     cdef public Explored explored
     cdef public list pending
+    @cython.locals(back=Pending)
+    cpdef forget(self)
     @cython.locals(env=Env, made=State)
     cpdef State fork(self, int idx, int prev, bint speculative=*, int errno=*)

@@ -9,7 +9,7 @@ from anybpf.verifier import consts
 from anybpf.verifier.env import Env
 from anybpf.verifier.livestack import LiveStack
 from anybpf.verifier.state import State, copy_state
-from anybpf.verifier.states import Explored
+from anybpf.verifier.states import Explored, unlink
 
 # what a step says comes next
 NEXT: Final = consts.NEXT        # the following slot
@@ -37,6 +37,12 @@ class Walk:
         self.live = live
         self.explored = Explored(env, self.live)
         self.pending: list[Pending] = []
+
+    def forget(self) -> None:
+        """The walk is over, or was broken off."""
+        for back in self.pending:
+            unlink(back.state)
+        self.explored.forget(self.env.state)
 
     def fork(self, idx: int, prev: int, speculative: bool = False, errno: int = EFAULT) -> State:
         """A copy of the current state, to be walked from `idx` later.

@@ -16,7 +16,7 @@ from pathlib import Path
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.linux import Linux
-from kernel.fuzz import judge, mutate, program, real
+from kernel.fuzz import judge, mutate, program, real, written
 from kernel.fuzz.judge import BAD, Judgement, Outcome
 from kernel.fuzz.shrink import shrink
 from kernel.fuzz.world import Asks, Sample, World
@@ -41,8 +41,10 @@ def main() -> int:
         print("stopped")
     finally:
         world.close()
+    accepted = found.pop("accepted", 0)
     total = sum(found.values())
-    print(f"{total} programs: " + ", ".join(f"{n} {what}" for what, n in found.most_common()))
+    print(f"{total} programs, {accepted} accepted: "
+          + ", ".join(f"{n} {what}" for what, n in found.most_common()))
     return int(any(found[o.value] for o in BAD))
 
 
@@ -91,6 +93,7 @@ def _one(world: Asks, sample: Sample, args: argparse.Namespace, seed: int,
     if result.outcome is Outcome.UNSUPPORTED:
         what += f" ({result.detail})"
     found[what] += 1
+    found["accepted"] += result.accepted
     if result.outcome not in BAD:
         return
     print(f"seed {seed}: {result.outcome.value}: {result.detail}", flush=True)
@@ -103,8 +106,8 @@ def _one(world: Asks, sample: Sample, args: argparse.Namespace, seed: int,
 def _write(folder: Path, seed: int, sample: Sample, result: Judgement) -> None:
     folder.mkdir(exist_ok=True)
     name = f"{result.outcome.name.lower()}-{seed}"
-    (folder / f"{name}.txt").write_text("\n".join((
-        judge.header(sample), judge.source(sample), "", f"# {result.outcome.value}",
+    (folder / f"{name}.case").write_text("\n".join((
+        written.case(sample, f"seed {seed}"), "", f"# {result.outcome.value}",
         *("# " + line for line in result.detail.splitlines()), "")))
     (folder / f"{name}.kernel").write_text(result.kernel)
     (folder / f"{name}.ours").write_text(result.ours)

@@ -168,6 +168,58 @@ def value_address(p: Program) -> None:
         p.scalars.add(3)
 
 
+def constant(p: Program) -> None:
+    """A load from an array that never changes."""
+    size = p.pick(*SIZES)
+    off = p.random.randrange(16 // SIZES[size]) * SIZES[size]
+    sign = "s" if size != "u64" and p.chance(0.3) else "u"
+    dst = p.random.choice((0, 2, 3))
+    p.emit("r1 = frozen.value ll")
+    p.clobber(1)
+    if p.chance(0.2):
+        p.emit(f"r2 = r{p.number_reg()}", "r2 &= 7", "r1 += r2")
+        p.scalars.add(2)
+        off = min(off, 8)
+    p.emit(f"r{dst} = *({sign}{size[1:]} *)(r1 + {off})")
+    p.scalars.add(dst)
+
+
+def variable_memory(p: Program) -> None:
+    """A helper that reads or fills a part of the stack which is not known."""
+    first, second = p.number_reg(), p.number_reg()
+    fill = p.chance(0.4) and "skb" in p.kind.has
+    p.emit(f"r5 = r{first}", f"r4 = r{second}", f"r5 &= {p.random.choice((7, 8, 31))}",
+           f"r4 &= {p.random.choice((7, 16, 31))}")
+    if fill:
+        p.emit("r1 = r6", "r2 = 0", "r3 = r10", "r3 += -64", "r3 += r5",
+               "if r4 == 0 goto +1", "call bpf_skb_load_bytes", "r0 = 0")
+    else:
+        p.emit("r1 = ring ll", "r2 = r10", "r2 += -64", "r2 += r5", "r3 = r4", "r4 = 0",
+               "call bpf_ringbuf_output")
+    p.called()
+    p.spilled = {k: v for k, v in p.spilled.items() if k < -64}
+
+
+def keep_value(p: Program) -> None:
+    """A map's value, checked through a copy, kept on the stack meanwhile."""
+    label, copy = p.label(), p.pick("r7", "r8", "r7") if p.kind.data < 0 else "r5"
+    p.emit("*(u32 *)(r10 - 4) = 0", "r2 = r10", "r2 += -4", f"r1 = {p.pick('array', 'big')} ll",
+           "*(u64 *)(r10 - 16) = 0", "call bpf_map_lookup_elem", f"{copy} = r0",
+           "*(u64 *)(r10 - 24) = r0")
+    p.clobber(0, 1, 2, 3, 4, 5)
+    p.wrote(-8)
+    p.wrote(-16)
+    p.wrote(-24)
+    p.stored.discard(-24)
+    p.emit(p.pick(f"if {copy} == 0 goto {label}", f"if r0 == 0 goto {label}",
+                  f"r1 = *(u64 *)(r10 - 24)\nif r1 == 0 goto {label}",
+                  f"if r0 != 0 goto +1\ngoto {label}"),
+           p.pick("r1 = *(u64 *)(r10 - 24)\nr1 = *(u64 *)(r1 + 0)", f"r1 = *(u64 *)({copy} + 0)",
+                  "*(u64 *)(r0 + 0) = r9", f"r0 = {copy}\nr0 += 4\nr1 = *(u32 *)(r0 + 0)"),
+           f"{label}:", "r0 = 0")
+    p.scalars.add(0)
+
+
 def atomic(p: Program) -> None:
     """Every atomic operation, on the stack."""
     size, number = p.random.choice((("u32", ""), ("u64", "_64")))

@@ -175,7 +175,7 @@ def text(seed: int, statements: int = 14) -> tuple[str, Program]:
 
 
 def make(seed: int, statements: int = 14) -> Sample:
-    """The sample of a seed, with flags now and then."""
+    """The sample of a seed, with flags and source lines now and then."""
     source, program = text(seed, statements)
     flags = sum(flag for flag, probability in FLAGS if program.chance(probability))
-    return sample(source, program.kind.type, flags)
+    return sample(source, program.kind.type, flags, program.chance(0.15))

@@ -27,8 +27,10 @@ def shrink(of: Sample, differs: Differs, tries: int = 400) -> Sample:
         if len(smaller.insns) == len(of.insns) and size == 1:
             break
         of, size = smaller, max(size // 2, 1)
-    plain = of._replace(flags=0)
-    return plain if of.flags and differs(plain) else of
+    for plain in (of._replace(flags=0), of._replace(lines=False)):
+        if plain != of and differs(plain):
+            of = of._replace(flags=plain.flags, lines=plain.lines)
+    return of
 
 
 def _pass(of: Sample, size: int, holds: Callable[[Sample | None], bool]) -> Sample:

@@ -16,7 +16,8 @@ _NUMBERS: tuple[Statement, ...] = (
     numbers.linked, numbers.same)
 _MEMORY: tuple[Statement, ...] = (
     memory.stack_variable, memory.packet, memory.packet, memory.packet_else, memory.packet_meta,
-    memory.map_value, memory.value_address, memory.old_packet, memory.wrong)
+    memory.map_value, memory.keep_value, memory.constant, memory.variable_memory,
+    memory.value_address, memory.old_packet, memory.wrong)
 _PROFILES: tuple[tuple[Statement, ...], ...] = (
     (*_NUMBERS, *_MEMORY, *control.LOOPS[:3], control.call),
     (*_NUMBERS, *_MEMORY, *control.LOOPS, *control.CALLS, *control.HELPERS, control.early_exit),

@@ -11,17 +11,22 @@ from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.isa.asm import Pseudo, parse
-from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func
+from anybpf.isa.insn import LD_IMM64, Insn, is_pseudo_call, is_pseudo_func, slots
 from anybpf.linux import Linux
 from anybpf.proto import kfuncs
-from anybpf.verifier import Facts, FuncInfo, MapFacts, Options, verify
+from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
 from kernel.verdicts import kernel_btf
-from verifier.cases import FIRST_FD, MAPS
+from verifier.cases import FIRST_FD, MAPS, MapKind
 
+MAPS_HERE = MAPS | {
+    "frozen": MapKind(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG, frozen=True,
+                      content=bytes.fromhex("0102030405060708fffffffffffffff0"))}
 #: descriptors that stand for the maps
-FDS = {name: FIRST_FD + i for i, name in enumerate(MAPS)}
+FDS = {name: FIRST_FD + i for i, name in enumerate(MAPS_HERE)}
+#: two instructions make a line, and so many lines differ
+LINES, FILE = 64, "made_up.c"
 
 #: the text with which functions begin: `f_NAME:`; one row a name: what it takes, is it global
 INT, STRUCT, CTX = "int", "struct", "ctx"
@@ -54,6 +59,8 @@ class Sample(NamedTuple):
     flags: int = 0
     #: (first slot, name in `FUNCS`) of each function; empty: no types are given
     funcs: tuple[tuple[int, str], ...] = ()
+    #: source lines are given, too
+    lines: bool = False
 
 
 SYMBOLS = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in FDS.items()} | {
@@ -68,13 +75,13 @@ def kernel_functions() -> dict[str, Pseudo]:
             for name, number in found.items() if number}
 
 
-def sample(text: str, prog_type: int, flags: int = 0) -> Sample:
+def sample(text: str, prog_type: int, flags: int = 0, lines: bool = False) -> Sample:
     """The program of an assembler text; functions get types if one of their names needs them."""
     made = parse(text, SYMBOLS | kernel_functions())
     found = [(slot, name) for name, slot in made.labels.items() if name in FUNCS]
-    typed = any(name[:2] == "g_" or name in CALLED_BACK for _, name in found)
+    typed = lines or any(name[:2] == "g_" or name in CALLED_BACK for _, name in found)
     funcs = tuple(sorted([(0, "main"), *found])) if typed else ()
-    return Sample(tuple(made.insns), prog_type, 0, flags, funcs)
+    return Sample(tuple(made.insns), prog_type, 0, flags, funcs, lines)
 
 
 def with_types(of: Sample) -> Sample:
@@ -84,12 +91,13 @@ def with_types(of: Sample) -> Sample:
     starts = {0} | {i + insn.imm + 1 for i, insn in enumerate(of.insns)
                     if is_pseudo_call(insn) or is_pseudo_func(insn)}
     kept = tuple((slot, name) for slot, name in of.funcs if slot in starts)
-    return of._replace(funcs=kept if len(kept) == len(starts) else ())
+    known = len(kept) == len(starts)
+    return of._replace(funcs=kept if known else (), lines=of.lines and known)
 
 
 @cache
 def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
-    """BTF that describes `FUNCS`, and each one's id."""
+    """BTF that describes `FUNCS` and holds the source lines; ids and offsets by name."""
     b = BtfBuilder()
     integer = b.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
     long = b.add(t.Int("long", 8, encoding=uapi.BTF_INT_SIGNED))
@@ -102,7 +110,19 @@ def types(prog_type: int) -> tuple[bytes, dict[str, int]]:
         params = tuple(t.Param(f"a{i}", kinds[kind]) for i, kind in enumerate(args))
         proto = b.add(t.FuncProto(integer, params))
         ids[name] = b.add(t.Func(name, proto, int(is_global)))
+    ids |= {text: b.string(text) for text in (FILE, *map(line_text, range(LINES)))}
     return b.to_bytes(), ids
+
+
+def line_text(number: int) -> str:
+    """The source of a line."""
+    return f"statement {number % LINES};"
+
+
+def lines(of: Sample) -> list[LineInfo]:
+    """The source lines of a sample."""
+    found = ((slot, slot // 2) for slot, _ in slots(of.insns))
+    return [LineInfo(slot, FILE, n + 1, line_text(n)) for slot, n in found] if of.lines else []
 
 
 class Asks(Protocol):
@@ -119,13 +139,20 @@ class World:
     def __init__(self) -> None:
         self.kernel = Linux()
         self.calls = Calls(self.kernel)
-        self.fds = {FDS[name]: self.calls.map(k.type, k.key_size, k.value_size, k.max_entries,
-                                              map_flags=k.flags) for name, k in MAPS.items()}
-        self.maps = {self.fds[FDS[name]]: MapFacts(
-            k.type, k.key_size, k.value_size, k.max_entries, k.flags) for name, k in MAPS.items()}
+        self.fds = {FDS[name]: self._map(k) for name, k in MAPS_HERE.items()}
+        self.maps = {self.fds[FDS[name]]: _map_facts(k) for name, k in MAPS_HERE.items()}
         self.cpus = self.kernel.num_possible_cpus
         self.btf: dict[int, int] = {}
         self.progs: dict[int, int] = {}
+
+    def _map(self, kind: MapKind) -> int:
+        fd = self.calls.map(kind.type, kind.key_size, kind.value_size, kind.max_entries,
+                            map_flags=kind.flags)
+        if kind.content:
+            self.calls.call(uapi.BPF_MAP_UPDATE_ELEM, map_fd=fd, key=u32(0), value=kind.content)
+        if kind.frozen:
+            self.calls.call(uapi.BPF_MAP_FREEZE, map_fd=fd)
+        return fd
 
     def close(self) -> None:
         self.calls.close()
@@ -161,10 +188,15 @@ class World:
             self.insns(of), prog_type=of.type, prog_flags=of.flags,
             expected_attach_type=of.attach)
         if of.funcs:
-            _, ids = types(of.type)
+            ids = types(of.type)[1]
             records = u32(*(n for slot, name in of.funcs for n in (slot, ids[name])))
             fields |= {"prog_btf_fd": self._types(of.type), "func_info": records,
                        "func_info_cnt": len(of.funcs), "func_info_rec_size": 8}
+        if of.lines:
+            where = [n for line in lines(of)
+                     for n in (line.insn, ids[FILE], ids[line.text], line.line << 10)]
+            fields |= {"line_info": u32(*where), "line_info_cnt": len(where) // 4,
+                       "line_info_rec_size": 16}
         return ask_kernel(self.kernel, calls.packed(fields), level)
 
     def _types(self, prog_type: int) -> int:
@@ -179,8 +211,13 @@ class World:
 
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
-                     funcs=tuple(_func_info(of)),
+                     funcs=tuple(_func_info(of)), lines=tuple(lines(of)),
                      kernel_btf=kernel_btf(), btf=Btf(types(of.type)[0]) if of.funcs else None)
+
+
+def _map_facts(kind: MapKind) -> MapFacts:
+    return MapFacts(kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
+                    frozen=kind.frozen, content=kind.content or None)
 
 
 def _func_info(of: Sample) -> list[FuncInfo]:

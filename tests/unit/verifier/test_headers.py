@@ -99,3 +99,43 @@ def test_constants() -> None:
     text = Path(consts.__file__).with_suffix(".pxd").read_text()
     found = dict(re.findall(r"#define ANYBPF_(\w+) \(?(-?\d+)[UL]*\)?$", text, re.M))
     assert found == {name: str(value) for name, value in vars(consts).items() if name.isupper()}
+
+
+def cimported(text: str) -> set[str]:
+    """Modules of the verifier whose C functions a header makes known by the module's name."""
+    found = re.findall(r"^from anybpf\.verifier(?:\.\w+)? cimport (.+)$", text, re.M)
+    return {name.strip() for names in found for name in names.split(",")}
+
+
+def parameters(module: str, function: str) -> list[str] | None:
+    """Of a function that some header declares; None: no header does."""
+    path = next((p for p in TWINS if p.stem == module), None)
+    if path is None or ("", function) not in ALL[path].functions:
+        return None
+    tree = ast.parse(path.with_suffix(".py").read_text())
+    return next([a.arg for a in f.args.args] for f in tree.body
+                if isinstance(f, ast.FunctionDef) and f.name == function)
+
+
+def fits(call: ast.Call, names: list[str]) -> bool:
+    """C functions take no starred arguments, and keywords only where none is left out before."""
+    if any(isinstance(a, ast.Starred) for a in call.args):
+        return False
+    given = {k.arg for k in call.keywords}
+    return set(names[len(call.args):len(call.args) + len(given)]) == given
+
+
+@pytest.mark.parametrize("path", TWINS, ids=lambda p: str(p.relative_to(VERIFIER)))
+def test_c_functions_are_only_called(path: Path) -> None:
+    modules = cimported(re.sub(r"\n {4,}", " ", path.read_text()))
+    tree = ast.parse(path.with_suffix(".py").read_text())
+    calls = {id(n.func): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name) \
+                or node.value.id not in modules:
+            continue
+        names = parameters(node.value.id, node.attr)
+        if names is not None:
+            call = calls.get(id(node))
+            assert call is not None, f"{ast.unparse(node)} is not called"
+            assert fits(call, names), ast.unparse(call)

@@ -28,12 +28,13 @@ from anybpf.proto.kinds import (
 )
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.backtrack import Wanted
+from anybpf.verifier.consts import SLOT_BYTES, SPILL, ZERO
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP, Reject
-from anybpf.verifier.state import SLOT_BYTES, SPILL, ZERO, Reg
+from anybpf.verifier.state import Reg, Slot
 from anybpf.verifier.step import btf_args, dynptr, fields, mem, regs
 from anybpf.verifier.walk import Walk
 
@@ -99,6 +100,7 @@ class Call:
 
     def __init__(self, walk: Walk, row: Helper) -> None:
         self.walk = walk
+        self.env = walk.env
         self.row = row
         self.map: MapFacts | None = None
         self.map_uid = 0
@@ -119,27 +121,24 @@ class Call:
         #: the pointer in a map or object that is exchanged, and its owner's types
         self.kptr: tuple[Field, Btf | None] | None = None
 
-    @property
-    def env(self) -> Env:
-        return self.walk.env
-
 
 def check(call: Call, number: int, arg: Arg) -> None:
     """Argument `number` (from 0)."""
     env, regno = call.env, number + 1
     reg = regs.read(env, regno)
-    if arg.kind == kinds.ARG_ANYTHING:
+    kind = arg.kind
+    if kind == kinds.ARG_ANYTHING:
         return
-    if reg.kind in regtype.PACKETS and not packet.may_pass(env, call.row.pkt):
+    if regtype.is_packet(reg.kind) and not packet.may_pass(env, call.row.pkt):
         raise env.reject(EACCES, "helper access to the packet is not allowed")
-    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_MAP_VALUE:
+    if kind & kinds.KIND_MASK == kinds.ARG_PTR_TO_MAP_VALUE:
         arg = _resolved(call, arg)
-    null = regs.is_zero(reg) and arg.kind & PTR_MAYBE_NULL
-    if not null:
+        kind = arg.kind
+    if not kind & kinds.PTR_MAYBE_NULL or not regs.is_zero(reg):
         _check_kind(call, reg, regno, arg)
         _check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
-    rule = ARGS.get(arg.kind & KIND_MASK)
+    rule = ARGS.get(kind & kinds.KIND_MASK)
     if rule is None:
         raise NotSupported(f"helper {call.row.symbol} in the verifier")
     rule(call, reg, regno, arg)
@@ -161,33 +160,36 @@ def _resolved(call: Call, arg: Arg) -> Arg:
 
 def _check_kind(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     env, helper = call.env, call.row.name
-    expected = COMPATIBLE.get(arg.kind & KIND_MASK)
+    wanted = arg.kind
+    expected = COMPATIBLE.get(wanted & kinds.KIND_MASK)
     if expected is None:
-        raise NotSupported(f"argument kind {arg.kind & KIND_MASK} of helpers in the verifier")
+        raise NotSupported(f"argument kind {wanted & KIND_MASK} of helpers in the verifier")
     kind = reg.kind
-    if arg.kind & MEM_RDONLY:
-        kind &= ~MEM_RDONLY
-    if arg.kind & PTR_MAYBE_NULL:
-        kind &= ~PTR_MAYBE_NULL
-    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_MEM:
+    if wanted & kinds.MEM_RDONLY:
+        kind &= ~kinds.MEM_RDONLY
+    if wanted & kinds.PTR_MAYBE_NULL:
+        kind &= ~kinds.PTR_MAYBE_NULL
+    if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_MEM:
         kind &= ~kinds.DYNPTR_TYPES
     if helper == "kptr_xchg" and regno == 2 and kind & kinds.MEM_ALLOC:
         kind &= ~(kinds.MEM_ALLOC | kinds.MEM_PERCPU)
     if kind not in expected:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
-    if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
+    if reg.kind & kinds.KIND_MASK == kinds.PTR_TO_BTF_ID:
         btf_args.check(env, helper, reg, regno, arg, call.kptr)
 
 
 def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
-    if arg.kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
+    wanted = arg.kind
+    if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
         return
-    if arg.kind & OBJ_RELEASE and reg.off:
+    release = wanted & kinds.OBJ_RELEASE
+    if release and reg.off:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
-    if arg.kind & OBJ_RELEASE or reg.kind & KIND_MASK not in AT_OFFSET:
-        fixed = not arg.kind & OBJ_RELEASE and btf_args.at_offset(reg.kind)
+    if release or reg.kind & kinds.KIND_MASK not in AT_OFFSET:
+        fixed = not release and btf_args.at_offset(reg.kind)
         ctx.check_unmoved(env, reg, regno, fixed)
 
 
@@ -213,8 +215,8 @@ def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: bool) -> None:
     """`size` bytes where the register points to (check_helper_mem_access)."""
     env = call.env
-    reg = env.regs[regno]
-    base = reg.kind & KIND_MASK
+    reg = env.reg(regno)
+    base = reg.kind & kinds.KIND_MASK
     if base in (kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META):
         packet.check(env, reg, regno, reg.off, size, zero_ok)
     elif base == kinds.PTR_TO_MAP_KEY:
@@ -286,10 +288,9 @@ def _constant_key(env: Env, reg: Reg, size: int) -> int:
     number, byte = divmod(-(reg.off + reg.smin) - 1, SLOT_BYTES)
     frame = stack.frame_of(env, reg)
     slot = frame.stack[number]
-    below = list(reversed(slot.each()[:byte + 1]))
-    if _leading(below, ZERO) >= size:
+    if _leading(slot, byte, ZERO) >= size:
         return 0
-    if not slot.scalar_spilled() or _leading(below, SPILL) != size or slot.reg.vm:
+    if not slot.scalar_spilled() or _leading(slot, byte, SPILL) != size or slot.reg.vm:
         return -1
     wanted = Wanted(len(env.state.frames) - 1)
     wanted.add_slot(reg.frameno, number)
@@ -297,9 +298,11 @@ def _constant_key(env: Env, reg: Reg, size: int) -> int:
     return slot.reg.vv
 
 
-def _leading(types: list[int], kind: int) -> int:
+def _leading(slot: Slot, byte: int, kind: int) -> int:
+    """How many bytes from `byte` on, upwards in memory, are of a kind."""
     count = 0
-    while count < len(types) and types[count] == kind:
+    while byte >= 0 and slot.kind(byte) == kind:
+        byte -= 1
         count += 1
     return count
 

@@ -32,6 +32,8 @@ def step(walk: Walk) -> int:
 def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool = False) -> None:
     """Nothing is held that must be given back (check_resource_leak)."""
     state = env.state
+    if not (state.refs or state.locks or state.irq_id or state.rcu_locks or state.preempt_locks):
+        return
     if locks_count and state.locks:
         raise _inside(env, where, "bpf_spin_lock")
     outermost = thrown or len(state.frames) == 1

@@ -11,7 +11,6 @@ from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
 from anybpf.proto import access, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
-from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
@@ -24,7 +23,6 @@ from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
 
 MAX_ERRNO = 4095
-CALLER_SAVED = range(6)
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
@@ -52,14 +50,15 @@ def call(walk: Walk, insn: Insn) -> None:
         args.check(made, number, arg)
     _record_map(made)
     if made.fills is not None:
-        stack.forget_bytes(walk, *made.fills)
+        regno, size = made.fills
+        stack.forget_bytes(walk, regno, size)
     _release(made)
     special = _SPECIAL.get(row.name)
     if special is not None:
         special(made)
-    for number in CALLER_SAVED:
-        mark_not_init(env.regs[number])
-        env.log.scratched_regs |= 1 << number
+    for number in range(6):
+        mark_not_init(env.reg(number))
+    env.log.scratched_regs |= 0b111111
     _result(made)
     _check_map(made)
     if row.name == "get_func_ip":
@@ -85,6 +84,16 @@ def _writes_packet(made: Call) -> bool:
 
 def _row(env: Env, insn: Insn) -> Helper:
     """The helper as this program may call it."""
+    aux = env.aux[env.idx]
+    row = aux.helper
+    if row is None:
+        row = aux.helper = _find(env, insn)
+    if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
+        raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
+    return row
+
+
+def _find(env: Env, insn: Insn) -> Helper:
     facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
     if insn.imm and insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
@@ -96,19 +105,19 @@ def _row(env: Env, insn: Insn) -> Helper:
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
     if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
         raise env.reject(EINVAL, "helper call is not allowed in probe")
-    if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
-        raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
     return row
 
 
 def _check_sections(env: Env, row: Helper) -> None:
     """Nothing sleeps where it must not."""
+    if not row.does & Does.MIGHT_SLEEP:
+        return
     state = env.state
     sections = ((state.rcu_locks, "rcu_read_lock region"),
                 (state.preempt_locks, "non-preemptible region"),
                 (state.irq_id, "IRQ-disabled region"))
     for entered, where in sections:
-        if entered and row.does & Does.MIGHT_SLEEP:
+        if entered:
             raise env.reject(EINVAL, f"sleepable helper {row.symbol}#{row.id} in {where}")
 
 
@@ -143,7 +152,7 @@ def _release(made: Call) -> None:
     if not made.release:
         return
     env = made.env
-    if made.row.args[made.release - 1].kind & KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
+    if made.row.args[made.release - 1].kind & kinds.KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
         dynptr.release(made.walk, env.regs[made.release])
     elif made.kptr is not None and made.ref:
         _give_away(env, made.ref)
@@ -191,8 +200,8 @@ def forget_packets(env: Env) -> None:
 
 def _result(made: Call) -> None:
     env, row = made.env, made.row
-    r0 = env.regs[0]
-    base, flags = row.ret & KIND_MASK, row.ret & ~KIND_MASK
+    r0 = env.reg(0)
+    base, flags = row.ret & kinds.KIND_MASK, row.ret & ~kinds.KIND_MASK
     if base == kinds.RET_INTEGER:
         mark_unknown(r0)
         _refine(made)
@@ -209,7 +218,7 @@ def _result(made: Call) -> None:
     if base not in _RESULTS:
         raise NotSupported(f"the result of helper {row.symbol} in the verifier")
     if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
-        flags &= ~PTR_MAYBE_NULL
+        flags &= ~kinds.PTR_MAYBE_NULL
     mark_pointer(r0, _RESULTS[base] | flags)
     if base == kinds.RET_PTR_TO_MAP_VALUE:
         if made.map is None:
@@ -243,7 +252,7 @@ def _never_null(made: Call) -> bool:
 
 
 def _acquire(made: Call) -> None:
-    env, row, r0 = made.env, made.row, made.env.regs[0]
+    env, row, r0 = made.env, made.row, made.env.reg(0)
     if row.name == "dynptr_data" and made.dynptr is not None:
         r0.dynptr_id, r0.ref = made.dynptr_ids
         return

@@ -250,12 +250,17 @@ def _pointer(made: Call, target_id: int, target: t.Type) -> None:
         _data(made, target_id, target)
 
 
+#: kernel functions whose memory may be written, although nobody said how much there is
+_WRITABLE_RESULTS = frozenset({"bpf_session_cookie"})
+
+
 def _data(made: Call, target_id: int, target: t.Type) -> None:
     """A pointer to plain data."""
     kfunc, r0 = made.kfunc, made.env.regs[0]
     if not made.mem_size:
         try:
-            made.mem_size, made.rdonly = kfunc.btf.size_of(target_id), True
+            made.mem_size = kfunc.btf.size_of(target_id)
+            made.rdonly = kfunc.name not in _WRITABLE_RESULTS
         except LoadError:
             raise made.env.reject(EINVAL, f"kernel function {kfunc.name} returns pointer type "
                                           f"{target.kind_name} {target.name} is not "
