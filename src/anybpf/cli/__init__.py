@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from anybpf import __version__
-from anybpf.errors import BpfError, Fault, LoadError, NotSupported
+from anybpf.errors import BpfError, Fault, LoadError, NotSupported, VerifierError
 
 #: verb -> (module, one line for --help)
 VERBS = {
@@ -71,11 +71,20 @@ class Verbs(click.Group):
 
 def describe(error: BaseException) -> str:
     """For the user: what happened, with the error's name where the kernel has one."""
+    if isinstance(error, VerifierError):
+        return refusal(error)
     if isinstance(error, BpfError):
         return f"{error.strerror} ({error.name})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
     return "\n".join((str(error), *getattr(error, "__notes__", ())))
+
+
+def refusal(error: VerifierError) -> str:
+    """The verifier's last words, and which verb shows all of them."""
+    head, _, words = str(error.strerror).partition("\n")
+    words = words.replace(" more lines in .log)", " more lines: anybpf verify --log-level 1)")
+    return f"{head.removesuffix(':')} ({error.name}):\n{words}"
 
 
 def exit_code(error: BaseException) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from anybpf import BpfError, Fault, Machine, Object
+from anybpf.cli import cli
 from anybpf.cli.run import contents
 from conftest import Build
 
@@ -55,3 +57,13 @@ def test_a_program_without_types_names_no_line(build: Build) -> None:
 def test_a_refused_run_says_of_what(careless: Object) -> None:
     with pytest.raises(BpfError, match=r"'jumps' \(xdp\) on no data: Invalid argument"):
         careless.programs["jumps"].test_run()
+
+
+def test_what_the_verifier_refuses_is_run_only_if_asked_for(build: Build) -> None:
+    words = ["run", str(build("careless.bpf.c")), "--prog", "jumps"]
+    answer = CliRunner().invoke(cli, words)
+    assert answer.exit_code == 1
+    lines = answer.output.splitlines()
+    assert lines[0] == "Error: object 'careless': unguarded_read rejected (EACCES):"
+    assert lines[-1].endswith(" more lines: anybpf verify --log-level 1)")
+    assert CliRunner().invoke(cli, [*words, "--checked"]).exit_code == 0
