@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -106,13 +107,24 @@ def put(attr: bytearray, **values: int) -> None:
         codec.pack_into(attr, FIELDS[name].start, value)
 
 
+class Maps(dict[int, MapFacts]):
+    """Maps by descriptor; what is open and no map answers as the kernel does."""
+
+    def __missing__(self, fd: int) -> MapFacts:
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise KeyError(fd) from None
+        raise BpfError(errno.EINVAL, "not a map")
+
+
 @dataclass(eq=False)
 class Both:
     """A backend for the loader: the kernel answers, and every program is put before both."""
 
     level: int = uapi.BPF_LOG_LEVEL2
     kernel: Linux = field(default_factory=Linux)
-    maps: dict[int, MapFacts] = field(default_factory=dict)
+    maps: Maps = field(default_factory=Maps)
     types: dict[int, Btf] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"

@@ -236,7 +236,8 @@ class Finder:
     def _member(
         self, where: tuple[int, int], member: t.Member, seen: set[str], level: int, room: int = 0
     ) -> list[Field]:
-        """The fields of one member; `where` is its struct and its number there.
+        """The fields of one member; `where` is its struct and its number there, or a variable
+        and -1: what a tag about it names.
 
         What does not fill its `room`, if that is given, is no special member.
         """
@@ -314,7 +315,7 @@ class Finder:
 
     @cached_property
     def _contains(self) -> dict[tuple[int, int], list[str]]:
-        """(struct, member number) -> what its `contains:` tags say."""
+        """(struct, member number) or (variable, -1) -> what its `contains:` tags say."""
         found: dict[tuple[int, int], list[str]] = {}
         for type_id in range(1, len(self.btf)):
             if self.btf.kind(type_id) == uapi.BTF_KIND_DECL_TAG:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
-
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import subprogs
 from anybpf.verifier.env import Env
@@ -67,10 +64,21 @@ def _argument(env: Env, reg: Reg, arg: FuncArg) -> None:
         reg.id = env.new_id() if arg.nullable else 0
     elif arg.kind == "dynptr":
         dynptrs.mark(reg, dynptrs.LOCAL, True, env.new_id())
-    elif arg.kind in ("scalar", "arena"):
-        mark_unknown(reg)
+    elif arg.kind == "untrusted":
+        mark_pointer(reg, kinds.PTR_TO_MEM | kinds.MEM_RDONLY | kinds.PTR_UNTRUSTED)
+    elif arg.type_id:
+        _typed(env, reg, arg)
     else:
-        raise NotSupported(f"{arg.kind} arguments of global functions")
+        mark_unknown(reg)
+
+
+def _typed(env: Env, reg: Reg, arg: FuncArg) -> None:
+    trusted = arg.kind == "trusted_btf"
+    flags = kinds.PTR_TRUSTED if trusted else kinds.PTR_UNTRUSTED
+    if trusted and arg.nullable:
+        flags |= kinds.PTR_MAYBE_NULL
+    mark_pointer(reg, kinds.PTR_TO_BTF_ID | flags)
+    reg.btf, reg.btf_id, reg.id = env.facts.kernel_btf, arg.type_id, env.new_id()
 
 
 def new_frame(callsite: int, frameno: int, subprog: int) -> Frame:

@@ -71,11 +71,13 @@ class MapFacts:
 
 class FuncArg(NamedTuple):
     """An argument of a function by its prototype: `"scalar"`, `"ctx"`, `"mem"` of `size` bytes, or
-    what needs the kernel's types: `"dynptr"`, `"trusted"`, `"untrusted"`, `"arena"`."""
+    `"dynptr"`, `"arena"`, `"untrusted"` memory, or a pointer to a struct of the kernel:
+    `"trusted_btf"`, `"untrusted_btf"`, with its number in the kernel's types."""
 
     kind: str
     size: int = 0
     nullable: bool = True
+    type_id: int = 0
 
 
 class FuncInfo(NamedTuple):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from errno import EINVAL, EOPNOTSUPP
+from errno import EINVAL, ENOENT, EOPNOTSUPP, ESRCH
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.btf.relo_cands import named
+from anybpf.btf.relo_spec import essential_name
+from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import contexts
 from anybpf.verifier.facts import FuncArg
 
@@ -61,10 +63,10 @@ class _Bad(Exception):
         super().__init__(text)
 
 
-def prototype(btf: Btf, func_id: int, program: Program) -> Prototype:
+def prototype(btf: Btf, func_id: int, program: Program, kernel: Btf | None = None) -> Prototype:
     """What the function takes. Of a static function that BTF cannot tell, the log says nothing."""
     try:
-        return Prototype(_Reader(btf, func_id, program).read())
+        return Prototype(_Reader(btf, func_id, program, kernel).read())
     except _Bad as bad:
         return Prototype((), bad.errno, bad.text)
 
@@ -80,11 +82,18 @@ def arg_tags(btf: Btf, func_id: int, number: int) -> list[str]:
     return known.get((func_id, number), [])
 
 
+def _known(kernel: Btf | None) -> Btf:
+    if kernel is None:
+        raise NotSupported("typed pointers in the verifier without the kernel's types")
+    return kernel
+
+
 class _Reader:
     """Reads one prototype."""
 
-    def __init__(self, btf: Btf, func_id: int, program: Program) -> None:
+    def __init__(self, btf: Btf, func_id: int, program: Program, kernel: Btf | None) -> None:
         self.btf = btf
+        self.kernel = kernel
         self.func_id = func_id
         self.program = program
         self.func = btf.expect(func_id, t.Func)
@@ -141,15 +150,44 @@ class _Reader:
             return FuncArg("dynptr")
         for word in ("trusted", "untrusted", "arena"):
             if word in tags:
-                return self._tagged(number, word, tags)
+                return self._tagged(number, word, tags, pointer.type)
         return self._memory(number, pointer.type, tags) if self.is_global else None
 
-    def _tagged(self, number: int, word: str, tags: set[str]) -> FuncArg:
+    def _tagged(self, number: int, word: str, tags: set[str], type_id: int) -> FuncArg:
         if word == "trusted":
             _only(number, tags, "trusted", "nullable")
-        elif tags != {word}:
+            return FuncArg("trusted_btf", nullable="nullable" in tags,
+                           type_id=self._in_kernel(number, type_id))
+        if tags != {word}:
             raise _Bad(f"arg#{number} {word} cannot be combined with any other tags")
-        return FuncArg(word, nullable="nullable" in tags)
+        if word == "arena" or isinstance(self._behind(type_id), (t.Void, t.Int, t.AnyEnum)):
+            return FuncArg(word)
+        return FuncArg("untrusted_btf", type_id=self._struct_in_kernel(number, type_id))
+
+    def _struct_in_kernel(self, number: int, type_id: int) -> int:
+        found = self._in_kernel(number, type_id)
+        made = _known(self.kernel).type(found)
+        if not isinstance(made, t.Composite):
+            raise _Bad(f"arg#{number} has type {made.kind_name} '{made.name}', but only struct or "
+                       "primitive types are allowed")
+        return found
+
+    def _in_kernel(self, number: int, type_id: int) -> int:
+        """The one type of the kernel of that kind and name (btf_get_ptr_to_btf_id)."""
+        local = self._behind(type_id)
+        kernel, name = _known(self.kernel), getattr(local, "name", "")
+        if isinstance(local, t.Void):
+            name = ""
+        what = "UNKNOWN" if isinstance(local, t.Void) else local.kind_name
+        said = f"arg#{number} reference type('{what} {name}')"
+        if not name:
+            raise _Bad(f"{said} candidate matching error: {-EINVAL}")
+        found = [i for i in named(kernel, essential_name(name)) if kernel.kind(i) == local.kind]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise _Bad(f"{said} is ambiguous", ESRCH)
+        raise _Bad(f"{said} has no matches", ENOENT)
 
     def _memory(self, number: int, type_id: int, tags: set[str]) -> FuncArg:
         if "nullable" in tags:

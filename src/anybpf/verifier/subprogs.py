@@ -54,7 +54,8 @@ def arguments(env: Env, number: int) -> tuple[FuncArg, ...]:
     if subprog.args is None:
         assert env.facts.btf is not None
         found = prototype(env.facts.btf, subprog.type_id,
-                          Program(env.facts.type, env.facts.attach_type))
+                          Program(env.facts.type, env.facts.attach_type),
+                          env.facts.kernel_btf)
         if found.errno:
             raise env.reject(found.errno, found.text)
         subprog.args = found.args

@@ -164,6 +164,17 @@ def test_what_only_maps_hold():
     assert fields.parse_fields(btf, 1, finder) == []
 
 
+def test_the_root_of_a_variable():
+    """What it holds is said by a tag about the variable, not about the section."""
+    foo = s(32, (5, 0), (2, 24), name="foo")
+    btf = blobs.build(U32, U64, HEAD, LOCK, NODE, foo, t.Var("head", 3), t.Var("lock", 4),
+                      t.DeclTag("contains:foo:m0", 7),
+                      t.Datasec(".bss", 20, (t.SecVar(7, 0, 16), t.SecVar(8, 16, 4))))  # fmt: skip
+    finder = fields.Finder(btf, fields.MAP_VALUE)
+    assert [(f.special.name, f.offset) for f in fields.parse_fields(btf, 10, finder)] == [
+        ("bpf_list_head", 0), ("bpf_spin_lock", 16)]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_error(name):
     types, number = CASES[name]

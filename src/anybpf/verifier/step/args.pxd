@@ -21,13 +21,14 @@ cdef class Call:
     cdef public long long map_uid, ref
     cdef public int release, subprog
     cdef public bint raw
+    cdef public tuple kptr
 
 @cython.locals(env=Env, regno=cython.int, reg=Reg, kind=cython.longlong)
 cpdef check(Call call, int number, object arg)
 @cython.locals(wanted=cython.longlong, kind=cython.longlong)
-cdef _check_kind(Env env, object helper, Reg reg, int regno, object arg)
+cpdef check_kind(Env env, object helper, Reg reg, int regno, object arg, tuple exchanged=*)
 @cython.locals(wanted=cython.longlong, release=cython.bint, fixed=cython.bint)
-cdef _check_offset(Env env, Reg reg, int regno, object arg)
+cpdef check_offset(Env env, Reg reg, int regno, object arg)
 @cython.locals(env=Env, reg=Reg, base=cython.int)
 cpdef memory(Call call, int regno, long long size, bint write, bint zero_ok, bint raw)
 @cython.locals(number=cython.int, byte=cython.int, frame=Frame, slot=Slot, wanted=Wanted)

@@ -135,8 +135,8 @@ def check(call: Call, number: int, arg: Arg) -> None:
         arg = _resolved(call, arg)
         kind = arg.kind
     if not kind & kinds.PTR_MAYBE_NULL or not regs.is_zero(reg):
-        _check_kind(call, reg, regno, arg)
-        _check_offset(env, reg, regno, arg)
+        check_kind(env, call.row.name, reg, regno, arg, call.kptr)
+        check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(kind & kinds.KIND_MASK)
     if rule is None:
@@ -158,8 +158,8 @@ def _resolved(call: Call, arg: Arg) -> Arg:
     return arg
 
 
-def _check_kind(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
-    env, helper = call.env, call.row.name
+def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
+               exchanged: tuple[Field, Btf | None] | None = None) -> None:
     wanted = arg.kind
     expected = COMPATIBLE.get(wanted & kinds.KIND_MASK)
     if expected is None:
@@ -177,10 +177,10 @@ def _check_kind(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & kinds.KIND_MASK == kinds.PTR_TO_BTF_ID:
-        btf_args.check(env, helper, reg, regno, arg, call.kptr)
+        btf_args.check(env, helper, reg, regno, arg, exchanged)
 
 
-def _check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+def check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     wanted = arg.kind
     if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
         return

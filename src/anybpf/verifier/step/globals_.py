@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from errno import EINVAL
 
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
-from anybpf.proto.helpers import HELPERS
+from anybpf.proto.helpers import HELPERS, Arg
 from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import regtype, subprogs
 from anybpf.verifier.env import Env
@@ -14,7 +13,7 @@ from anybpf.verifier.facts import FuncArg
 from anybpf.verifier.region import ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, dynptr, regs
+from anybpf.verifier.step import args, btf_args, dynptr, regs
 from anybpf.verifier.walk import Walk
 
 
@@ -51,14 +50,9 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, f"R{regno} is not a scalar")
         return
-    if arg.kind == "dynptr":
-        if reg.kind != kinds.PTR_TO_STACK:
-            ctx.check_unmoved(env, reg, regno)
-        dynptr.check_pointer(env, reg, number)
-        dynptr.use(walk, reg, number, 0, True)
+    if arg.kind in _TYPED:
+        _TYPED[arg.kind](walk, number, reg, arg)
         return
-    if arg.kind not in ("ctx", "mem"):
-        raise NotSupported(f"{arg.kind} arguments of functions")
     if reg.kind & kinds.KIND_MASK not in args.AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
     if arg.kind == "ctx":
@@ -82,3 +76,37 @@ def _check_memory(walk: Walk, env: Env, number: int, reg: Reg, arg: FuncArg) -> 
     # the number 0 passes: a pointer is asked for its kind only
     if not arg.nullable and regtype.may_be_null(reg.kind):
         raise env.reject(EINVAL, f"arg#{number} is expected to be non-NULL")
+
+
+# -- arguments with types of the kernel
+
+
+def _anything(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
+    """It is read as if it were an address that may be bad."""
+
+
+def _check_arena(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
+    if reg.kind not in (kinds.PTR_TO_ARENA, kinds.SCALAR_VALUE):
+        raise walk.env.reject(EINVAL, f"R{number + 1} is not a pointer to arena or scalar.")
+
+
+def _check_dynptr(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
+    env = walk.env
+    args.check_offset(env, reg, number + 1, Arg(kinds.ARG_PTR_TO_DYNPTR))
+    dynptr.check_pointer(env, reg, number)
+    dynptr.use(walk, reg, number, 0, constant=True)
+
+
+def _check_trusted(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
+    env = walk.env
+    if regs.is_zero(reg) and arg.nullable:
+        return
+    name = btf_args.kernel(env).type(arg.type_id).name
+    null = PTR_MAYBE_NULL if arg.nullable else 0
+    wanted = Arg(kinds.ARG_PTR_TO_BTF_ID | kinds.PTR_TRUSTED | null, btf=name)
+    args.check_kind(env, "", reg, number + 1, wanted)
+    args.check_offset(env, reg, number + 1, wanted)
+
+
+_TYPED = {"untrusted": _anything, "untrusted_btf": _anything, "arena": _check_arena,
+          "dynptr": _check_dynptr, "trusted_btf": _check_trusted}
