@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
+
 from anybpf.proto import kinds
 from anybpf.verifier import subprogs
 from anybpf.verifier.env import Env
