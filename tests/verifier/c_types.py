@@ -37,7 +37,7 @@ KNOWN = {
     "__sk_buff": "u32 len;", "xdp_md": "u32 data;", "bpf_sock": "u32 bound_dev_if;",
 }
 DEFINITION = re.compile(r"(struct|union|enum) (\w+) ?\{(.*)\}")
-FUNCTION = re.compile(r"(static |extern |)([^(]*?)(\w+)\((.*)\)(.*)")
+FUNCTION = re.compile(r"(static |extern |)([^(]*?)(\w+)\(([^)]*)\)(.*)")
 DECLARATION = re.compile(r"(?P<words>.*?)(?P<stars>\**) ?(?P<name>\w*)"
                          r"(?:\[(?P<number>\d+)\])?(?P<tags>(?: __\w+(?:\(.*?\))?)*)")
 LINKAGE = {"static ": uapi.BTF_FUNC_STATIC, "": uapi.BTF_FUNC_GLOBAL,

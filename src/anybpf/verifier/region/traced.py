@@ -59,7 +59,7 @@ def _argument(env: Env, target: Attachment, off: int, size: int, write: bool) ->
     if number >= len(params):
         raise _Invalid(f"func '{name}' doesn't have {number + 1}-th argument")
     found = target.btf.type(target.btf.resolve(params[number].type))
-    if isinstance(found, (t.Int, t.AnyEnum, t.Struct)):
+    if isinstance(found, (t.Int, t.AnyEnum, t.Composite)):
         return kinds.SCALAR_VALUE, 0
     if not isinstance(found, t.Ptr):
         raise _Invalid(f"func '{name}' arg{number} '{found.name or '(anon)'}' has type "
