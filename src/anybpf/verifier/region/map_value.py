@@ -91,7 +91,7 @@ def _load(what: Access, into: Reg) -> None:
     if what.reg.vm or not _is_constant(found):
         mark_unknown(into)
         return
-    if found.max_entries != 1:              # the kernel looks for the value in vain, and says nothing
+    if found.max_entries != 1:        # the kernel looks for the value in vain, and says nothing
         raise Reject(ENOTSUPP, "", what.env.idx, "")
     if found.content is None:
         mark_unknown(into)
