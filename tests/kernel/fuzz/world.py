@@ -120,8 +120,8 @@ def line_text(number: int) -> str:
 
 
 def lines(of: Sample) -> list[LineInfo]:
-    """The source lines of a sample."""
-    found = ((slot, slot // 2) for slot, _ in slots(of.insns))
+    """The source lines of a sample; the verifier's caller sees to it that each is of one."""
+    found = ((slot, slot // 2) for slot, insn in slots(of.insns) if insn.code)
     return [LineInfo(slot, FILE, n + 1, line_text(n)) for slot, n in found] if of.lines else []
 
 
