@@ -167,7 +167,7 @@ def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
     if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_MEM:
         kind &= ~kinds.DYNPTR_TYPES
     if kind not in expected:
-        names = ", ".join(regtype.text(k) for k in expected)
+        names = ", ".join([regtype.text(k) for k in expected])
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & kinds.KIND_MASK == kinds.PTR_TO_BTF_ID:
         btf_args.check(env, helper, reg, regno, arg)
