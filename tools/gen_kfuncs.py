@@ -52,6 +52,9 @@ PLACES = {
     "bpf_kfunc_call_test_release": ("test_sk_check_kfunc_ids", ["KF_RELEASE"]),
     "bpf_modify_return_test_tp": ("common_btf_ids", []),
 }
+#: flags that the lists leave out, as a running kernel shows
+FLAGS = dict.fromkeys(("bpf_list_front", "bpf_list_back", "bpf_rbtree_root", "bpf_rbtree_left",
+                       "bpf_rbtree_right"), ("RET_NULL",))
 SINCE = {
     "bpf_strnlen": "6.17", "bpf_kfunc_call_memb_release": "5.18",
     "bpf_kfunc_call_test_release": "5.18", "bpf_modify_return_test_tp": "6.11",
@@ -99,6 +102,7 @@ def row(name: str, proto: dict[str, Any], places: list[tuple[str, dict[str, Any]
         since: str) -> str:
     """The generated line for one kfunc."""
     flags = {f.removeprefix("KF_") for _, func in places for f in func.get("flags", ())}
+    flags |= set(FLAGS.get(name, ()))
     flags |= {"FASTCALL"} if "bpf_fastcall" in proto["tags"] else set()
     args = ", ".join(declare(n, t) for n, t in proto["args"])
     fields = (name, proto["ret"], args, " ".join(sorted(flags)),

@@ -212,7 +212,7 @@ class Both:
         self.maps[fd] = MapFacts(
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
             fields["map_flags"], fields.text("map_name"), inner=inner, fields=special,
-            has_btf=btf is not None,
+            has_btf=btf is not None, btf=btf,
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:

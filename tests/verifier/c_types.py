@@ -37,7 +37,7 @@ KNOWN = {
     "__sk_buff": "u32 len;", "xdp_md": "u32 data;", "bpf_sock": "u32 bound_dev_if;",
 }
 DEFINITION = re.compile(r"(struct|union|enum) (\w+) ?\{(.*)\}")
-FUNCTION = re.compile(r"(static |extern |)([^(]*?)(\w+)\(([^)]*)\)(.*)")
+FUNCTION = re.compile(r"(static |extern |)([^(]*?)(\w+)\((.*?)\)((?: __\w+(?:\(.*?\))?)*)")
 DECLARATION = re.compile(r"(?P<words>.*?)(?P<stars>\**) ?(?P<name>\w*)"
                          r"(?:\[(?P<number>\d+)\])?(?P<tags>(?: __\w+(?:\(.*?\))?)*)")
 LINKAGE = {"static ": uapi.BTF_FUNC_STATIC, "": uapi.BTF_FUNC_GLOBAL,
@@ -51,6 +51,7 @@ class CTypes:
         self.builder = BtfBuilder()
         self.types: list[t.Type] = []
         self.ids: dict[str, int] = {}
+        self.built: tuple[bytes, Btf] | None = None
         for line in text.splitlines():
             if line.strip():
                 self._line(" ".join(line.split()).rstrip(";"))
@@ -61,7 +62,11 @@ class CTypes:
         return self.builder.to_bytes()
 
     def parsed(self) -> Btf:
-        return self.builder.build()
+        """The same object as long as nothing is added."""
+        blob = self.blob
+        if self.built is None or self.built[0] != blob:
+            self.built = blob, self.builder.build()
+        return self.built[1]
 
     def string(self, text: str) -> int:
         """The offset of a string, which is added if it is not there."""

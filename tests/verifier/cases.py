@@ -55,6 +55,8 @@ HERE = Path(__file__).parent
 HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
 #: a member's offset in the kernel: `{task_struct.mm}`
 MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
+#: the number of a type of the program: `{struct node}`
+TYPE = re.compile(r"\{(struct \w+)\}")
 SHORT = {"socket": "socket_filter", "tc": "sched_cls"}
 FLAGS = {
     "strict": uapi.BPF_F_STRICT_ALIGNMENT, "any_alignment": uapi.BPF_F_ANY_ALIGNMENT,
@@ -163,6 +165,7 @@ class Case:
                     for name, fd in fds.items()}
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
                             "\n".join(map(_repeated, self.parts["prog"][1])))
+        source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
         symbols |= dict(_kernel_symbols(source))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
@@ -205,6 +208,7 @@ class Case:
                 kind.type, kind.key_size, kind.value_size, kind.max_entries, kind.flags,
                 name if name in self.own_maps else "", frozen=kind.frozen,
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
+                btf=self.types.parsed() if kind.value_type else None,
                 exclusive=kind.exclusive,
                 placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)

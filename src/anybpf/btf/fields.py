@@ -78,6 +78,8 @@ LOCKS = {"bpf_spin_lock", "bpf_res_spin_lock"}
 NODES = {"bpf_list_node", "bpf_rb_node"}
 ROOTS = {one.name for one in SPECIALS if one.node}
 CONTAINS = "contains:"
+#: the component of a tag that is not of one member or parameter
+WHOLE = -1
 #: members looked at in one BTF; empty structs inside each other could multiply without end
 MAX_STEPS = 1 << 20
 
@@ -212,7 +214,8 @@ class Finder:
         seen: set[str] = set()
         for var in made.vars:
             member = t.Member("", self.btf.expect(var.type, t.Var).type, 8 * var.offset)
-            found += self._member((var.type, -1), member, seen, 0, var.size)
+            # what a variable contains is said of it as a whole
+            found += self._member((var.type, WHOLE), member, seen, 0, var.size)
             if len(found) > uapi.BTF_FIELDS_MAX:
                 raise BadFields(errno.E2BIG)
         return found

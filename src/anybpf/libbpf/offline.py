@@ -153,7 +153,8 @@ class Offline:
             attr["max_entries"] or 1,               # a tool will say how many; veristat says one
             attr["map_flags"], attr.name("map_name"), map_address(fd),
             inner=self._maps.get(attr["inner_map_fd"]),
-            fields=_special(btf, attr["btf_value_type_id"], self.types), has_btf=btf is not None)
+            fields=_special(btf, attr["btf_value_type_id"], self.types),
+            has_btf=btf is not None, btf=btf)
         return fd
 
     def _map_update(self, attr: Fields) -> int:

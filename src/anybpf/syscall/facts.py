@@ -95,7 +95,8 @@ def map_facts(map: MapObject, kernel: Btf | None) -> MapFacts:
     return MapFacts(
         map.type, native.key_size, native.value_size, native.max_entries, native.flags, map.name,
         map_address(map.id), _content(map), map.frozen, map.inner,
-        special_fields(map, kernel), map.btf is not None, map.exclusive)
+        special_fields(map, kernel), map.btf is not None, map.exclusive,
+        btf=map.btf.object.btf if map.btf is not None else None)
 
 
 def _content(map: MapObject) -> bytes | None:

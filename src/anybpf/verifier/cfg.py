@@ -91,8 +91,15 @@ def _call_edges(env: Env, idx: int, insn: Insn, after: int) -> tuple[int, ...]:
 def check(env: Env) -> None:
     """Every instruction is reachable, and no path ends but by `exit`."""
     state = bytearray(len(env.insns))
-    state[0] = _DISCOVERED
-    stack = [0]
+    _explore(env, 0, state)
+    if env.exception_callback:
+        _explore(env, env.subprogs[env.exception_callback].start, state)
+    _check_reached(env, state)
+
+
+def _explore(env: Env, start: int, state: bytearray) -> None:
+    state[start] = _DISCOVERED
+    stack = [start]
     while stack:
         top = stack[-1]
         following = _next_edge(env, top, state)
@@ -102,7 +109,6 @@ def check(env: Env) -> None:
         else:
             state[following] = _DISCOVERED
             stack.append(following)
-    _check_reached(env, state)
 
 
 def _next_edge(env: Env, idx: int, state: bytearray) -> int | None:

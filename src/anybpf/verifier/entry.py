@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
+
 from anybpf.proto import kinds
 from anybpf.verifier import subprogs
 from anybpf.verifier.env import Env
@@ -46,7 +48,10 @@ def function_state(env: Env, number: int) -> State:
     state.first_insn_idx = env.subprogs[number].start
     state.first_insn_idx = env.subprogs[number].start
     frame = new_frame(MAIN, 0, number)
-    for i, arg in enumerate(subprogs.arguments(env, number), 1):
+    taken = subprogs.arguments(env, number)
+    if number and number == env.exception_callback and [arg.kind for arg in taken] != ["scalar"]:
+        raise env.reject(EINVAL, "exception cb only supports single integer argument")
+    for i, arg in enumerate(taken, 1):
         _argument(env, frame.regs[i], arg)
     state.frames.append(frame)
     return state

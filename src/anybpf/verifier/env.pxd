@@ -30,6 +30,7 @@ cdef class Env:
     cdef public dict _lines, buffer_reach, kfuncs
     cdef public Log log
     cdef public bint bpf_capable, perfmon, print_state, throws
+    cdef public int exception_callback
     cdef public State state
     cdef public Reg scratch
     cdef public Hop hop

@@ -119,6 +119,8 @@ class Env:
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
+        #: the function that the program's types say catches exceptions; 0: none
+        self.exception_callback = 0
         #: some path ends by bpf_throw()
         self.throws = False
         self.digest = b""

@@ -119,6 +119,8 @@ def start(env: Env) -> None:
         raise NotSupported(f"{env.prog.name} programs in the verifier")
     env.decoded = decode(env.insns)
     live = LiveStack(env)
+    if env.exception_callback:
+        env.subprogs[env.exception_callback].called = True
     _walk(env, main_state(env), live)
     while _walk_functions(env, live):
         pass

@@ -49,6 +49,8 @@ class MapFacts:
     exclusive: bytes = b""
     #: whether an arena's address in user space is known
     placed: bool = True
+    #: the types that it was made with, which pointers to a program's own objects need
+    btf: Btf | None = None
 
     def __post_init__(self) -> None:
         if self.type in _INDEXES:

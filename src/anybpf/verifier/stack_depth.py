@@ -10,6 +10,7 @@ from errno import E2BIG, EACCES, EINVAL
 from anybpf import uapi
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
+from anybpf.verifier import exceptions
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import THROW
 from anybpf.verifier.reject import Reject
@@ -31,6 +32,7 @@ _PRIVATE_TYPES = frozenset({
 def check(env: Env) -> None:
     """Every chain of calls from the main function and from callbacks that run later."""
     private = has_private_stacks(env)
+    exceptions.check_calls(env)
     for number in reversed(range(len(env.subprogs))):
         if not number or env.subprogs[number].is_async_callback:
             _visit(env, number, 0, 1, private and not number)
@@ -118,4 +120,5 @@ def told(env: Env, accepted: bool) -> tuple[int, ...]:
     depths = tuple(s.stack_depth for s in env.subprogs if not accepted or any(
         env.aux[idx].seen for idx in range(s.start, s.end)))
     # the rewrites add a function that catches what is thrown
-    return (*depths, 0) if env.throws and accepted else depths
+    return (*depths, 0) if env.throws and accepted and not env.exception_callback \
+        else depths

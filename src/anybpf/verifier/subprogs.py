@@ -8,7 +8,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.check import BadInsn, check_subprogs
 from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func, slots
-from anybpf.verifier import kfuncs
+from anybpf.verifier import exceptions, kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.facts import FuncArg
 from anybpf.verifier.prototypes import Program, prototype
@@ -27,6 +27,8 @@ def find(env: Env) -> None:
         info = names.get(start)
         made = Subprog(start, end, info.name if info else "", bool(info and info.is_global))
         made.type_id = info.type_id if info else 0
+        made.is_callback = made.is_async_callback = bool(number) and \
+            number == env.exception_callback
         env.subprogs.append(made)
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
@@ -64,6 +66,10 @@ def _starts(env: Env) -> list[int]:
     starts = {0}
     try:
         _collect(env, starts)
+        catches = exceptions.find(env)
+        if catches:
+            starts.add(catches)
+            env.exception_callback = sorted(starts).index(catches)
     except Reject:
         # those found so far are told of
         env.subprogs = [Subprog(start) for start in sorted(starts)]

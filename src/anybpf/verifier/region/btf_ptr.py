@@ -14,7 +14,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.proto.kinds import MEM_RCU, PTR_MAYBE_NULL, PTR_TRUSTED, PTR_UNTRUSTED
-from anybpf.verifier import btf_walk, log, regtype
+from anybpf.verifier import btf_walk, log, records, regtype
 from anybpf.verifier.btf_walk import Found
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import Access
@@ -49,6 +49,8 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
         raise env.reject(EACCES, "only read is supported")
     if write and not is_allocated(reg):
         return _write(env, btf, name, off, size)
+    if is_allocated(reg):
+        _check_special(env, reg, btf, off, size)
     try:
         found = btf_walk.access(btf, reg.btf_id, off, size, is_allocated(reg))
     except btf_walk.Misfit as misfit:
@@ -56,6 +58,13 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     if found.what == btf_walk.POINTER:
         return found._replace(flags=_trust(env, reg, btf, found))
     return found
+
+
+def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
+    """Locks, nodes and the like are not for loads and stores."""
+    for one in records.fields_of(btf, reg.btf_id, env.facts.kernel_btf):
+        if off < one.offset + one.special.size and one.offset < off + size:
+            raise env.reject(EACCES, f"direct access to {one.special.word} is disallowed")
 
 
 #: connections, whose mark a program that sees packets may set

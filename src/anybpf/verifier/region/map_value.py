@@ -6,9 +6,10 @@ from errno import EACCES
 
 from anybpf import uapi
 from anybpf.btf.fields import Field
-from anybpf.errors import Bug, NotSupported
+from anybpf.errors import Bug
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
+from anybpf.verifier.region import kptr
 from anybpf.verifier.region.access import Access, check_region
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_unknown
 
@@ -36,7 +37,8 @@ def access(what: Access) -> None:
     check(env, reg, what.regno, what.off, what.size, direct=True)
     for one in map_of(reg).fields:
         if one.special.pointer and one.offset == what.off + reg.vv:
-            raise NotSupported("kernel pointers in map values in the verifier")
+            kptr.access(what, one, map_of(reg).btf)
+            return
     if what.loads is not None:
         _load(what, what.loads)
 

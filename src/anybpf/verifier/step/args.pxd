@@ -21,11 +21,12 @@ cdef class Call:
     cdef public long long map_uid, ref
     cdef public int release, subprog
     cdef public bint raw
+    cdef public tuple kptr
 
 @cython.locals(env=Env, regno=cython.int, reg=Reg, kind=cython.longlong)
 cpdef check(Call call, int number, object arg)
 @cython.locals(wanted=cython.longlong, kind=cython.longlong)
-cpdef check_kind(Env env, object helper, Reg reg, int regno, object arg)
+cpdef check_kind(Env env, object helper, Reg reg, int regno, object arg, tuple exchanged=*)
 @cython.locals(wanted=cython.longlong, release=cython.bint, fixed=cython.bint)
 cpdef check_offset(Env env, Reg reg, int regno, object arg)
 @cython.locals(env=Env, reg=Reg, base=cython.int)

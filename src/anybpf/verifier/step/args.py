@@ -10,6 +10,7 @@ from errno import EACCES, EINVAL
 from typing import Final
 
 from anybpf import uapi
+from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.proto import kinds
@@ -30,7 +31,7 @@ from anybpf.verifier.backtrack import Wanted
 from anybpf.verifier.consts import SLOT_BYTES, SPILL, ZERO
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
-from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, map_value, packet, stack
+from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Reg, Slot
@@ -119,6 +120,8 @@ class Call:
         self.dynptr_ids = (0, 0)
         #: what the variable of every CPU is that was passed: flags, types, number
         self.percpu: tuple[int, Btf | None, int] = (0, None, 0)
+        #: the pointer in a map or object that is exchanged, and its owner's types
+        self.kptr: tuple[Field, Btf | None] | None = None
 
 
 def check(call: Call, number: int, arg: Arg) -> None:
@@ -134,7 +137,7 @@ def check(call: Call, number: int, arg: Arg) -> None:
         arg = _resolved(call, arg)
         kind = arg.kind
     if not kind & kinds.PTR_MAYBE_NULL or not regs.is_zero(reg):
-        check_kind(env, call.row.name, reg, regno, arg)
+        check_kind(env, call.row.name, reg, regno, arg, call.kptr)
         check_offset(env, reg, regno, arg)
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(kind & kinds.KIND_MASK)
@@ -157,7 +160,8 @@ def _resolved(call: Call, arg: Arg) -> Arg:
     return arg
 
 
-def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
+def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
+               exchanged: tuple[Field, Btf | None] | None = None) -> None:
     wanted = arg.kind
     expected = COMPATIBLE.get(wanted & kinds.KIND_MASK)
     if expected is None:
@@ -169,11 +173,13 @@ def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
         kind &= ~kinds.PTR_MAYBE_NULL
     if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_MEM:
         kind &= ~kinds.DYNPTR_TYPES
+    if helper == "kptr_xchg" and regno == 2 and kind & kinds.MEM_ALLOC:
+        kind &= ~(kinds.MEM_ALLOC | kinds.MEM_PERCPU)
     if kind not in expected:
         names = ", ".join(regtype.text(k) for k in expected)
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & kinds.KIND_MASK == kinds.PTR_TO_BTF_ID:
-        btf_args.check(env, helper, reg, regno, arg)
+        btf_args.check(env, helper, reg, regno, arg, exchanged)
 
 
 def check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
@@ -197,7 +203,7 @@ def _note_reference(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
             raise call.env.reject(
                 EINVAL, f"R{regno} must be referenced when passed to release function")
         call.release = regno
-    if reg.ref:
+    if reg.ref and arg.kind & KIND_MASK != kinds.ARG_KPTR_XCHG_DEST:
         if call.ref:
             # this text has no end of line
             raise Reject(EACCES, f"more than one arg with ref_obj_id R{regno} {reg.ref} {call.ref}",
@@ -379,6 +385,10 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
 
 
 def _lock(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    from anybpf.verifier.step import graph
+
+    if graph.in_tree_callback(call.env):
+        raise call.env.reject(EACCES, "can't spin_{lock,unlock} in rbtree cb")
     change = fields.lock if call.row.name == "spin_lock" else fields.unlock
     change(call.env, reg, regno)
 
@@ -393,6 +403,10 @@ def _timer(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     call.map, call.map_uid = fields.check_at(call.env, reg, regno, "bpf_timer"), reg.map_uid
 
 
+def _kptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    call.kptr = kptr.check_destination(call.env, reg, regno)
+
+
 def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     word = dynptrs.of_flags(arg.kind)
     dynptr.check_pointer(call.env, reg, regno - 1)
@@ -405,6 +419,7 @@ def _dynptr(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
 
 ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
     kinds.ARG_PTR_TO_DYNPTR: _dynptr,
+    kinds.ARG_KPTR_XCHG_DEST: _kptr,
     kinds.ARG_CONST_MAP_PTR: _map,
     kinds.ARG_PTR_TO_MAP_KEY: _key,
     kinds.ARG_PTR_TO_MAP_VALUE: _value,

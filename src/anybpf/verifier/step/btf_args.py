@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES
 
 from anybpf import uapi
+from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.proto import kinds
@@ -21,7 +22,7 @@ from anybpf.proto.kinds import (
 )
 from anybpf.verifier import btf_walk, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.region import btf_ptr
+from anybpf.verifier.region import btf_ptr, kptr
 from anybpf.verifier.state import Reg
 
 _MEMORY = frozenset({kinds.ARG_PTR_TO_MAP_KEY, kinds.ARG_PTR_TO_MAP_VALUE, kinds.ARG_PTR_TO_MEM})
@@ -52,7 +53,8 @@ def struct_id(env: Env, name: str) -> int:
     return found
 
 
-def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
+def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
+          exchanged: tuple[Field, Btf | None] | None) -> None:
     """A typed pointer for an argument that its kind fits."""
     if arg.kind & KIND_MASK in _MEMORY:
         if not arg.kind & kinds.MEM_RDONLY:
@@ -60,10 +62,15 @@ def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg) -> None:
                                      f"type={regtype.text(reg.kind)}")
         return
     if reg.kind & (MEM_PERCPU | MEM_ALLOC):
+        if exchanged is not None and regno == 2:
+            kptr.check_match(env, reg, regno, *exchanged)
         return
     release = bool(arg.kind & OBJ_RELEASE)
     if regtype.may_be_null(reg.kind) and (not arg.kind & PTR_MAYBE_NULL or release):
         raise env.reject(EACCES, f"Possibly NULL pointer passed to helper arg{regno}")
+    if exchanged is not None:
+        kptr.check_match(env, reg, regno, *exchanged)
+        return
     _check_struct(env, reg, regno, arg.btf or "sock_common", release and helper != _SK_RELEASE)
 
 

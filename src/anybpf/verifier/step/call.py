@@ -14,6 +14,7 @@ from anybpf.proto import kinds
 from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
+from anybpf.verifier.numbers import S32_MAX, S32_MIN
 from anybpf.verifier.region import btf_ptr, dynptrs
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
@@ -214,18 +215,33 @@ def vma_callback(env: Env, callee: Frame, caller: Frame) -> None:
 # -- callbacks that run later
 
 
-def push_async_callback(walk: Walk, subprog: int, fill: Entry) -> None:
+def push_async_callback(walk: Walk, subprog: int, fill: Entry, sleepable: bool = False) -> None:
     """The function will be called some time: a path in a state of its own (push_async_cb)."""
+    from anybpf.verifier.step import globals_
+
+    globals_.tell(walk, subprog)
     env = walk.env
     env.subprogs[subprog].is_async_callback = env.subprogs[subprog].is_callback = True
     state = State()
     state.branches = 1
+    state.sleepable = sleepable
     frame = new_frame(MAIN, 0, subprog)
     frame.async_entries = env.frame.async_entries + 1
     fill(frame, env.frame)
     state.frames.append(frame)
     env.log.scratch_all()
     walk.put_aside(state, env.subprogs[subprog].start, env.idx, " for async cb")
+
+
+def task_work_callback(callee: Frame, caller: Frame) -> None:
+    """callback(map, key, value) of bpf_task_work_schedule_signal() and _resume()"""
+    found = map_of(caller.regs[3])
+    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
+                         (3, kinds.PTR_TO_MAP_VALUE)):
+        mark_pointer(callee.regs[number], kind)
+        callee.regs[number].map = found
+    callee.in_async_callback = True
+    callee.callback_returns = (S32_MIN, S32_MAX)
 
 
 def timer_callback(callee: Frame, caller: Frame) -> None:

@@ -60,7 +60,7 @@ def check_return(env: Env, regno: int = 0) -> None:
         low, high = frame.callback_returns
         _check_result(env, regno, low, high, "async callback return")
         return
-    if frame.subprog:
+    if frame.subprog and frame.subprog != env.exception_callback:
         if reg.kind != kinds.SCALAR_VALUE:
             raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
                                      f"value ({regtype.text(reg.kind)})")

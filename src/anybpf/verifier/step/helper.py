@@ -16,7 +16,7 @@ from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import btf_ptr, dynptrs, map_value, stack
+from anybpf.verifier.region import btf_ptr, dynptrs, kptr, map_value, stack
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
 from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs
@@ -156,6 +156,8 @@ def _release(made: Call) -> None:
     env = made.env
     if made.row.args[made.release - 1].kind & kinds.KIND_MASK == kinds.ARG_PTR_TO_DYNPTR:
         dynptr.release(made.walk, env.regs[made.release])
+    elif made.kptr is not None and made.ref:
+        _give_away(env, made.ref)
     elif made.ref:
         if all(r.id != made.ref for r in env.state.refs):
             raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not "
@@ -164,6 +166,20 @@ def _release(made: Call) -> None:
     elif not regs.is_zero(env.regs[made.release]):
         raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not been "
                                  "acquired before")
+
+
+def _give_away(env: Env, ref: int) -> None:
+    """A map owns the object now; one for each processor stays good inside a section."""
+    env.state.refs = [r for r in env.state.refs if r.id != ref]
+    percpu = kinds.MEM_ALLOC | kinds.MEM_PERCPU
+    for reg in regs.every(env.state):
+        if reg.ref != ref:
+            continue
+        if btf_ptr.in_rcu(env) and reg.kind & percpu == percpu:
+            reg.ref = 0
+            reg.kind = reg.kind & ~kinds.MEM_ALLOC | kinds.MEM_RCU
+        else:
+            mark_unknown(reg)
 
 
 def release_reference(env: Env, ref: int) -> None:
@@ -193,6 +209,9 @@ def _result(made: Call) -> None:
         _refine(made)
         return
     if base == kinds.RET_VOID:
+        return
+    if made.kptr is not None:
+        _exchanged(made, flags)
         return
     if base == kinds.RET_PTR_TO_BTF_ID:
         btf_ptr.point(env, r0, btf_args.kernel(env), btf_args.struct_id(env, row.ret_btf), flags)
@@ -242,6 +261,20 @@ def _variable_size(env: Env, btf: Btf, type_id: int) -> int:
     except LoadError:
         raise env.reject(EINVAL, f"unable to resolve the size of type '{btf.type(type_id).name}': "
                                  f"{-EINVAL}") from None
+
+
+def _exchanged(made: Call, flags: int) -> None:
+    """What was there before, now owned by the program."""
+    env, r0 = made.env, made.env.regs[0]
+    if made.kptr is None:
+        raise Bug("an exchange without its pointer")
+    btf, type_id = kptr.target(env, *made.kptr)
+    if btf is not env.facts.kernel_btf:
+        flags |= kinds.MEM_ALLOC
+        if made.kptr[0].special.name == kptr.PERCPU:
+            flags |= kinds.MEM_PERCPU
+    btf_ptr.point(env, r0, btf, type_id, flags)
+    _acquire(made)
 
 
 def _never_null(made: Call) -> bool:

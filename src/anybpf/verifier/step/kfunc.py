@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from errno import EACCES, EFAULT, EINVAL, ENOMEM
 
-from anybpf import uapi
+from anybpf import bits, uapi
 from anybpf.btf import types as t
-from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.errors import Bug, LoadError
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.kinds import PTR_MAYBE_NULL
-from anybpf.verifier import kfuncs
+from anybpf.verifier import kfuncs, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
@@ -24,7 +24,8 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
-from anybpf.verifier.step import ends, helper, jump, kfunc_args, regs
+from anybpf.verifier.step import btf_args, ends, fields, graph, helper, jump, kfunc_args, regs
+from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.kfunc_args import Call
 from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, NEXT, Walk
@@ -40,9 +41,17 @@ def call(walk: Walk, insn: Insn) -> int:
         return NEXT
     kfunc = _callable(env, env.kfuncs[insn.imm])
     made = Call(walk, kfunc)
+    if kfunc.name in _LOCKERS:
+        _fail_to_lock(walk)
     kfunc_args.check(made)
+    _push_later(made)
+    if kfunc.name == graph.ADD:
+        calls.push_callback(walk, made.subprog, lambda callee, caller: graph.compare_callback(
+            env, callee, caller))
     _sections(env, kfunc)
     _release(made)
+    if kfunc.name in graph.PUSHES:
+        graph.hand_over(made)
     if kfunc.name == kfuncs.THROW:
         return _throw(env)
     for number in CALLER_SAVED:
@@ -59,6 +68,8 @@ def call(walk: Walk, insn: Insn) -> int:
 
 def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
     """This program may call it here."""
+    if env.state.locks and not _may_be_locked(kfunc.name):
+        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
     if not kfunc.allowed:
         raise env.reject(EACCES, f"calling kernel function {kfunc.name} is not allowed")
     if kfunc.name == "__bpf_trap":
@@ -67,6 +78,41 @@ def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
         raise env.reject(EACCES, "program must be sleepable to call sleepable kfunc "
                                  f"{kfunc.name}")
     return kfunc
+
+
+#: functions that give back an error instead of waiting for ever
+_LOCKERS = frozenset({"bpf_res_spin_lock", "bpf_res_spin_lock_irqsave"})
+_LATER = {
+    "bpf_wq_set_callback_impl": calls.timer_callback,
+    "bpf_task_work_schedule_signal_impl": calls.task_work_callback,
+    "bpf_task_work_schedule_resume_impl": calls.task_work_callback,
+}
+
+
+def _fail_to_lock(walk: Walk) -> None:
+    """The path on which the lock was not taken."""
+    env = walk.env
+    failed = walk.fork(env.idx + 1, env.idx)
+    for number in CALLER_SAVED:
+        mark_not_init(failed.regs[number])
+    r0 = failed.regs[0]
+    mark_unknown(r0)
+    r0.smin = r0.s32min = -helper.MAX_ERRNO
+    r0.smax = r0.s32max = -1
+    ranges.sync(r0)
+
+
+def _push_later(made: Call) -> None:
+    """A function that the kernel will call some time."""
+    fill = _LATER.get(made.kfunc.name)
+    if fill is not None:
+        calls.push_async_callback(made.walk, made.subprog, fill, sleepable=True)
+
+
+def _may_be_locked(name: str) -> bool:
+    """The function may be called with a lock held (kfunc_spin_allowed)."""
+    return name.startswith(("bpf_list_", "bpf_rbtree_", "bpf_iter_num_", "bpf_res_spin_")) or \
+        name == "bpf_refcount_acquire_impl"
 
 
 # -- sections in which not everything is allowed
@@ -89,6 +135,9 @@ def _sleeps(env: Env, kfunc: Kfunc, where: str) -> Exception:
 
 def _rcu(env: Env, kfunc: Kfunc, change: str | None) -> None:
     state = env.state
+    if change in ("rcu_lock", "rcu_unlock") and state.rcu_locks and graph.in_tree_callback(env):
+        raise env.reject(EACCES, "Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree "
+                                 "callback")
     if change == "rcu_lock":
         if state.rcu_locks:
             raise env.reject(EINVAL, f"nested rcu read lock (kernel function {kfunc.name})")
@@ -145,12 +194,9 @@ def _release(made: Call) -> None:
 
 def _throw(env: Env) -> int:
     """The program ends here, whatever called it (process_bpf_exit_full)."""
-    if env.facts.btf is not None and any(
-            isinstance(found, t.DeclTag) and found.name.startswith("exception_callback:")
-            for _, found in env.facts.btf.types()):
-        raise NotSupported("exception callbacks in the verifier")
     env.throws = True
-    ends.check_return(env, 1)
+    if not env.exception_callback:
+        ends.check_return(env, 1)
     for number in CALLER_SAVED:
         mark_not_init(env.regs[number])
     ends.check_resources(env, "bpf_throw", thrown=True)
@@ -165,7 +211,10 @@ def _result(made: Call) -> None:
     found = kfunc.btf.type(kfunc.btf.resolve(kfunc.ret))
     env, r0 = made.env, made.env.regs[0]
     if isinstance(found, (t.Int, t.AnyEnum)):
-        mark_unknown(r0)
+        if kfunc.name in _LOCKERS:
+            mark_known_scalar(r0, 0)
+        else:
+            mark_unknown(r0)
         env.log.scratched_regs |= 1
         return
     if not isinstance(found, t.Ptr):
@@ -173,13 +222,19 @@ def _result(made: Call) -> None:
     env.log.scratched_regs |= 1
     target_id = kfunc.btf.resolve(found.type)
     _pointer(made, target_id, kfunc.btf.type(target_id))
-    if kfunc.flags & rows.KF_RET_NULL:
+    null = kfunc.flags & rows.KF_RET_NULL and not (
+        kfunc.name == "bpf_refcount_acquire_impl" and made.owning)
+    if null:
         r0.kind |= PTR_MAYBE_NULL
         r0.id = env.new_id()
     if kfunc.flags & rows.KF_ACQUIRE:
         identity = slots.acquire(env, 0)
-        r0.id = identity if kfunc.flags & rows.KF_RET_NULL else r0.id
+        r0.id = identity if null else r0.id
         r0.ref = identity
+    elif made.root is not None:
+        graph.disown(env, r0)
+    if fields.may_hold_lock(r0) and not r0.id:
+        r0.id = env.new_id()
 
 
 def _pointer(made: Call, target_id: int, target: t.Type) -> None:
@@ -249,16 +304,47 @@ def _slice(made: Call) -> None:
     r0.dynptr_id = made.dynptr_id
 
 
-def _later(made: Call) -> None:
-    raise NotSupported(f"kernel function {made.kfunc.name} in the verifier")
+def _cast_to_context(made: Call) -> None:
+    """The context as the kernel has it (get_kern_ctx_btf_id)."""
+    env = made.env
+    btf = btf_args.kernel(env)
+    name = f"BPF_PROG_TYPE_{env.prog.name.upper()}_kern"
+    pairs = btf.expect(btf_args.struct_id(env, "bpf_ctx_convert"), t.Struct)
+    member = pairs.member(name)
+    if member is None or not isinstance(btf.type(member.type), t.Composite):
+        number = member.type if member is not None else 0
+        raise env.reject(EINVAL, f"kern ctx type id {number} is not a struct")
+    btf_ptr.point(env, env.regs[0], btf, member.type, kinds.PTR_TRUSTED)
 
 
-_SPECIAL_RESULTS: Mapping[str, Callable[[Call], None]] = dict.fromkeys((
-    "bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_refcount_acquire_impl",
-    "bpf_list_pop_front", "bpf_list_pop_back", "bpf_list_front", "bpf_list_back",
-    "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left",
-    "bpf_rbtree_right", "bpf_cast_to_kern_ctx", "bpf_rdonly_cast"), _later) | {
-        "bpf_dynptr_slice": _slice, "bpf_dynptr_slice_rdwr": _slice}
+def _rdonly_cast(made: Call) -> None:
+    """Any address taken for that of a struct."""
+    env, number = made.env, made.constant or 0
+    btf, r0 = btf_args.kernel(env), made.env.regs[0]
+    if number >= len(btf):
+        raise env.reject(EINVAL,
+                         f"Unknown type ID {bits.s64(number)} passed to kfunc bpf_rdonly_cast")
+    found = btf.type(number)
+    if isinstance(found, t.Composite):
+        btf_ptr.point(env, r0, btf, number, kinds.PTR_UNTRUSTED)
+    elif isinstance(found, t.Void):
+        mark_pointer(r0, kinds.PTR_TO_MEM | kinds.MEM_RDONLY | kinds.PTR_UNTRUSTED)
+    else:
+        raise env.reject(EINVAL,
+                         "kfunc bpf_rdonly_cast type ID argument must be of a struct or void")
+
+
+_SPECIAL_RESULTS: dict[str, Callable[[Call], None]] = {
+    "bpf_obj_new_impl": graph.new, "bpf_percpu_obj_new_impl": graph.new,
+    "bpf_refcount_acquire_impl": graph.again,
+    "bpf_list_pop_front": graph.element, "bpf_list_pop_back": graph.element,
+    "bpf_list_front": graph.element, "bpf_list_back": graph.element,
+    "bpf_rbtree_remove": graph.element, "bpf_rbtree_first": graph.element,
+    "bpf_rbtree_root": graph.element, "bpf_rbtree_left": graph.element,
+    "bpf_rbtree_right": graph.element,
+    "bpf_cast_to_kern_ctx": _cast_to_context, "bpf_rdonly_cast": _rdonly_cast,
+    "bpf_dynptr_slice": _slice, "bpf_dynptr_slice_rdwr": _slice,
+}
 
 
 # -- the next element of an iterator

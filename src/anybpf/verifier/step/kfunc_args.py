@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES, EFAULT, EINVAL
+from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -25,9 +26,12 @@ from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, ctx, dynptrs, slots
 from anybpf.verifier.region.slots import IterType, Place
 from anybpf.verifier.reject import Reject
-from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, btf_args, dynptr, regs
+from anybpf.verifier.state import REF_RES_LOCK, REF_RES_LOCK_IRQ, Reg
+from anybpf.verifier.step import args, btf_args, dynptr, fields, regs
 from anybpf.verifier.walk import Walk
+
+if TYPE_CHECKING:
+    from anybpf.verifier.step.graph import Root
 
 MAX_REGISTERS = 5
 #: functions that take no pointers but good ones
@@ -72,6 +76,10 @@ class Call:
     map_uid: int = 0
     subprog: int = 0
     iterator: Place | None = None
+    #: the list or tree that was passed, and the type of an object of the program
+    root: Root | None = None
+    arg_type: tuple[Btf, int] | None = None
+    owning: bool = False
     #: the dynptr that was passed: its type, id and reference
     dynptr_type: int = 0
     dynptr_id: int = 0
@@ -263,7 +271,7 @@ def _plain(call: Call, arg: Arg) -> str:
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
-    if not _is_plain_data(kfunc.btf, arg.target) and not (
+    if not is_plain_data(kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
         raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
@@ -277,7 +285,7 @@ def _named(found: t.Type) -> str:
     return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
 
 
-def _is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
+def is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
     """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
     if isinstance(found, (t.Int, t.AnyEnum)):
         return True
@@ -292,7 +300,7 @@ def _is_plain_member(btf: Btf, type_id: int, depth: int) -> bool:
         made = btf.type(btf.resolve(made.type))
         return isinstance(made, (t.Int, t.AnyEnum))
     if isinstance(made, t.Composite):
-        return depth + 1 < MAX_SCALAR_STRUCT and _is_plain_data(btf, made, depth + 1)
+        return depth + 1 < MAX_SCALAR_STRUCT and is_plain_data(btf, made, depth + 1)
     return isinstance(made, (t.Int, t.AnyEnum))
 
 
@@ -303,8 +311,6 @@ def _context(call: Call, arg: Arg) -> None:
     if arg.reg.kind != kinds.PTR_TO_CTX:
         raise call.env.reject(EINVAL, f"arg#{arg.number} expected pointer to ctx, but got "
                                       f"{regtype.text(arg.reg.kind)}")
-    if call.kfunc.name == "bpf_cast_to_kern_ctx":
-        raise NotSupported("kernel function bpf_cast_to_kern_ctx in the verifier")
 
 
 def _memory(call: Call, arg: Arg) -> None:
@@ -432,11 +438,11 @@ _FROM = {"bpf_dynptr_from_skb": dynptrs.SKB, "bpf_dynptr_from_xdp": dynptrs.XDP,
 
 def _typed(call: Call, arg: Arg) -> None:
     """A pointer to a struct of the kernel."""
-    _check_typed_trust(call, arg)
+    check_trust(call, arg)
     _check_typed(call, arg, arg.target, arg.target_id)
 
 
-def _check_typed_trust(call: Call, arg: Arg) -> None:
+def check_trust(call: Call, arg: Arg) -> None:
     flags, reg = call.kfunc.flags, arg.reg
     if not flags & _TRUSTING or regtype.is_trusted(
             reg.kind, bool(reg.ref)):
@@ -462,7 +468,11 @@ def _check_typed(call: Call, arg: Arg, target: t.Type, target_id: int) -> None:
     match = btf_walk.matches(btf, type_id, reg.off, kfunc.btf, target_id, strict,
                              not btf_ptr.is_allocated(reg))
     given = btf.type(type_id)
-    if not match.good and PROJECTIONS.get(target.name) != given.name:
+    if match.good:
+        return
+    if PROJECTIONS.get(target.name) == given.name:
+        env.log.write(match.said)
+    else:
         raise env.reject(EINVAL, f"{match.said}kernel function {kfunc.name} args#{arg.number} "
                                  f"expected pointer to {_named(target)} but R{arg.regno} has a "
                                  f"pointer to {_named(given)}")
@@ -487,10 +497,75 @@ def _map(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
     if reg.map is None:
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
+    _check_same_map(call, reg)
     call.map, call.map_uid = reg.map, reg.map_uid
-    _check_typed_trust(call, arg)
+    check_trust(call, arg)
     wanted = btf_args.struct_id(env, "bpf_map")
     _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
+
+
+_OWN_MAPS = {
+    "bpf_task_work": "bpf_task_work pointer in R2 map_uid={} doesn't match map pointer in R3 "
+                     "map_uid={}",
+    "bpf_wq": "workqueue pointer in R1 map_uid={} doesn't match map pointer in R2 map_uid={}",
+}
+
+
+def _check_same_map(call: Call, reg: Reg) -> None:
+    """A work queue goes with the very map that it lies in."""
+    if call.map is None or reg.map is None or (
+            call.map is reg.map and call.map_uid == reg.map_uid):
+        return
+    for name, text in _OWN_MAPS.items():
+        if reg.map.offset_of(name) >= 0:
+            raise call.env.reject(EINVAL, text.format(call.map_uid, reg.map_uid))
+
+
+def _callback(call: Call, arg: Arg) -> None:
+    if arg.reg.kind != kinds.PTR_TO_FUNC:
+        raise call.env.reject(EINVAL, f"arg{arg.number} expected pointer to func")
+    call.subprog = arg.reg.subprog
+
+
+def _field(name: str) -> Callable[[Call, Arg], None]:
+    """A work queue or the like in a map's value."""
+    def check_it(call: Call, arg: Arg) -> None:
+        if arg.reg.kind != kinds.PTR_TO_MAP_VALUE:
+            raise call.env.reject(EINVAL, f"{arg.name} doesn't point to a map value")
+        call.map = fields.check_at(call.env, arg.reg, arg.regno, name)
+        call.map_uid = arg.reg.map_uid
+    return check_it
+
+
+#: function that takes or gives back a resilient lock -> does it take it, and what it holds then
+RESILIENT = {
+    "bpf_res_spin_lock": (True, REF_RES_LOCK), "bpf_res_spin_unlock": (False, REF_RES_LOCK),
+    "bpf_res_spin_lock_irqsave": (True, REF_RES_LOCK_IRQ),
+    "bpf_res_spin_unlock_irqrestore": (False, REF_RES_LOCK_IRQ),
+}
+
+
+def _resilient(call: Call, arg: Arg) -> None:
+    from anybpf.verifier.step import graph
+
+    env, reg = call.env, arg.reg
+    if graph.in_tree_callback(env):
+        raise env.reject(EACCES, "can't res_spin_{lock,unlock} in rbtree cb")
+    if reg.kind not in (kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_BTF_ID | kinds.MEM_ALLOC):
+        raise env.reject(EINVAL, f"{arg.name} doesn't point to map value or allocated object")
+    takes, kind = RESILIENT[call.kfunc.name]
+    if takes:
+        fields.lock_resilient(env, reg, arg.regno, kind)
+    else:
+        fields.give_back(env, reg, arg.regno, fields.RESILIENT, kind)
+
+
+def _graph(name: str) -> Callable[[Call, Arg], None]:
+    def check_it(call: Call, arg: Arg) -> None:
+        from anybpf.verifier.step import graph
+
+        getattr(graph, name)(call, arg)
+    return check_it
 
 
 def _later(what: str) -> Callable[[Call, Arg], None]:
@@ -506,17 +581,17 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "str": _string,
     "iter": _iterator,
     "irq_flag": _irq_flag,
-    "alloc": _later("allocated objects"),
-    "refcounted": _later("objects with a reference count"),
+    "alloc": _graph("allocated"),
+    "refcounted": _graph("counted"),
     "dynptr": _dynptr,
-    "list_head": _later("lists"),
-    "list_node": _later("list nodes"),
-    "rb_root": _later("trees"),
-    "rb_node": _later("tree nodes"),
-    "wq": _later("work queues"),
-    "task_work": _later("task work"),
-    "res_spin_lock": _later("resilient locks"),
+    "list_head": _graph("root"),
+    "list_node": _graph("list_node"),
+    "rb_root": _graph("root"),
+    "rb_node": _graph("tree_node"),
+    "wq": _field("bpf_wq"),
+    "task_work": _field("bpf_task_work"),
+    "res_spin_lock": _resilient,
     "map": _map,
     "btf_id": _typed,
-    "callback": _later("callbacks"),
+    "callback": _callback,
 }
