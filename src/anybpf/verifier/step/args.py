@@ -174,7 +174,7 @@ def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
     if helper == "kptr_xchg" and regno == 2 and kind & kinds.MEM_ALLOC:
         kind &= ~(kinds.MEM_ALLOC | kinds.MEM_PERCPU)
     if kind not in expected:
-        names = ", ".join(regtype.text(k) for k in expected)
+        names = ", ".join([regtype.text(k) for k in expected])
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected={names}")
     if reg.kind & kinds.KIND_MASK == kinds.PTR_TO_BTF_ID:
         btf_args.check(env, helper, reg, regno, arg, exchanged)
