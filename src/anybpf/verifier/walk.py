@@ -44,17 +44,17 @@ class Walk:
             unlink(back.state)
         self.explored.forget(self.env.state)
 
-    def fork(self, idx: int, prev: int, speculative: bool = False, errno: int = EFAULT) -> State:
+    def fork(self, idx: int, prev: int, speculative: bool = False, number: int = EFAULT) -> State:
         """A copy of the current state, to be walked from `idx` later.
 
-        `errno` says that too many wait already.
+        `number` is the errno that says that too many wait already.
         """
         env = self.env
         made = State.__new__(State)
         copy_state(made, env.state)
         if speculative:
             made.speculative = True
-        self.put_aside(made, idx, prev, errno=errno)
+        self.put_aside(made, idx, prev, errno=number)
         if made.parent is not None:
             made.parent.branches += 1
         return made
