@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # programs by other people, and the tools that judge us: tests that need them skip without
 DEBIAN := libxdp1 ir-keytable libbpf-tools bpftool clang-19 llvm-19
 
+# tested compiled and as it is
+VERIFIER := tests/unit/verifier tests/verifier tests/property/test_verifier_ranges.py
+
 .PHONY: build test test-kernel test-guest compare-selftests demo lint bench fuzz fuzz-btf fuzz-verifier \
 	debian clean
 
@@ -24,6 +27,7 @@ lint: $(VENV)/.deps
 
 test: build lint
 	$(BIN)/python -m pytest -n 2 -q
+	ANYBPF_UNCOMPILED=1 $(BIN)/python -m pytest -n 2 -q -m "not kernel" $(VERIFIER)
 
 # only the comparisons with the running kernel's bpf(2)
 test-kernel: build

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from errno import E2BIG, EACCES, EINVAL
 
 from anybpf import uapi
+from anybpf.bits import s32
 from anybpf.errors import BpfError
 from anybpf.isa import opcodes as tab
 from anybpf.isa.insn import (
@@ -99,7 +100,7 @@ def _check_target(index: int, insn: Insn, start: int, end: int) -> None:
         return
     target = index + jump_offset(insn) + 1
     if not start <= target < end:
-        raise BadInsn(index, EINVAL, f"jump out of range from insn {index} to {target}")
+        raise BadInsn(index, EINVAL, f"jump out of range from insn {index} to {s32(target)}")
 
 
 def check_jumps_into_imm64(insns: Sequence[Insn]) -> None:

@@ -168,7 +168,8 @@ class _Reader:
         found = self._in_kernel(number, type_id)
         made = _known(self.kernel).type(found)
         if not isinstance(made, t.Composite):
-            raise _Bad(f"arg#{number} has type {made.kind_name} '{made.name}', but only struct or "
+            # the kernel names the pointer, which has no name
+            raise _Bad(f"arg#{number} has type {made.kind_name} '(anon)', but only struct or "
                        "primitive types are allowed")
         return found
 
@@ -179,7 +180,7 @@ class _Reader:
         if isinstance(local, t.Void):
             name = ""
         what = "UNKNOWN" if isinstance(local, t.Void) else local.kind_name
-        said = f"arg#{number} reference type('{what} {name}')"
+        said = f"arg#{number} reference type('{what} {name or '(anon)'}')"
         if not name:
             raise _Bad(f"{said} candidate matching error: {-EINVAL}")
         found = [i for i in named(kernel, essential_name(name)) if kernel.kind(i) == local.kind]

@@ -20,4 +20,4 @@ cdef class Walk:
     @cython.locals(back=Pending)
     cpdef forget(self)
     @cython.locals(env=Env, made=State)
-    cpdef State fork(self, int idx, int prev, bint speculative=*, int number=*)
+    cpdef State fork(self, int idx, int prev, int too_many=*, bint speculative=*)

@@ -44,17 +44,18 @@ class Walk:
             unlink(back.state)
         self.explored.forget(self.env.state)
 
-    def fork(self, idx: int, prev: int, speculative: bool = False, number: int = EFAULT) -> State:
+    def fork(self, idx: int, prev: int, too_many: int = EFAULT,
+             speculative: bool = False) -> State:
         """A copy of the current state, to be walked from `idx` later.
 
-        `number` is the errno that says that too many wait already.
+        `too_many` is the errno where too many wait already.
         """
         env = self.env
         made = State.__new__(State)
         copy_state(made, env.state)
         if speculative:
             made.speculative = True
-        self.put_aside(made, idx, prev, errno=number)
+        self.put_aside(made, idx, prev, errno=too_many)
         if made.parent is not None:
             made.parent.branches += 1
         return made

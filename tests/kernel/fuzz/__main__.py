@@ -16,7 +16,7 @@ from pathlib import Path
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.linux import Linux
-from kernel.fuzz import judge, mutate, program, real, written
+from kernel.fuzz import garbage, judge, mutate, program, real, written
 from kernel.fuzz.judge import BAD, Judgement, Outcome
 from kernel.fuzz.shrink import shrink
 from kernel.fuzz.world import Asks, Sample, World
@@ -55,6 +55,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0, help="how long")
     parser.add_argument("--statements", type=int, default=14)
     parser.add_argument("--mutate", action="store_true", help="change programs here and there")
+    parser.add_argument("--garbage", action="store_true",
+                        help="instructions that mean nothing")
     parser.add_argument("--real", action="store_true",
                         help="change programs of Debian's packages instead of made-up ones")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="the log's level")
@@ -78,6 +80,8 @@ def _sample(args: argparse.Namespace, world: World, taken: list[real.Taken],
     if args.real:
         chosen = taken[seed % len(taken)]
         return chosen, mutate.mutated(chosen.sample, seed)
+    if args.garbage:
+        return world, garbage.make(seed)
     made = program.make(seed, args.statements)
     return world, mutate.mutated(made, seed) if args.mutate else made
 

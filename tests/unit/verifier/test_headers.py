@@ -89,6 +89,11 @@ def test_header(path: Path) -> None:
         assert written[name] == count, name
 
 
+@pytest.mark.parametrize("path", TWINS, ids=lambda p: str(p.relative_to(VERIFIER)))
+def test_no_name_of_a_c_macro(path: Path) -> None:
+    assert not re.search(r"\berrno\b", path.read_text())
+
+
 def test_numbers_of_kinds() -> None:
     text = Path(kinds.__file__).with_suffix(".pxd").read_text()
     for name, value in re.findall(r"^    (\w+) = (-?\d+)$", text, re.M):

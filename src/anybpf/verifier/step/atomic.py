@@ -12,7 +12,7 @@ from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import make
 from anybpf.verifier.region.table import REGIONS
-from anybpf.verifier.state import FP, Reg
+from anybpf.verifier.state import Reg
 from anybpf.verifier.step import mem, regs
 from anybpf.verifier.walk import NEXT, Walk
 
@@ -49,15 +49,14 @@ def _modify(walk: Walk, insn: Decoded) -> None:
     regs.read(env, insn.dst)
     if insn.imm == uapi.BPF_CMPXCHG:
         regs.read(env, 0)
-    if insn.src == FP and insn.imm & uapi.BPF_FETCH and insn.imm != uapi.BPF_CMPXCHG:
-        raise env.reject(EACCES, "frame pointer is read only")
     dst = env.regs[insn.dst]
     if dst.kind in _REFUSED:
         raise env.reject(EACCES, f"BPF_ATOMIC stores into R{insn.dst} {regtype.text(dst.kind)} "
                                  "is not allowed")
     loaded = _loaded_register(insn)
     if loaded >= 0:
-        regs.write(env, loaded)
+        # which may be the pointer itself: then it is none any more
+        regs.overwrite(env, loaded)
     # the memory is readable, whatever becomes of what is read
     _access(walk, insn, dst, write=False, value=-1)
     if loaded >= 0:

@@ -60,7 +60,7 @@ def _may_goto(walk: Walk, insn: Decoded) -> None:
     from anybpf.verifier.step.widen import widen_loop
 
     env = walk.env
-    queued = walk.fork(env.idx + 1, env.idx, number=ENOMEM)
+    queued = walk.fork(env.idx + 1, env.idx, too_many=ENOMEM)
     queued.may_goto_depth += 1
     if env.state.parent is not None:
         widen_loop(env, queued, env.state.parent)

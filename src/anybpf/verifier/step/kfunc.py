@@ -367,7 +367,7 @@ def _go_on(walk: Walk, place: slots.Place) -> None:
     parent = env.state.parent
     if parent is None or parent.insn_idx != env.idx:
         raise Bug("no state was remembered at an iterator's next element")
-    queued = walk.fork(env.idx + 1, env.idx, number=ENOMEM)
+    queued = walk.fork(env.idx + 1, env.idx, too_many=ENOMEM)
     held = queued.frames[place.frame.frameno].stack[place.number].reg
     held.slot_state = ACTIVE
     held.slot_depth += 1
