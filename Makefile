@@ -35,8 +35,10 @@ test-kernel: build
 
 # comparisons with Debian's 6.18 in a guest (docs/guest.md), one guest, so one process
 GUEST_TESTS := tests/verifier tests/kernel/test_guest.py tests/kernel/test_verifier_objects.py \
-	tests/kernel/test_verifier_random.py tests/kernel/test_helper_availability.py \
-	tests/kernel/test_kfunc_rows.py tests/kernel/test_prog_rows.py tests/kernel/test_map_rows.py
+	tests/kernel/test_helper_availability.py \
+	tests/kernel/test_kfunc_rows.py tests/kernel/test_prog_rows.py tests/kernel/test_map_rows.py \
+	tests/kernel/test_helper_arguments.py tests/kernel/test_helper_effects.py \
+	tests/kernel/test_test_run.py
 test-guest: build
 	$(BIN)/python -m pytest -q --kernel guest -m kernel $(GUEST_TESTS)
 
