@@ -8,6 +8,7 @@ Slow: thousands of programs, each asked for at three log levels. Nothing is atta
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import sys
 from collections import Counter
@@ -125,9 +126,8 @@ def section(found: Set) -> Iterator[str]:
         yield f"| {name} | {value} |"
     yield ""
     yield from counted("Not supported", (o.unsupported for o in found.outcomes if o.unsupported))
-    yield from counted("Not made", (_reason(o) for o in found.outcomes
-                                    if o.crash and not o.crash.startswith("Bug")))
-    yield from differing([o for o in found.outcomes if o.difference or o.ours or o.crash])
+    yield from counted("Not made", (_reason(o) for o in found.outcomes if o.crash))
+    yield from differing(found.outcomes)
 
 
 def _reason(outcome: Outcome) -> str:
@@ -153,7 +153,8 @@ def counted(title: str, words: Iterator[str]) -> Iterator[str]:
 
 def differing(outcomes_: list[Outcome]) -> Iterator[str]:
     """Those that are not the same in everything, by name, with the first difference."""
-    bad = [o for o in outcomes_ if o.difference and not o.unsupported]
+    bad = [o for o in outcomes_ if not o.unsupported and o.ours
+           and (o.difference or not o.same_verdict or not o.counters)]
     if not bad:
         yield "None differs."
         yield ""
@@ -199,6 +200,8 @@ def main() -> int:
         return 1
     with ProcessPoolExecutor(given.jobs) as pool:
         sets = [found for tree in trees() for found in run(tree, given.limit, pool)]
+    (FOLDER / "outcomes.json").write_text(json.dumps(
+        [o.row() for found in sets for o in found.outcomes], indent=0))
     given.output.write_text(report(sets, given.limit))
     for found in sets:
         print(found.title, *(f"  {name}: {value}" for name, value in numbers(found.outcomes)),

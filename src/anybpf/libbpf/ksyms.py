@@ -105,7 +105,8 @@ class Ksyms:
             if not extern.is_weak:
                 log.fail(errno.ESRCH, f"extern (var ksym) '{extern.name}': not found in kernel BTF")
             return MISSING
-        local, target = extern.type_id, types.target(found)
+        # `const` and names for types do not count
+        local, target = self._btf().resolve(extern.type_id), types.resolve(types.target(found))
         if not relo_match.compatible(self._btf(), local, types, target):
             log.fail(errno.EINVAL, f"extern (var ksym) '{extern.name}': incompatible types, "
                                    f"expected {_shown(self._btf(), local)}, but kernel has "

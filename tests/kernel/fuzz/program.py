@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from anybpf import uapi
+from anybpf.proto import contexts, kinds
+from anybpf.proto.contexts import SCALAR
 from kernel.fuzz.world import FUNCS, Sample, sample
+from kernel.verdicts import ATTACH, BY_BTF
 
 ALU = ("+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "%=", "^=", "s>>=", "s/=", "s%=")
 CONDITIONS = ("==", "!=", ">", ">=", "<", "<=", "s>", "s>=", "s<", "s<=", "&")
@@ -37,6 +40,7 @@ class Kind(NamedTuple):
     writes: tuple[tuple[str, int], ...] = ()
     #: groups of statements that only some types can have
     has: frozenset[str] = frozenset()
+    attach: int = 0
 
 
 _SKB_READS = (("u32", 0), ("u32", 4), ("u32", 8), ("u16", 0), ("u8", 1), ("u32", 16), ("u32", 48),
@@ -59,12 +63,38 @@ KINDS = (
 )
 
 
+_SIZES = ((1, "u8"), (2, "u16"), (4, "u32"), (8, "u64"))
+
+
+def _rare(prog_type: int) -> Kind:
+    """A type whose fields are those of our rows."""
+    view, attach = contexts.VIEWS[prog_type], ATTACH.get(prog_type, 0)
+    places = [(name, size, off) for off in range(256) for size, name in _SIZES]
+    reads = {(name, off): contexts.load(view, off, size, attach) for name, size, off in places}
+    numbers = tuple(at for at, field in reads.items() if field and field.kind == SCALAR)
+    writes = tuple((name, off) for name, size, off in places
+                   if contexts.store(view, off, size, attach))
+    where = {field.kind: off for (_, off), field in reads.items() if field}
+    data, end = where.get(kinds.PTR_TO_PACKET, -1), where.get(kinds.PTR_TO_PACKET_END, -1)
+    has = frozenset({"packet"}) if data >= 0 and end >= 0 else frozenset[str]()
+    return Kind(prog_type, 1, data if has else -1, end if has else -1, -1,
+                numbers or (("u64", 0),), writes, has, attach)
+
+
+#: types that are made now and then, where they are not among `KINDS`
+RARE = tuple(_rare(number) for number in contexts.VIEWS
+             if number not in {k.type for k in KINDS} | BY_BTF)
+RARELY = 0.2
+
+
 class Program:
     """One random program; `sample` after `make()`."""
 
     def __init__(self, seed: int, statements: int = 14) -> None:
         self.random = random.Random(seed)
         self.kind = self.random.choices(KINDS, [k.weight for k in KINDS])[0]
+        if self.chance(RARELY):
+            self.kind = self.random.choice(RARE)
         self.lines: list[str] = []
         self.labels = 0
         self.statements = statements
@@ -178,4 +208,7 @@ def make(seed: int, statements: int = 14) -> Sample:
     """The sample of a seed, with flags and source lines now and then."""
     source, program = text(seed, statements)
     flags = sum(flag for flag, probability in FLAGS if program.chance(probability))
-    return sample(source, program.kind.type, flags, program.chance(0.15))
+    if program.kind.type == uapi.BPF_PROG_TYPE_SYSCALL:
+        flags |= uapi.BPF_F_SLEEPABLE
+    return sample(source, program.kind.type, flags, program.chance(0.15))._replace(
+        attach=program.kind.attach)

@@ -210,8 +210,9 @@ class World:
         return Answer(errno_name(verdict.errno), masked(verdict.log))
 
     def facts(self, of: Sample) -> Facts:
-        return Facts(of.type, of.attach, flags=of.flags, maps=self.maps, cpus=self.cpus,
-                     funcs=tuple(_func_info(of)), lines=tuple(lines(of)),
+        return Facts(of.type, of.attach, flags=of.flags,
+                     sleepable=bool(of.flags & uapi.BPF_F_SLEEPABLE), maps=self.maps,
+                     cpus=self.cpus, funcs=tuple(_func_info(of)), lines=tuple(lines(of)),
                      kernel_btf=kernel_btf(), btf=Btf(types(of.type)[0]) if of.funcs else None)
 
 

@@ -27,6 +27,9 @@ def declare(builder: BtfBuilder, kind: str, name: str, params: int = 1) -> tuple
     number = builder.add(t.Int("int", 4, encoding=uapi.BTF_INT_SIGNED))
     if kind == "var":
         return builder.add(t.Var(name, number)), number
+    if kind == "const var":
+        target = builder.add(t.Const(builder.add(t.Typedef("number", number))))
+        return builder.add(t.Var(name, target)), target
     if kind == "struct var":
         target = builder.add(t.Struct("s", 4, (t.Member("x", number, 0),)))
         return builder.add(t.Var(name, target)), target
@@ -73,8 +76,9 @@ def resolved(backend: Any, kind: str, name: str, **how: Any) -> Ksyms:
     return made
 
 
-def test_a_variable_is_loaded_by_its_id(machine: Any) -> None:
-    low, high = resolved(machine, "var", "jiffies").address_load("jiffies", LOAD)
+@pytest.mark.parametrize("kind", ["var", "const var"])
+def test_a_variable_is_loaded_by_its_id(machine: Any, kind: str) -> None:
+    low, high = resolved(machine, kind, "jiffies").address_load("jiffies", LOAD)
     assert (low.src, low.imm, high.imm) == (uapi.BPF_PSEUDO_BTF_ID, 2, 0)
 
 

@@ -11,6 +11,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.region import kptr
 from anybpf.verifier.region.access import Access, check_region
+from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_unknown
 
 
@@ -81,10 +82,20 @@ def _check_field(env: Env, reg: Reg, off: int, size: int, one: Field, direct: bo
         raise env.reject(EACCES, text)
 
 
+def _is_constant(found: MapFacts) -> bool:
+    """Nobody can write to the map, and its values have an address (bpf_map_is_rdonly)."""
+    return (found.frozen and bool(found.flags & uapi.BPF_F_RDONLY_PROG)
+            and found.type == uapi.BPF_MAP_TYPE_ARRAY)
+
+
 def _load(what: Access, into: Reg) -> None:
     found = map_of(what.reg)
-    if what.reg.vm or found.content is None or not found.frozen \
-            or not found.flags & uapi.BPF_F_RDONLY_PROG:
+    if what.reg.vm or not _is_constant(found):
+        mark_unknown(into)
+        return
+    if found.max_entries != 1:        # the kernel looks for the value in vain, and says nothing
+        raise Reject(ENOTSUPP, "", what.env.idx, "")
+    if found.content is None:
         mark_unknown(into)
         return
     at = what.off + what.reg.vv
