@@ -15,6 +15,7 @@ cdef class Wanted:
     cdef public int frame
     cdef readonly uint64_t[8] regs
     cdef readonly uint64_t[8] slots
+    cpdef begin(self, int frame)
     @cython.locals(i=cython.int, asked=uint64_t)
     cpdef bint empty(self) noexcept
     cpdef bint has(self, int reg) noexcept
@@ -34,16 +35,13 @@ cdef class Wanted:
     @cython.locals(frame=cython.int, number=cython.int, is_reg=cython.bint)
     cpdef add_linked(self, tuple linked)
 
-@cython.locals(wanted=Wanted)
-cpdef mark(Env env, int regno)
-cpdef bint chain(Env env, State state, Wanted wanted) except -1
-
 @cython.final
 cdef class _Walk:
     cdef Env env
     cdef State start
     cdef Wanted wanted
     cdef bint changed
+    cdef begin(self, Env env, State start, Wanted wanted)
     @cython.locals(state=State, last=cython.int, subsequent=cython.int, skip=cython.bint,
                    first=cython.int)
     cdef bint run(self) except -1
@@ -74,6 +72,13 @@ cdef class _Walk:
     @cython.locals(wanted=Wanted, env=Env, aux=Aux, before=Decoded, returned=cython.bint)
     cdef _into_callee(self, int subsequent)
     cdef _ld(self, Decoded insn)
+
+@cython.locals(made=Wanted)
+cpdef Wanted new_wanted(int frame)
+@cython.locals(wanted=Wanted)
+cpdef mark(Env env, int regno)
+@cython.locals(walk=_Walk)
+cpdef bint chain(Env env, State state, Wanted wanted) except -1
 
 @cython.locals(state=State, frame=Frame, reg=Reg, slot=Slot)
 cpdef mark_everything(Env env, State start)

@@ -29,6 +29,10 @@ class Wanted:
     """Registers and slots whose precision is asked for, per frame; `frame` is where we are."""
 
     def __init__(self, frame: int) -> None:
+        self.begin(frame)
+
+    def begin(self, frame: int) -> None:
+        """All of `__init__`, for compiled code, which would call that slowly."""
         self.frame = frame
         self.regs = [0, 0, 0, 0, 0, 0, 0, 0]
         self.slots = [0, 0, 0, 0, 0, 0, 0, 0]
@@ -94,9 +98,16 @@ def _bug(env: Env, text: str) -> Reject:
     return env.reject(EFAULT, f"verifier bug: {text}")
 
 
+def new_wanted(frame: int) -> Wanted:
+    """The same as `Wanted(frame)`, quicker when compiled."""
+    made = Wanted.__new__(Wanted)
+    made.begin(frame)
+    return made
+
+
 def mark(env: Env, regno: int) -> None:
     """Register `regno` of the current frame must be known exactly (mark_chain_precision)."""
-    wanted = Wanted(len(env.state.frames) - 1)
+    wanted = new_wanted(len(env.state.frames) - 1)
     wanted.set(regno)
     chain(env, env.state, wanted)
 
@@ -105,13 +116,16 @@ def chain(env: Env, state: State, wanted: Wanted) -> bool:
     """Follow `wanted` back from the instruction that `state` is at; True if a mark was new."""
     if wanted.empty():
         return False
-    return _Walk(env, state, wanted).run()
+    walk = _Walk.__new__(_Walk)
+    walk.begin(env, state, wanted)
+    return walk.run()
 
 
 class _Walk:
     """One walk back."""
 
-    def __init__(self, env: Env, start: State, wanted: Wanted) -> None:
+    def begin(self, env: Env, start: State, wanted: Wanted) -> None:
+        """In place of `__init__`, which compiled code would call slowly."""
         self.env = env
         self.start = start
         self.wanted = wanted

@@ -14,6 +14,7 @@ from anybpf.verifier.state cimport Frame, Reg, Slot, State, same_pointer, same_v
 cdef class Ids:
     cdef public dict pairs, back
     cdef public long long fresh
+    cpdef start(self, long long first_free)
     cpdef bint match(self, long long old, long long cur) except -1
     cpdef bint match_scalar(self, long long old, long long cur) except -1
     cpdef long long _new(self) noexcept

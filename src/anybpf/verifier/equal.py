@@ -29,6 +29,10 @@ class Ids:
     """Which old id stands for which current one."""
 
     def __init__(self, first_free: int) -> None:
+        self.start(first_free)
+
+    def start(self, first_free: int) -> None:
+        """All of `__init__`, for compiled code, which would call that slowly."""
         #: made when the first two belong together: mostly none do
         self.pairs: dict[int, int] | None = None
         self.back: dict[int, int] | None = None
@@ -72,7 +76,8 @@ def states_equal(env: Env, old: State, cur: State, exact: int) -> bool:
         return False
     if old.speculative and not cur.speculative:
         return False
-    ids = Ids(env.ids)
+    ids = Ids.__new__(Ids)
+    ids.start(env.ids)
     if not _resources_equal(old, cur, ids):
         return False
     for i in range(len(old.frames)):

@@ -216,7 +216,7 @@ class Explored:
 
     def _propagate(self, old: State, cur: State) -> bool:
         """What `old` needed to know exactly, `cur` needs too; True if that was new."""
-        wanted = Wanted(len(old.frames) - 1)
+        wanted = backtrack.new_wanted(len(old.frames) - 1)
         for number in range(len(old.frames) - 1, -1, -1):
             _want(old.frames[number], number, wanted)
             if self.env.log.detailed:

@@ -144,3 +144,25 @@ def test_c_functions_are_only_called(path: Path) -> None:
             call = calls.get(id(node))
             assert call is not None, f"{ast.unparse(node)} is not called"
             assert fits(call, names), ast.unparse(call)
+
+
+#: with a generator expression in them Cython makes loops, elsewhere a closure
+INLINED = frozenset({"any", "all", "sum"})
+
+
+def closures(function: ast.FunctionDef) -> list[str]:
+    """What would be a closure, which C functions cannot have."""
+    inlined = {id(a) for n in ast.walk(function) if isinstance(n, ast.Call)
+               and isinstance(n.func, ast.Name) and n.func.id in INLINED for a in n.args}
+    return [ast.unparse(n) for n in ast.walk(function) if n is not function and (
+        isinstance(n, ast.Lambda | ast.FunctionDef)
+        or (isinstance(n, ast.GeneratorExp) and id(n) not in inlined))]
+
+
+@pytest.mark.parametrize("path", TWINS, ids=lambda p: str(p.relative_to(VERIFIER)))
+def test_no_closures(path: Path) -> None:
+    tree = ast.parse(path.with_suffix(".py").read_text())
+    declared = {name for _, name in ALL[path].functions}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name in declared:
+            assert not closures(node), node.name
