@@ -22,7 +22,7 @@ from anybpf.linux import Linux
 from anybpf.syscall import attach_type
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
-from kernel.verdicts import kernel_btf
+from kernel.verdicts import kernel_btf, kernel_symbols
 
 LOG_SIZE = 1 << 24
 STATIC = 0
@@ -183,7 +183,7 @@ class Both:
             sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
             flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
             lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
-            lacks=lacking(), kernel_btf=self.types_of_kernel,
+            lacks=lacking(), symbols=kernel_symbols(), kernel_btf=self.types_of_kernel,
             attach_btf_id=fields["attach_btf_id"],
             attach_elsewhere=bool(fields["attach_prog_fd"]),
             btf=self.types.get(fields["prog_btf_fd"]))

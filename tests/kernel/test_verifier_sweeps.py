@@ -13,6 +13,7 @@ import pytest
 
 from kernel.sweep_programs import (
     context_sweep,
+    effect_sweep,
     helper_sweep,
     map_sweep,
     pointer_sweep,
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=ref
 #: sweep -> how many programs go by for one that is tried
 SWEEPS: dict[Callable[[Case, Maps], Iterator[Program]], int] = {
     context_sweep: 211, result_sweep: 5, helper_sweep: 751, map_sweep: 401,
-    pointer_sweep: 1009,
+    pointer_sweep: 1009, effect_sweep: 503,
 }
 #: what needs typed pointers is refused as such
 TYPED = ("BTF pointers", "the result of helper bpf_skc_to_", "helper bpf_kptr_xchg",

@@ -155,6 +155,13 @@ def kernel_btf() -> Btf:
 
 
 @cache
+def kernel_symbols() -> dict[str, int]:
+    """The running kernel's variables and functions that it can name, and where they are."""
+    lines = Path("/proc/kallsyms").read_text().splitlines()
+    return {name: int(address, 16) for address, _, name, *_ in map(str.split, lines)}
+
+
+@cache
 def target_id(name: str) -> int:
     """The BTF id of a function, struct or typedef of the kernel; 0 for no name."""
     kinds = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_TYPEDEF)

@@ -166,6 +166,7 @@ class Case:
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
                             "\n".join(map(_repeated, self.parts["prog"][1])))
         source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
+        symbols |= dict(_kernel_symbols(source))
         symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
                     for name, number in kfunc_ids(source).items()}
         return tuple(parse(source, symbols))
@@ -283,6 +284,15 @@ def _no_bytes(offset: int, size: int) -> bytes:
 
 def _tell(size: int) -> None:
     """Nobody wants to know which size would have been right."""
+
+
+def _kernel_symbols(source: str) -> Iterator[tuple[str, Pseudo]]:
+    """`kernel.NAME`: the address of a variable or function of the kernel."""
+    types = kernel_types()
+    for name in re.findall(r"\bkernel\.(\w+)", source):
+        number = int(name) if name.isdecimal() else (
+            types.find(name, uapi.BTF_KIND_VAR) or types.find(name, uapi.BTF_KIND_FUNC))
+        yield f"kernel.{name}", Pseudo(uapi.BPF_PSEUDO_BTF_ID, number)
 
 
 def kernel_types() -> Btf:

@@ -20,7 +20,7 @@ cdef class Aux:
     cdef public unsigned int live_before
     cdef public int scc, kind, loop_inline, alu_state, fastcall_spills
     cdef public bint fastcall_pattern
-    cdef public object map, helper
+    cdef public object map, helper, symbol
     cdef public long long map_offset
 
 cdef class Env:

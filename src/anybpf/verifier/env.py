@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anybpf.proto.helpers import Helper
     from anybpf.verifier.decoded import Decoded
     from anybpf.verifier.kfuncs import Kfunc
+    from anybpf.verifier.symbols import Symbol
 
 
 class Subprog:
@@ -76,6 +77,8 @@ class Aux:
         self.kind = 0
         self.map: MapFacts | None = None
         self.map_offset = 0
+        #: what of the kernel a 64-bit load means
+        self.symbol: Symbol | None = None
         #: of a call: the helper, once it is known that the program may call it
         self.helper: Helper | None = None
         #: of a bpf_loop() that may become a loop in line: the function that it calls

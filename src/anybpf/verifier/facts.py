@@ -156,6 +156,8 @@ class Facts:
     attach_btf_id: int = 0
     #: it is one of a program or of a module instead
     attach_elsewhere: bool = False
+    #: addresses of the kernel's variables and functions; None: whatever has a type has one
+    symbols: Mapping[str, int] | None = None
     #: helpers that the kernel was built without, by name (`probe_write_user`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()

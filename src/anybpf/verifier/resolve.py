@@ -9,6 +9,7 @@ from anybpf.btf.fields import ROOTS
 from anybpf.errors import BpfError
 from anybpf.isa.check import BadInsn, check_opcode
 from anybpf.isa.insn import Insn, is_ld_imm64, split_imm64
+from anybpf.verifier import symbols
 from anybpf.verifier.env import REFERS_TO_MAP, Env
 from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.reject import ENOTSUPP, Reject
@@ -65,6 +66,8 @@ def maps(env: Env) -> None:
         insn = env.insns[index]
         if is_ld_imm64(insn) and insn.src in REFERS_TO_MAP:
             _resolve(env, index, insn)
+        elif is_ld_imm64(insn) and insn.src == uapi.BPF_PSEUDO_BTF_ID:
+            symbols.resolve(env, index, insn)
         index += slots
 
 

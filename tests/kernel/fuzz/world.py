@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from anybpf import uapi
@@ -70,6 +71,8 @@ SYMBOLS = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in FDS.items()}
 @cache
 def kernel_functions() -> dict[str, Pseudo]:
     """Kernel functions by name, as far as this kernel has them."""
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        return {}
     found = {name: kernel_btf().find(name, uapi.BTF_KIND_FUNC) for name in kfuncs.BY_NAME}
     return {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
             for name, number in found.items() if number}
@@ -120,8 +123,8 @@ def line_text(number: int) -> str:
 
 
 def lines(of: Sample) -> list[LineInfo]:
-    """The source lines of a sample."""
-    found = ((slot, slot // 2) for slot, _ in slots(of.insns))
+    """The source lines of a sample; the verifier's caller sees to it that each is of one."""
+    found = ((slot, slot // 2) for slot, insn in slots(of.insns) if insn.code)
     return [LineInfo(slot, FILE, n + 1, line_text(n)) for slot, n in found] if of.lines else []
 
 

@@ -16,7 +16,7 @@ from anybpf.verifier.walk cimport Walk
 cdef class Call:
     cdef public Walk walk
     cdef public Env env
-    cdef public object row, map, fills, dynptr_ids, mem_size, size_max, key
+    cdef public object row, map, fills, dynptr_ids, percpu, mem_size, size_max, key
     cdef public Reg dynptr
     cdef public long long map_uid, ref
     cdef public int release, subprog

@@ -118,6 +118,8 @@ class Call:
         self.dynptr: Reg | None = None
         #: its id and reference
         self.dynptr_ids = (0, 0)
+        #: what the variable of every CPU is that was passed: flags, types, number
+        self.percpu: tuple[int, Btf | None, int] = (0, None, 0)
         #: the pointer in a map or object that is exchanged, and its owner's types
         self.kptr: tuple[Field, Btf | None] | None = None
 
@@ -391,6 +393,12 @@ def _lock(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     change(call.env, reg, regno)
 
 
+def _percpu(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
+    if not reg.btf_id:
+        raise call.env.reject(EACCES, f"Helper has invalid btf_id in R{regno}")
+    call.percpu = (reg.kind & ~KIND_MASK, reg.btf, reg.btf_id)
+
+
 def _timer(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     call.map, call.map_uid = fields.check_at(call.env, reg, regno, "bpf_timer"), reg.map_uid
 
@@ -426,6 +434,7 @@ ARGS: dict[int, Callable[[Call, Reg, int, Arg], None]] = {
     kinds.ARG_PTR_TO_RINGBUF_MEM: _nothing_more,
     kinds.ARG_PTR_TO_FUNC: _function,
     kinds.ARG_PTR_TO_BTF_ID: _nothing_more,
+    kinds.ARG_PTR_TO_PERCPU_BTF_ID: _percpu,
     kinds.ARG_PTR_TO_STACK: _nothing_more,
     kinds.ARG_PTR_TO_CONST_STR: _string,
     kinds.ARG_PTR_TO_SPIN_LOCK: _lock,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import Bug, NotSupported
+from anybpf.btf import types as t
+from anybpf.btf.parse import Btf
+from anybpf.errors import Bug, LoadError, NotSupported
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
 from anybpf.proto import access, kinds, maps
@@ -215,6 +217,9 @@ def _result(made: Call) -> None:
         btf_ptr.point(env, r0, btf_args.kernel(env), btf_args.struct_id(env, row.ret_btf), flags)
         _acquire(made)
         return
+    if base == kinds.RET_PTR_TO_MEM_OR_BTF_ID:
+        _result_percpu(made, flags)
+        return
     if base not in _RESULTS:
         raise NotSupported(f"the result of helper {row.symbol} in the verifier")
     if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
@@ -230,6 +235,32 @@ def _result(made: Call) -> None:
     if regtype.may_be_null(r0.kind):
         r0.id = env.new_id()
     _acquire(made)
+
+
+def _result_percpu(made: Call, flags: int) -> None:
+    """One CPU's part of a variable: memory, or a struct."""
+    env, r0 = made.env, made.env.regs[0]
+    passed, btf, type_id = made.percpu
+    if btf is None:
+        raise Bug(f"{made.row.symbol} gives a variable's part without the variable")
+    inner = btf.skip_modifiers(type_id)
+    if isinstance(btf.type(inner), t.Composite):
+        allocated = bool(passed & kinds.MEM_RCU)
+        btf_ptr.point(env, r0, btf, type_id, kinds.MEM_ALLOC | kinds.MEM_RCU if allocated
+                      else flags & ~kinds.MEM_RDONLY)
+        return
+    mark_pointer(r0, kinds.PTR_TO_MEM | flags)
+    r0.mem_size = _variable_size(env, btf, inner)
+    if regtype.may_be_null(r0.kind):
+        r0.id = env.new_id()
+
+
+def _variable_size(env: Env, btf: Btf, type_id: int) -> int:
+    try:
+        return btf.size_of(type_id)
+    except LoadError:
+        raise env.reject(EINVAL, f"unable to resolve the size of type '{btf.type(type_id).name}': "
+                                 f"{-EINVAL}") from None
 
 
 def _exchanged(made: Call, flags: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
+from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import consts, log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
@@ -182,12 +182,19 @@ def step_ld(walk: Walk, insn: Decoded) -> int:
             raise env.reject(EINVAL, "callback function not static")
     elif insn.src in REFERS_TO_MAP:
         _load_map(env, insn, dst)
-    elif insn.src:
-        raise NotSupported("addresses of kernel variables in the verifier")
+    elif insn.src == uapi.BPF_PSEUDO_BTF_ID:
+        _load_symbol(env, dst)
     else:
         mark_known_scalar(dst, env.address_of(env.idx))
     env.idx += 1
     return consts.NEXT
+
+
+def _load_symbol(env: Env, dst: Reg) -> None:
+    symbol = env.aux[env.idx].symbol
+    if symbol is None:
+        raise Bug("a symbol that was not resolved")
+    symbol.load(dst)
 
 
 def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
