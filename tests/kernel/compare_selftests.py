@@ -168,11 +168,16 @@ def differing(outcomes_: list[Outcome]) -> Iterator[str]:
     yield ""
 
 
+def release() -> str:
+    """The running kernel's version, without what its builder calls it."""
+    return platform.release().partition("-")[0]
+
+
 def report(sets: list[Set], limit: int) -> str:
     lines = [
         "# The kernel's selftests before both verifiers", "",
         "Written by `make compare-selftests`. The sources are the kernel's own, read where they",
-        f"lie; each program is loaded into the running kernel ({platform.release()}) and put",
+        f"lie; each program is loaded into the running kernel ({release()}) and put",
         "before `anybpf.verifier`. What was expected of a program when its test was written does",
         "not matter: the running kernel is right. Programs whose walk is longer than",
         f"{LONG:,} instructions are compared by verdict and counters only, longer than {limit:,}",
