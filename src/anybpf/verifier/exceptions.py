@@ -39,22 +39,28 @@ def find(env: Env) -> int:
     return starts[-1]
 
 
-def check_calls(env: Env) -> None:
-    """Nothing calls the function directly, and no tail call is below it (check_max_stack_depth)."""
-    number = env.exception_callback
-    if not number:
-        return
-    start = env.subprogs[number].start
-    for idx, insn in enumerate(env.insns):
-        if is_pseudo_call(insn) and idx + insn.imm + 1 == start:
-            # this text has no end of line
-            raise Reject(EINVAL, f"insn {idx} cannot call exception cb directly", idx, end="")
-    if _reaches_tail_call(env, number):
+def check_call(env: Env, idx: int, called: int) -> None:
+    """Nothing calls the function directly (check_max_stack_depth)."""
+    if called and called == env.exception_callback:
+        # this text has no end of line
+        raise Reject(EINVAL, f"insn {idx} cannot call exception cb directly", idx, end="")
+
+
+def check_tail_calls(env: Env, number: int) -> None:
+    """No tail call is below the function, if `number` is the one."""
+    if number and number == env.exception_callback and _reaches_tail_call(env, number):
         raise Reject(EINVAL, "cannot tail call within exception cb")
 
 
 def _reaches_tail_call(env: Env, number: int) -> bool:
-    subprog = env.subprogs[number]
-    called = (env.subprog_at(idx + env.insns[idx].imm + 1)
-              for idx in range(subprog.start, subprog.end) if is_pseudo_call(env.insns[idx]))
-    return any(env.subprogs[one].has_tail_call or _reaches_tail_call(env, one) for one in called)
+    """A function that is called from this one, or from those, has a tail call."""
+    todo, seen = [number], {number}
+    for one in todo:
+        subprog = env.subprogs[one]
+        called = {env.subprog_at(idx + env.insns[idx].imm + 1)
+                  for idx in range(subprog.start, subprog.end) if is_pseudo_call(env.insns[idx])}
+        if any(env.subprogs[below].has_tail_call for below in called):
+            return True
+        todo += called - seen
+        seen |= called
+    return False

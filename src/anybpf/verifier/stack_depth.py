@@ -32,11 +32,13 @@ _PRIVATE_TYPES = frozenset({
 def check(env: Env) -> None:
     """Every chain of calls from the main function and from callbacks that run later."""
     private = has_private_stacks(env)
-    exceptions.check_calls(env)
+    seen: set[_Visit] = set()
+    throws: set[tuple[int, bool]] = set()
     for number in reversed(range(len(env.subprogs))):
         if not number or env.subprogs[number].is_async_callback:
-            _visit(env, number, 0, 1, private and not number)
-            _check_throws(env, number, False)
+            _visit(env, (number, 0, 1, private and not number), seen)
+            exceptions.check_tail_calls(env, number)
+            _check_throws(env, number, False, throws)
 
 
 def has_private_stacks(env: Env) -> bool:
@@ -53,8 +55,16 @@ def _rounded(size: int) -> int:
     return (size + ROUND - 1) // ROUND * ROUND
 
 
-def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> None:
-    """One function; `depth` is what its callers take of the common stack."""
+#: function, what its callers take of the common stack, frames, private stacks
+_Visit = tuple[int, int, int, bool]
+
+
+def _visit(env: Env, visit: _Visit, seen: set[_Visit]) -> None:
+    """One function, unless it was `seen` under the same circumstances."""
+    if visit in seen:
+        return
+    seen.add(visit)
+    number, depth, frames, private = visit
     subprog = env.subprogs[number]
     if number and subprog.has_tail_call and depth >= MAX_BEFORE_TAIL_CALL:
         raise Reject(EACCES, "tail_calls are not allowed when call stack of previous frames is "
@@ -72,15 +82,19 @@ def _visit(env: Env, number: int, depth: int, frames: int, private: bool) -> Non
         if env.subprogs[called].is_async_callback and is_pseudo_func(insn):
             # it runs on a stack of its own
             continue
+        exceptions.check_call(env, idx, called)
         if frames >= MAX_FRAMES:
             raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
-        _visit(env, called, depth, frames + 1, private)
+        _visit(env, (called, depth, frames + 1, private), seen)
 
 
-def _check_throws(env: Env, number: int, called_back: bool) -> None:
+def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int, bool]]) -> None:
     """Nothing that a callback calls throws."""
     subprog = env.subprogs[number]
     called_back |= subprog.is_callback
+    if (number, called_back) in seen:
+        return
+    seen.add((number, called_back))
     for idx in range(subprog.start, subprog.end):
         insn = env.insns[idx]
         kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
@@ -91,7 +105,7 @@ def _check_throws(env: Env, number: int, called_back: bool) -> None:
             continue
         called = env.subprog_at(idx + insn.imm + 1)
         if is_pseudo_call(insn) or not env.subprogs[called].is_async_callback:
-            _check_throws(env, called, called_back)
+            _check_throws(env, called, called_back, seen)
 
 
 def extra(env: Env) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES
+from errno import EACCES, EFAULT
 
 from anybpf import uapi
 from anybpf.btf.fields import Field
@@ -53,6 +53,15 @@ def struct_id(env: Env, name: str) -> int:
     return found
 
 
+#: what helpers check themselves, if at all
+_OF_HELPERS = frozenset(kinds.PTR_TO_BTF_ID | flags for flags in (
+    MEM_ALLOC, MEM_PERCPU | MEM_ALLOC, MEM_PERCPU, MEM_PERCPU | kinds.MEM_RCU,
+    MEM_PERCPU | kinds.PTR_TRUSTED))
+#: what a struct is compared with
+_PLAIN = frozenset(kinds.PTR_TO_BTF_ID | flags | null for flags in (
+    0, kinds.PTR_TRUSTED, kinds.MEM_RCU) for null in (0, PTR_MAYBE_NULL))
+
+
 def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
           exchanged: tuple[Field, Btf | None] | None) -> None:
     """A typed pointer for an argument that its kind fits."""
@@ -61,10 +70,12 @@ def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
             raise env.reject(EACCES, f"bpf_{helper}() may write into memory pointed by R{regno} "
                                      f"type={regtype.text(reg.kind)}")
         return
-    if reg.kind & (MEM_PERCPU | MEM_ALLOC):
+    if reg.kind in _OF_HELPERS:
         if exchanged is not None and regno == 2:
             kptr.check_match(env, reg, regno, *exchanged)
         return
+    if reg.kind not in _PLAIN:
+        raise env.reject(EFAULT, "verifier bug: invalid PTR_TO_BTF_ID register for type match")
     release = bool(arg.kind & OBJ_RELEASE)
     if regtype.may_be_null(reg.kind) and (not arg.kind & PTR_MAYBE_NULL or release):
         raise env.reject(EACCES, f"Possibly NULL pointer passed to helper arg{regno}")

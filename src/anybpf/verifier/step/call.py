@@ -47,7 +47,8 @@ def _under_lock(env: Env, insn: Insn) -> bool:
     """Whether the helper or kernel function may be called with a lock held."""
     if is_kfunc_call(insn):
         kfunc = kfuncs.of(env, insn)
-        return kfunc is None or (insn.off == 0 and kfunc.name in _KFUNCS_UNDER_LOCK)
+        return (kfunc is not None and insn.off == 0
+                and kfunc.name in _KFUNCS_UNDER_LOCK)
     return insn.imm in _UNDER_LOCK
 
 
