@@ -5,13 +5,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from anybpf import uapi
+from anybpf.btf.types import Struct
 from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
-from verifier.cases import MAPS, Case, MapKind
+from verifier.cases import MAPS, Case, MapKind, kernel_types
+
+#: functions with five names each, more names than the kernel remembers
+FUNCTIONS = 30
 
 
 class Bench:
@@ -32,9 +38,44 @@ class Bench:
         """The case's own maps and types exist."""
         calls = Calls(self.kernel)
         try:
+            if any("trusted" in line for line in case.lines("types")):
+                self.forget_candidates(calls)
             yield Setup(case, calls, dict(self.fds))
         finally:
             calls.close()
+
+
+    def forget_candidates(self, calls: Calls) -> None:
+        """Let the kernel forget which types it found by name: its memory is small.
+
+        It remembers names without kinds, so that what others loaded would change its answers.
+        """
+        case = _many_names()
+        types = calls.btf(case.types.blob)
+        count, size, records = case.table("func_info", {})
+        calls.prog(case.insns({}), prog_type=case.prog_type, prog_btf_fd=types, func_info=records,
+                   func_info_cnt=count, func_info_rec_size=size)
+
+
+@cache
+def _many_names() -> Case:
+    """A program whose functions name many structs of the kernel."""
+    names = sorted({one.name for _, one in kernel_types().types()
+                    if isinstance(one, Struct) and one.name})
+    chosen = names[::len(names) // (5 * FUNCTIONS)][:5 * FUNCTIONS]
+    types = [f"struct {name} {{ int x; }};" for name in chosen]
+    program = []
+    for number in range(FUNCTIONS):
+        params = (f"struct {name} *p{i} __arg_trusted __arg_nullable"
+                  for i, name in enumerate(chosen[5 * number:5 * number + 5]))
+        types.append(f"int f{number}({', '.join(params)});")
+        program += [*(f"r{i} = 0" for i in range(1, 6)), f"call f{number}"]
+    program += ["r0 = 0", "exit"]
+    for number in range(FUNCTIONS):
+        program += [f"f{number}:", "r0 = 0", "exit"]
+    parts = {"prog": ("tc", tuple(program)),
+             "types": ("", ("int main(struct __sk_buff *ctx);", *types))}
+    return Case(Path(), "", parts, "", ())
 
 
 class Setup:

@@ -46,7 +46,7 @@ def _of(path: Path) -> Iterator[Message]:
     for node in _texts(tree):
         raw = _raw(node)
         for part in raw.split("\n"):
-            text = part.replace(HOLE, "...")
+            text = part.replace(HOLE, "...").replace("{}", "...")
             if _is_sentence(text):
                 yield Message(path.relative_to(SOURCE).as_posix(), node.lineno, text)
 

@@ -223,8 +223,9 @@ class _Components:
                 self._complete(top, top in after)
 
     def _complete(self, top: int, self_loop: bool) -> None:
-        at = self.stack.index(top)
-        members, self.stack = self.stack[at:], self.stack[:at]
+        members = [self.stack.pop()]
+        while members[-1] != top:
+            members.append(self.stack.pop())
         self.done.update(members)
         if len(members) == 1 and not self_loop:
             return
