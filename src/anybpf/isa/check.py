@@ -78,9 +78,12 @@ def subprog_starts(insns: Sequence[Insn]) -> list[int]:
     return sorted(starts)
 
 
-def check_subprogs(insns: Sequence[Insn]) -> list[int]:
-    """No jump leaves its subprogram and none falls off its end; gives the subprograms' starts."""
-    starts = subprog_starts(insns)
+def check_subprogs(insns: Sequence[Insn], starts: Sequence[int] = ()) -> Sequence[int]:
+    """No jump leaves its subprogram and none falls off its end; gives the subprograms' starts.
+
+    `starts` are those that calls alone do not tell; by default, those that calls tell.
+    """
+    starts = starts or subprog_starts(insns)
     for start, end in zip(starts, [*starts[1:], len(insns)], strict=True):
         for index in range(start, end):
             if insns[index].code & 7 in JMP_CLASSES:

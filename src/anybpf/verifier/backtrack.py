@@ -107,6 +107,8 @@ def new_wanted(frame: int) -> Wanted:
 
 def mark(env: Env, regno: int) -> None:
     """Register `regno` of the current frame must be known exactly (mark_chain_precision)."""
+    if env.regs[regno].kind != kinds.SCALAR_VALUE:
+        raise _bug(env, "backtracking misuse")
     wanted = new_wanted(len(env.state.frames) - 1)
     wanted.set(regno)
     chain(env, env.state, wanted)

@@ -33,7 +33,7 @@ def find(env: Env) -> None:
         if env.log.detailed:
             env.log.write(f"func#{number} @{start}\n")
     try:
-        check_subprogs(env.insns)
+        check_subprogs(env.insns, starts)
     except BadInsn as bad:
         raise Reject(bad.errno or EINVAL, bad.message, bad.index) from None
     _tail_calls(env)

@@ -31,7 +31,7 @@ from anybpf.verifier.step import ends
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
 #: helpers that may be called with a lock held
-_UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock, uapi.BPF_FUNC_kptr_xchg})
+_UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock})
 
 #: the same of kernel functions
 _KFUNCS_UNDER_LOCK = frozenset({

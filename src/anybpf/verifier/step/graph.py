@@ -66,7 +66,7 @@ def root(call: Call, arg: Arg) -> None:
     at = _constant(env, reg, arg, name)
     found = next((one for one in fields if one.special.name == name and one.offset == at), None)
     if found is None:
-        raise env.reject(EINVAL, f"{name} not found at offset={at}")
+        raise env.reject(EINVAL, f"{name} not found at offset={at & uapi.U32}")
     _check_locked(env, reg, fields, name)
     if btf is None:
         raise NotSupported("lists and trees in maps of unknown types")
@@ -124,7 +124,7 @@ def _node(call: Call, arg: Arg, root_name: str) -> None:
     at = _constant(env, reg, arg, name)
     fields, btf = owner_fields(env, reg)
     if not any(one.special.name == name and one.offset == at for one in fields):
-        raise env.reject(EINVAL, f"{name} not found at offset={at}")
+        raise env.reject(EINVAL, f"{name} not found at offset={at & uapi.U32}")
     if call.root is None or btf is None:
         raise Bug("a node without its root")
     held, offset = call.root, call.root.node_offset
@@ -141,7 +141,6 @@ def _node(call: Call, arg: Arg, root_name: str) -> None:
 
 def allocated(call: Call, arg: Arg) -> None:
     """An object that is dropped."""
-    kfunc_args.check_trust(call, arg)
     env, reg, name = call.env, arg.reg, call.kfunc.name
     wanted = {OBJECT: "bpf_obj_drop_impl", OBJECT | MEM_PERCPU: "bpf_percpu_obj_drop_impl"}.get(
         reg.kind)
@@ -193,7 +192,7 @@ def _check_percpu(env: Env, btf: Btf, number: int, made: t.Struct) -> None:
     if made.size > MAX_PERCPU:
         raise env.reject(EINVAL, f"bpf_percpu_obj_new type size ({made.size}) is greater than "
                                  f"{MAX_PERCPU}")
-    if not kfunc_args.is_plain_data(btf, made):
+    if not kfunc_args.is_plain_data(env, btf, made):
         raise env.reject(EINVAL,
                          "bpf_percpu_obj_new type ID argument must be of a struct of scalars")
     if records.fields_of(btf, number, env.facts.kernel_btf):

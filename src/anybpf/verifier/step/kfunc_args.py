@@ -146,6 +146,8 @@ def _check(call: Call, number: int) -> int:
     word = classify(call, arg)
     if word == "null":
         return 1
+    if word in _FIRST:
+        _FIRST[word](call, arg)
     _check_offset(call, arg)
     ARGS[word](call, arg)
     return 2 if word == "mem_size" else 1
@@ -271,7 +273,7 @@ def _plain(call: Call, arg: Arg) -> str:
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
-    if not is_plain_data(kfunc.btf, arg.target) and not (
+    if not is_plain_data(env, kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
         raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
@@ -285,22 +287,27 @@ def _named(found: t.Type) -> str:
     return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
 
 
-def is_plain_data(btf: Btf, found: t.Type, depth: int = 0) -> bool:
+def is_plain_data(env: Env, btf: Btf, found: t.Type, depth: int = 0) -> bool:
     """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
     if isinstance(found, (t.Int, t.AnyEnum)):
         return True
     if not isinstance(found, t.Composite):
         return False
-    return all(_is_plain_member(btf, member.type, depth) for member in found.members)
+    return all(_is_plain_member(env, btf, member.type, depth) for member in found.members)
 
 
-def _is_plain_member(btf: Btf, type_id: int, depth: int) -> bool:
+def _is_plain_member(env: Env, btf: Btf, type_id: int, depth: int) -> bool:
     made = btf.type(btf.resolve(type_id))
     if isinstance(made, t.Array):
+        if not made.nelems:
+            return False
         made = btf.type(btf.resolve(made.type))
         return isinstance(made, (t.Int, t.AnyEnum))
     if isinstance(made, t.Composite):
-        return depth + 1 < MAX_SCALAR_STRUCT and is_plain_data(btf, made, depth + 1)
+        if depth + 1 >= MAX_SCALAR_STRUCT:
+            env.log.write("max struct nesting depth exceeded\n")
+            return False
+        return is_plain_data(env, btf, made, depth + 1)
     return isinstance(made, (t.Int, t.AnyEnum))
 
 
@@ -438,7 +445,6 @@ _FROM = {"bpf_dynptr_from_skb": dynptrs.SKB, "bpf_dynptr_from_xdp": dynptrs.XDP,
 
 def _typed(call: Call, arg: Arg) -> None:
     """A pointer to a struct of the kernel."""
-    check_trust(call, arg)
     _check_typed(call, arg, arg.target, arg.target_id)
 
 
@@ -493,13 +499,17 @@ def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
     return bare[0] == bare[1] and names[0] != names[1]
 
 
-def _map(call: Call, arg: Arg) -> None:
+def _check_map(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
     if reg.map is None:
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
     _check_same_map(call, reg)
     call.map, call.map_uid = reg.map, reg.map_uid
     check_trust(call, arg)
+
+
+def _map(call: Call, arg: Arg) -> None:
+    env = call.env
     wanted = btf_args.struct_id(env, "bpf_map")
     _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
 
@@ -573,6 +583,11 @@ def _later(what: str) -> Callable[[Call, Arg], None]:
         raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
     return refuse
 
+
+#: what is looked at before the pointer's offset
+_FIRST: dict[str, Callable[[Call, Arg], None]] = {
+    "alloc": check_trust, "btf_id": check_trust, "map": _check_map,
+}
 
 ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "ctx": _context,
