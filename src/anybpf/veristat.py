@@ -71,8 +71,9 @@ def verify(source: Source | Object, *, program: str | None = None, log_level: in
     """Verify all programs of an object, or one; the object is not loaded, and stays as it is.
 
     `source` is what `Object.open` takes, or an `Object` whose settings (variables, sizes, types)
-    then count. `btf` has the kernel's types, `cpus` the number of its CPUs (default: of this
-    machine); `host` is a kernel to ask for its version, configuration and symbols.
+    then count. `btf` has the kernel's types, such as `anybpf.btf.kernel.load_vmlinux()`; without
+    any, programs with CO-RE are a `load-error`. `cpus` is the number of the kernel's CPUs (default:
+    of this machine); `host` is a kernel to ask for its version, configuration and symbols.
 
     Raises LoadError (malformed), OSError (cannot be read), KeyError (no such program).
     """

@@ -88,7 +88,8 @@ def test_warnings_are_shown() -> None:
 @pytest.mark.parametrize(("words", "message"), [
     (["compile", "none.bpf.c"], "'none.bpf.c' does not exist"),
     (["compile", "answer.bpf.c", "--btf", "none"], "none: No such file or directory"),
-    (["compile", "answer.bpf.c", "--btf", "answer.bpf.c"], "neither BTF nor an ELF file"),
+    (["compile", "answer.bpf.c", "--btf", "answer.bpf.c"],
+     "answer.bpf.c: offset 0x0: neither BTF nor an ELF file"),
     (["compile", "answer.bpf.c", "--target", "x86"], "'x86' is not one of"),
     (["compile", "answer.bpf.c", "-o", "no/such/folder.o"], "no/such"),
     (["compile", "types.btf"], "not a C source: the name types.btf does not end in .c"),

@@ -50,6 +50,14 @@ def test_what_is_missing_has_its_name(build: Build) -> None:
     assert any(r.verdict == "load-error" and r.errno for r in found.values())
 
 
+def test_a_program_without_a_type(build: Build) -> None:
+    obj = Object.open(build("careless.bpf.c"))
+    obj.programs["jumps"].type = 0
+    found = by_name(anybpf.verify(obj))["jumps"]
+    assert (found.verdict, found.errno, found.type) == ("load-error", "EINVAL", "unspec")
+    assert "missing BPF prog type, check ELF section name 'xdp'" in found.message
+
+
 def test_one_program() -> None:
     (found,) = anybpf.verify("demo/firewall.bpf.o", program="firewall", log_level=2, cpus=8)
     assert found.log.startswith("func#0 @0\n")

@@ -18,7 +18,7 @@ from anybpf.btf import elf, header, vmlinuz
 from anybpf.btf.btf_relocate import BASE_SECTION, relocate
 from anybpf.btf.builtin import builtin
 from anybpf.btf.parse import SECTION, Btf
-from anybpf.errors import LoadError, NotSupported
+from anybpf.errors import LoadError, NotSupported, reading
 
 SYSFS = Path("/sys/kernel/btf")
 #: libbpf's search order; {} is the kernel's release
@@ -42,13 +42,14 @@ def load(path: str | os.PathLike[str], base: Btf | None = None) -> Btf:
     """The BTF in a file: bare, in an ELF file's .BTF section, or in a kernel image.
 
     That of a module under /sys/kernel/btf is on top of the vmlinux beside it, if no base is given.
-    Raises OSError if the file cannot be read, LoadError if there is no (good) BTF in it,
+    Raises OSError if the file cannot be read, LoadError naming it if it has no (good) BTF,
     NotSupported if it is compressed in a way that this Python cannot undo.
     """
     path = Path(path)
     if base is None and path.parent == SYSFS and path.name != "vmlinux":
         base = from_bytes((SYSFS / "vmlinux").read_bytes())
-    return from_bytes(path.read_bytes(), base)
+    with reading(path):
+        return from_bytes(path.read_bytes(), base)
 
 
 def from_bytes(data: bytes, base: Btf | None = None) -> Btf:

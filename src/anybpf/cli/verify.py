@@ -32,7 +32,8 @@ COLOURS = {"accept": "green", "reject": "red", "unsupported": "yellow", "load-er
                    "4 statistics; bits that may be added.")
 @click.option("--btf", metavar="FILE", help="The kernel's types (default: the running kernel's, "
                                             "else the few built in).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with all numbers; "
+                                              "the log if --log-level asks for it.")
 def verify(obj: str, prog: str | None, log_level: int, btf: str | None, as_json: bool) -> None:
     """Say what the kernel's verifier says of each program of OBJ, an object file or a C source.
 

@@ -245,6 +245,8 @@ class Program:
 
 def type_name(number: int) -> str:
     """What bpftool calls a program type, the number if it has no name."""
+    if number == uapi.BPF_PROG_TYPE_UNSPEC:
+        return "unspec"
     row = progs.BY_TYPE.get(number)
     return row.name if row is not None else f"type {number}"
 

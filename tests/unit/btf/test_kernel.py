@@ -65,6 +65,15 @@ def test_libbpfs_search_order():
     assert str(kernel.candidates()[0]) == "/sys/kernel/btf/vmlinux"
 
 
+def test_an_error_names_the_file(tmp_path):
+    junk = tmp_path / "junk"
+    junk.write_bytes(b"no kernel")
+    with pytest.raises(LoadError) as caught:
+        kernel.load(junk)
+    assert caught.value.file == str(junk)
+    assert str(caught.value).startswith(f"{junk}: offset 0x0: neither BTF nor an ELF file")
+
+
 def test_what_is_broken_is_passed_over(tmp_path, monkeypatch):
     (tmp_path / "a-6.1").write_bytes(b"no kernel")
     (tmp_path / "c-6.1").write_bytes(blobs.build(t.Int("c", 4)).data)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from errno import EACCES, EINVAL
 
 import pytest
@@ -96,6 +99,20 @@ def test_the_limit() -> None:
     text = "r0 = 0\nl: r0 += 1\nif r0 < 1000 goto l\nr0 = 0\nexit"
     verdict = verify(assemble(text), Facts(FILTER), Options(insn_limit=100))
     assert verdict.message == "BPF program is too large. Processed 101 insn"
+
+
+def test_nothing_is_imported_while_verifying() -> None:
+    """The time of the first program would be that of the imports."""
+    code = ("import sys\n"
+            "from anybpf.isa.asm import assemble\n"
+            "from anybpf.verifier import Facts, verify\n"
+            "before = set(sys.modules)\n"
+            "text = 'call f; call bpf_get_prandom_u32; exit; f: r0 = 0; exit'\n"
+            "assert verify(assemble(text.replace('; ', chr(10))), Facts(1)).accepted\n"
+            "print(*(set(sys.modules) - before))\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout.split() == []
 
 
 def test_stack_depths() -> None:
