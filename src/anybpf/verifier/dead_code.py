@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 from errno import EFAULT
+from itertools import groupby
 
-from anybpf.isa.insn import is_pseudo_func, slots
+from anybpf.isa.insn import is_ld_imm64, is_pseudo_func, slots
 from anybpf.verifier.env import Env
 from anybpf.verifier.reject import Reject
 
+#: what the rewrites add behind a program for exceptions that nothing catches
+CATCHER = 2
+
 
 def check_functions(env: Env) -> None:
-    """The address of a function that was removed, with none behind it, is of no function.
+    """The address of a function that was removed may be of no function then.
 
-    The kernel calls that a bug of its own. It tells the end of the program after all rewrites; here
-    it is the end of what was walked.
+    The kernel calls that a bug of its own. It tells the place after all rewrites; here it is the
+    place after dead code went.
     """
     left = [s for s in env.subprogs if env.aux[s.start].seen]
-    if len(left) < 2:
+    added = CATCHER if env.throws and not env.exception_callback else 0
+    if len(left) + bool(added) < 2:
         return
+    runs = _removed(env)
+    starts = {_moved(s.start, runs) for s in left}
     for index, insn in slots(env.insns):
         if not is_pseudo_func(insn) or not env.aux[index].seen:
             continue
-        target = index + insn.imm + 1
-        if target > left[-1].start:
-            end = left[-1].end
+        target = _moved(index + insn.imm + 1, runs)
+        if target not in starts:
+            end = len(env.insns) - sum(length for _, length in runs)
+            target += added if target >= end else 0
             reject = Reject(
-                EFAULT, f"verifier bug: No program to jit at insn {end} (subprog < 0)", index)
+                EFAULT, f"verifier bug: No program to jit at insn {target} (subprog < 0)", index)
             reject.rewritten = True
             raise reject
+
+
+def _removed(env: Env) -> list[tuple[int, int]]:
+    """Where in the end nothing is left that no path reached, and how much was there."""
+    reached = [env.aux[index].seen for index in range(len(env.insns))]
+    for index, insn in slots(env.insns):
+        if is_ld_imm64(insn):
+            reached[index + 1] = reached[index]
+    runs, index = [], 0
+    for seen, group in groupby(reached):
+        length = len(list(group))
+        if not seen:
+            runs.append((index, length))
+        index += length if seen else 0
+    return runs
+
+
+def _moved(target: int, runs: list[tuple[int, int]]) -> int:
+    """Where a jump leads then; one into what is removed is left as it is (bpf_adj_branches)."""
+    for index, length in runs:
+        if target >= index + length:
+            target -= length
+    return target
