@@ -103,9 +103,16 @@ def _index(target: Attachment, off: int) -> int:
     """The argument at `off`; the kernel counts in the ones that are skipped."""
     btf, end = target.btf, 0
     for number, param in enumerate(target.proto.params):
-        made = btf.type(btf.resolve(param.type))
-        size = made.size if isinstance(made, (t.Int, t.AnyEnum, t.Composite, t.Float)) else WORD
-        end += (size + WORD - 1) // WORD * WORD
+        end += _words(btf, param.type)
         if off < end:
             return number
-    return len(target.proto.params) + (off >= end + WORD)
+    return len(target.proto.params) + (off >= end + _words(btf, target.proto.type))
+
+
+def _words(btf: Btf, type_id: int) -> int:
+    """The bytes of a context that an argument or result takes; nothing takes none."""
+    made = btf.type(btf.resolve(type_id))
+    if isinstance(made, t.Void):
+        return 0
+    size = made.size if isinstance(made, (t.Int, t.AnyEnum, t.Composite, t.Float)) else WORD
+    return (size + WORD - 1) // WORD * WORD
