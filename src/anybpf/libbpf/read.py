@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from anybpf.btf.ext import BtfExt
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError
-from anybpf.libbpf import arena, data_sections, externs, keymap, map_defs, open_log, struct_ops
+from anybpf.libbpf import (
+    arena,
+    catchers,
+    data_sections,
+    externs,
+    keymap,
+    map_defs,
+    open_log,
+    struct_ops,
+)
 from anybpf.libbpf import code as c
 from anybpf.libbpf.btf_fixup import fill_datasecs
 from anybpf.libbpf.elf import SHF_ALLOC, SHT_NOBITS, SHT_PROGBITS, ElfFile, Section
@@ -187,6 +196,8 @@ class _Reader:
                 self.codes.append((section, code))
                 self._add_functions(section, code)
         c.check_calls((code for _, code in self.codes), self.spec.functions)
+        if self.spec.btf is not None:
+            self.spec.functions.catchers = catchers.tags(self.spec.btf)
         self._infos()
 
     def _add_functions(self, section: Section, code: Code) -> None:

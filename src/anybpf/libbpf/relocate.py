@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from anybpf.errors import LoadError
 from anybpf.isa.insn import Insn
+from anybpf.libbpf import catchers
 from anybpf.libbpf.spec import (
     MAX_INSNS,
     MAX_LINKED,
@@ -29,14 +30,10 @@ def link(main: FunctionSpec, functions: Functions) -> Linked:
     """`main` and all functions that it reaches. Raises LoadError if they are too long together."""
     linker = _Linker(functions)
     linker.append(main)
-    walk = [linker.calls(main)]
-    while walk:                                 # a stack of our own: call chains may be long
-        target = next(walk[-1], None)
-        if target is None:
-            walk.pop()
-        elif target not in linker.starts:
-            linker.append(functions[target])
-            walk.append(linker.calls(functions[target]))
+    linker.follow(linker.calls(main))
+    catcher = catchers.of(main, functions)
+    if catcher is not None:
+        linker.follow(iter([catcher]))
     return linker.finish()
 
 
@@ -59,6 +56,17 @@ class _Linker:
         self.instructions += function.instructions
         self.order.append((start, function))
         self.starts[CallTarget(function.code.section, function.start)] = start
+
+    def follow(self, targets: Iterator[CallTarget]) -> None:
+        """Append these functions and all that they reach, where they are not there yet."""
+        walk = [targets]
+        while walk:                             # a stack of our own: call chains may be long
+            target = next(walk[-1], None)
+            if target is None:
+                walk.pop()
+            elif target not in self.starts:
+                self.append(self.functions[target])
+                walk.append(self.calls(self.functions[target]))
 
     def calls(self, function: FunctionSpec) -> Iterator[CallTarget]:
         """The functions that this one calls or takes the address of, in code order."""

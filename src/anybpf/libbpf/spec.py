@@ -114,9 +114,17 @@ class FunctionSpec:
 
 
 class Functions(dict[CallTarget, FunctionSpec]):
-    """The functions of an object by their place; `linked` counts the slots linked so far."""
+    """The functions of an object by their place.
+
+    `linked` counts the slots linked so far; `catchers` has for a program's name those of the
+    functions that are to catch what it throws.
+    """
 
     linked = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.catchers: dict[str, list[str]] = {}
 
 
 @dataclass(eq=False)

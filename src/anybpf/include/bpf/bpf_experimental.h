@@ -107,6 +107,8 @@ extern struct bpf_rb_node *bpf_rbtree_first(struct bpf_rb_root *root) __ksym __w
 
 /* end the program with this result, from any function of it (Linux 6.7) */
 extern void bpf_throw(__u64 cookie) __ksym __weak;
+/* before a program: its result is what the global function `name` makes of the cookie */
+#define __exception_cb(name) __attribute__((btf_decl_tag("exception_callback:" #name)))
 
 #define bpf_assert(cond) if (!(cond)) bpf_throw(0);
 #define bpf_assert_with(cond, value) if (!(cond)) bpf_throw(value);
