@@ -21,9 +21,9 @@ from anybpf.proto import access, attach, features, helpers, kfuncs, links, maps,
 HEAD = """# What is modelled
 
 Generated from the tables of `anybpf.proto` and from what the code registers, by
-`tools/gen_support.py`. *Works* says that a `Machine` has it; *verified only* that the verifier judges
-programs that use it, but a `Machine` does not run it yet; what does not work yet is refused by
-name (`NotSupported`), and the last column says what it waits for. Versions are those of Linux.
+`tools/gen_support.py`. *Works* says that a `Machine` has it; *verified only*, that the verifier
+judges programs that use it, but a `Machine` does not run it yet. What does not work yet is refused
+by name (`NotSupported`), and the last column says what it waits for. Versions are those of Linux.
 """
 WORKS = "works"
 
