@@ -21,8 +21,9 @@ from anybpf.proto import access, attach, features, helpers, kfuncs, links, maps,
 HEAD = """# What is modelled
 
 Generated from the tables of `anybpf.proto` and from what the code registers, by
-`tools/gen_support.py`. *Works* says that a `Machine` has it; what does not work yet is refused by
-name (`NotSupported`), and the last column says what it waits for. Versions are those of Linux.
+`tools/gen_support.py`. *Works* says that a `Machine` has it; *verified only*, that the verifier
+judges programs that use it, but a `Machine` does not run it yet. What does not work yet is refused
+by name (`NotSupported`), and the last column says what it waits for. Versions are those of Linux.
 """
 WORKS = "works"
 
@@ -69,6 +70,10 @@ WAITS_FOR: dict[str, str] = {name: what for what, names in {
     "kptrs": "kptr_xchg",
 }.items() for name in names.split()}
 
+#: what is known of programs that attach by BTF
+BTF_TARGETS = {"tracing": "attach targets other than typed tracepoints and iterators, which are "
+                          "verified only"}
+
 Row = tuple[str, ...]
 
 
@@ -87,6 +92,11 @@ def table(title: str, columns: str, rows: Iterable[Row]) -> Iterator[str]:
 def waits(what: str) -> str:
     """The cell of a row that does not work yet."""
     return f"not yet: {what}"
+
+
+def verified(what: str) -> str:
+    """The cell of a row that the verifier knows, and that does not run yet."""
+    return f"verified only; running waits for {what}"
 
 
 # -- program types
@@ -109,8 +119,8 @@ def program_state(prog: progs.Prog) -> str:
     if ways:
         return f"{WORKS}: {', '.join(ways)}"
     if prog.btf_target:
-        return waits("attach targets by BTF; does not load")
-    return waits("test run; loads" if prog.test_run else "attach points; loads")
+        return waits(BTF_TARGETS.get(prog.name, "attach targets by BTF"))
+    return verified("test run" if prog.test_run else "attach points")
 
 
 def program_types() -> Iterator[Row]:
@@ -145,11 +155,11 @@ def helper_state(row: helpers.Helper) -> str:
         return WORKS
     callers = access.callers(row.id)
     if not any(runs(prog_type) for prog_type in callers):
-        return waits("programs of type " + names(progs.BY_TYPE[t].name for t in callers))
+        return verified("programs of type " + names(progs.BY_TYPE[t].name for t in callers))
     taken = maps.TAKES.get(row.name, frozenset())
     if taken and not any(native_maps.is_supported(t) for t in taken):
-        return waits("maps of type " + names(maps.BY_TYPE[t].name for t in taken))
-    return waits(WAITS_FOR[row.name])
+        return verified("maps of type " + names(maps.BY_TYPE[t].name for t in taken))
+    return verified(WAITS_FOR[row.name])
 
 
 def names(found: Iterable[str]) -> str:
@@ -187,11 +197,16 @@ def commands() -> Iterator[Row]:
         yield f"`{name}`", since, WORKS if syscall.is_supported(name) else waits("the command")
 
 
+def kernel_function_state(row: kfuncs.Kfunc) -> str:
+    """The verifier judges calls where the kernel's own types have the function; none runs."""
+    return verified("calls of kernel functions") if row.sets else waits("tracing of functions")
+
+
 def kernel_functions() -> Iterator[Row]:
     """Each kfunc."""
     for row in kfuncs.KFUNCS:
         yield (f"`{row.name}`", row.since, f"`{row.ret}`", str(len(row.args)),
-               waits("calls of kernel functions"))
+               kernel_function_state(row))
 
 
 def page() -> str:

@@ -67,7 +67,8 @@ def test_types_that_attach_to_btf_are_not_modelled(calls: Calls, kind: int) -> N
     expected = {u.BPF_PROG_TYPE_TRACING: u.BPF_TRACE_RAW_TP}.get(kind, 0)
     with pytest.raises(NotSupported) as caught:
         load_log(calls, RETURN_1, prog_type=kind, expected_attach_type=expected)
-    assert caught.value.feature == f"programs of type {progs.BY_TYPE[kind].name}"
+    assert caught.value.feature == (
+        f"programs of type {progs.BY_TYPE[kind].name} attached to functions")
 
 
 def test_signatures_and_core_records_are_named(calls: Calls) -> None:
