@@ -38,12 +38,16 @@ class Bench:
         """The case's own maps and types exist."""
         calls = Calls(self.kernel)
         try:
-            if any("trusted" in line for line in case.lines("types")):
+            if self.names_matter(case):
                 self.forget_candidates(calls)
             yield Setup(case, calls, dict(self.fds))
         finally:
             calls.close()
 
+    @staticmethod
+    def names_matter(case: Case) -> bool:
+        """Whether the kernel looks for types of the case's by their names."""
+        return any("trusted" in line for line in case.lines("types"))
 
     def forget_candidates(self, calls: Calls) -> None:
         """Let the kernel forget which types it found by name: its memory is small.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -91,10 +92,20 @@ def bench() -> Iterator[Bench]:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_kernels_verdict_and_log(case: Case, bench: Bench, update: bool) -> None:
     """The same at every log level, byte for byte."""
-    with bench.setup(case) as setup:
-        if update:
+    if update:
+        with bench.setup(case) as setup:
             _update(case, setup.ask(uapi.BPF_LOG_LEVEL2))
+        return
+    # other processes may make the kernel remember names between its forgetting and its answer
+    for _ in range(2 if bench.names_matter(case) else 0):
+        with suppress(AssertionError):
+            _compare(case, bench)
             return
+    _compare(case, bench)
+
+
+def _compare(case: Case, bench: Bench) -> None:
+    with bench.setup(case) as setup:
         for level in LEVELS:
             verdict = ask_ours(case, setup.fds, bench.cpus, level)
             answer = setup.ask(level)
