@@ -169,7 +169,7 @@ def home(helper: Helper) -> Case | None:
 HOMES = [(h, home(h)) for h in (*helpers.HELPERS, *(v.helper for v in helpers.VARIANTS))]
 TRIED = [pytest.param(c, h, id=f"{h.name}-{c.prog.name}") for h, c in HOMES
          if c is not None and (h.name not in REFUSED_EARLIER
-                               or h.name != "d_path" and c.prog.name != TRACED)]
+                               or (h.name != "d_path" and c.prog.name != TRACED))]
 
 
 @each_case
