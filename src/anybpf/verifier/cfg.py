@@ -232,3 +232,4 @@ class _Components:
         self.number += 1
         for idx in members:
             self.env.aux[idx].scc = self.number
+        self.env.has_loops = True

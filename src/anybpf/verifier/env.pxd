@@ -29,7 +29,7 @@ cdef class Env:
     cdef public list insns, aux, decoded, subprogs, used_maps, relocated
     cdef public dict _lines, buffer_reach, kfuncs
     cdef public Log log
-    cdef public bint bpf_capable, perfmon, print_state, throws
+    cdef public bint bpf_capable, perfmon, print_state, throws, has_loops
     cdef public int exception_callback
     cdef public State state
     cdef public Reg scratch

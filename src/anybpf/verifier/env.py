@@ -123,6 +123,8 @@ class Env:
         self.exception_callback = 0
         #: some path ends by bpf_throw()
         self.throws = False
+        #: some instruction belongs to a loop
+        self.has_loops = False
         self.digest = b""
         #: the instructions behind CO-RE, before map references are filled in
         self.relocated: list[Insn] = []

@@ -76,7 +76,8 @@ class LiveStack:
 
     def __init__(self, env: Env) -> None:
         self.env = env
-        self.instances: dict[Chain, Instance] = {}
+        #: by the calls and the function's number: a plain tuple is made faster than a Chain
+        self.instances: dict[tuple[tuple[int, ...], int], Instance] = {}
         self._current: Instance | None = None
         #: what the current instruction writes, for each frame
         self._writes = [0, 0, 0, 0, 0, 0, 0, 0]
@@ -93,11 +94,12 @@ class LiveStack:
         return self._instance(calls, frame.subprog)
 
     def _instance(self, calls: tuple[int, ...], subprog: int) -> Instance:
-        function = self.env.subprogs[subprog]
-        chain = Chain(calls, function.start)
-        found = self.instances.get(chain)
+        key = (calls, subprog)
+        found = self.instances.get(key)
         if found is None:
-            found = self.instances[chain] = Instance(chain, subprog, function.end)
+            function = self.env.subprogs[subprog]
+            found = Instance(Chain(calls, function.start), subprog, function.end)
+            self.instances[key] = found
         return found
 
     def _now(self) -> Instance:

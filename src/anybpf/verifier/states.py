@@ -229,6 +229,8 @@ class Explored:
 
     def _callchain(self, state: State) -> Callchain | None:
         """The calls up to the first loop that `state` is in, and the loop; None: in none."""
+        if not self.env.has_loops:
+            return None
         calls: list[int] = []
         for number in range(len(state.frames)):
             idx = state.insn_of(number)
