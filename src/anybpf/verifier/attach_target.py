@@ -45,9 +45,9 @@ def _target(env: Env) -> Attachment:
     facts = env.facts
     find = _TARGETS.get(facts.attach_type) if facts.type == uapi.BPF_PROG_TYPE_TRACING else None
     if find is None or facts.attach_elsewhere or facts.kernel_btf is None:
-        where = ("as members of structs" if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS
-                 else "attached to functions")
-        raise NotSupported(f"programs of type {env.prog.name} {where}")
+        if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
+            raise NotSupported("struct_ops programs in the verifier")
+        raise NotSupported(f"programs of type {env.prog.name} attached to functions")
     number, btf = facts.attach_btf_id, facts.kernel_btf
     if not number:
         raise Reject(EINVAL, "Tracing programs must provide btf_id")
