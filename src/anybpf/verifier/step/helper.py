@@ -101,7 +101,7 @@ def _row(env: Env, insn: Insn) -> Helper:
 
 
 def _of_iterator(env: Env, number: int) -> Helper | None:
-    """What an iterator over sockets offers beside what all iterators do (bpf_iter_get_func_proto)."""
+    """What iterators over sockets offer beside the rest (bpf_iter_get_func_proto)."""
     target = env.target
     if target is None or env.facts.attach_type != uapi.BPF_TRACE_ITER \
             or target.name not in _SOCKET_ITERATORS or number not in _SOCKET_OPTIONS:
