@@ -40,10 +40,6 @@ from anybpf.verifier.facts import (
 from anybpf.verifier.log import Sink
 from anybpf.verifier.reject import Reject
 
-# what the steps import late, as these import each other: here, so that the time of the first
-# program that needs them is its own
-from anybpf.verifier.step import btf_args, globals_, graph, helper, kfunc, widen  # noqa: F401
-
 __all__ = ["Facts", "FuncArg", "FuncInfo", "LineInfo", "MapFacts", "Options", "Records",
            "Table", "Verdict", "verify"]
 

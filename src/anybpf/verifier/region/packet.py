@@ -5,9 +5,12 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
+from anybpf.verifier import regtype
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.region.access import Access, check_fixed, negative
 from anybpf.verifier.state import Reg, mark_unknown
+from anybpf.verifier.step import regs
 
 #: program types that may only read their packets
 READ_ONLY = frozenset({
@@ -42,6 +45,13 @@ def access(what: Access) -> None:
     check(what.env, what.reg, what.regno, what.off, what.size)
     if what.loads is not None:
         mark_unknown(what.loads)
+
+
+def forget(env: Env) -> None:
+    """The packet may have moved (clear_all_pkt_pointers)."""
+    for reg in regs.every(env.state):
+        if regtype.is_any_packet(reg.kind) or dynptrs.is_packet_slice(reg):
+            mark_unknown(reg)
 
 
 def check(env: Env, reg: Reg, regno: int, off: int, size: int, zero_ok: bool = False) -> None:

@@ -21,13 +21,12 @@ from anybpf.verifier.state import (
     REF_IRQ,
     SLOT_BYTES,
     Frame,
-    Ref,
     Reg,
     Slot,
     mark_not_init,
     mark_pointer,
 )
-from anybpf.verifier.step import mem
+from anybpf.verifier.step import mem, resources
 from anybpf.verifier.walk import Walk
 
 # `Reg.slot_state` of interrupt flags
@@ -104,20 +103,6 @@ def note_read(walk: Walk, place: Place, count: int) -> None:
         walk.live.read(place.frame.frameno, walk.env.idx, 1 << number)
 
 
-def acquire(env: Env, kind: int) -> int:
-    """A new reference of the current instruction."""
-    identity = env.new_id()
-    env.state.refs.append(Ref(identity, env.idx, kind))
-    return identity
-
-
-def release_reference(env: Env, ref: int) -> None:
-    """The resource was given back: nothing may use it any more."""
-    from anybpf.verifier.step import helper
-
-    helper.release_reference(env, ref)
-
-
 # -- iterators
 
 
@@ -151,7 +136,7 @@ def check_new_iter(env: Env, reg: Reg, number: int, kind: IterType) -> None:
 def make_iter(walk: Walk, reg: Reg, kind: IterType, flags: int) -> None:
     """The iterator begins (mark_stack_slots_iter)."""
     place = find(walk.env, reg, "iter", kind.slots)
-    identity = acquire(walk.env, 0)
+    identity = resources.acquire(walk.env, 0)
     for i in range(kind.slots):
         held = _take(walk, place, i, ITER)
         held.kind |= flags
@@ -185,7 +170,7 @@ def _iter_slot_errno(slot: Slot, index: int, kind: IterType) -> int:
 
 def end_iter(walk: Walk, place: Place, count: int) -> None:
     """The iterator was destroyed (unmark_stack_slots_iter)."""
-    release_reference(walk.env, place.slot().reg.ref)
+    resources.release(walk.env, place.slot().reg.ref)
     for i in range(count):
         _free(walk, place, i)
 
@@ -204,7 +189,7 @@ def save_irq_flag(walk: Walk, reg: Reg, family: int) -> None:
     """Interrupts are off; the flag remembers how they were (mark_stack_slot_irq_flag)."""
     env = walk.env
     place = find(env, reg, "irq_flag", 1)
-    identity = acquire(env, REF_IRQ)
+    identity = resources.acquire(env, REF_IRQ)
     env.state.irq_id = identity
     held = _take(walk, place, 0, IRQ_FLAG)
     held.ref, held.slot_state = identity, family
@@ -233,7 +218,7 @@ def _release_irq(env: Env, identity: int) -> None:
         at = next((r.insn for r in state.refs if r.id == state.irq_id), 0)
         raise env.reject(EACCES, "cannot restore irq state out of order, expected "
                                  f"id={state.irq_id} acquired at insn_idx={at}")
-    state.refs = [r for r in state.refs if r.id != identity]
+    resources.drop(state, identity)
     state.irq_id = next((r.id for r in reversed(state.refs) if r.type == REF_IRQ), 0)
 
 

@@ -22,6 +22,7 @@ from anybpf.verifier.consts import (
     ZERO,
 )
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import dynptrs
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Reg, Slot, copy_reg, mark_known_scalar, mark_unknown
@@ -106,8 +107,6 @@ def _destroy(walk: Walk, frame: Frame, number: int) -> None:
     """What is written over is no dynptr any more."""
     slot = frame.stack[number]
     if slot.kind(0) == DYNPTR:
-        from anybpf.verifier.region import dynptrs
-
         dynptrs.destroy(walk, frame, number)
 
 

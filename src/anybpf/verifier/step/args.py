@@ -35,7 +35,7 @@ from anybpf.verifier.region import btf_ptr, buffer, ctx, dynptrs, kptr, map_valu
 from anybpf.verifier.region.access import check_region, make
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import Reg, Slot
-from anybpf.verifier.step import btf_args, dynptr, fields, mem, regs
+from anybpf.verifier.step import btf_args, dynptr, fields, graph, mem, regs
 from anybpf.verifier.walk import Walk
 
 MAX_SIZE: Final = 1 << 29
@@ -385,8 +385,6 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
 
 
 def _lock(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
-    from anybpf.verifier.step import graph
-
     if graph.in_tree_callback(call.env):
         raise call.env.reject(EACCES, "can't spin_{lock,unlock} in rbtree cb")
     change = fields.lock if call.row.name == "spin_lock" else fields.unlock

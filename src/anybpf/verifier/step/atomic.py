@@ -10,6 +10,7 @@ from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import regtype
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import stack
 from anybpf.verifier.region.access import make
 from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import Reg
@@ -87,8 +88,6 @@ def _access(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> Non
 
 def _on_stack(walk: Walk, insn: Decoded, dst: Reg, write: bool, value: int) -> None:
     """The bytes are read, then hold what nobody knows."""
-    from anybpf.verifier.region import stack
-
     env = walk.env
     if not write:
         stack.access(make(walk, insn, dst, insn.dst, insn.off + dst.off, insn.size_bytes, False,

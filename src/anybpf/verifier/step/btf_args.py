@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EFAULT
 
 from anybpf import uapi
+from anybpf.btf import types as t
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
@@ -91,3 +92,31 @@ def _check_struct(env: Env, reg: Reg, regno: int, wanted: str, strict: bool) -> 
     if not match.good:
         name = btf.type(reg.btf_id).name
         raise env.reject(EACCES, f"{match.said}R{regno} is of type {name} but {wanted} is expected")
+
+
+#: how deep structs of nothing but numbers may be nested
+MAX_SCALAR_STRUCT = 4
+
+
+def is_plain_data(env: Env, btf: Btf, found: t.Type, depth: int = 0) -> bool:
+    """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
+    if isinstance(found, (t.Int, t.AnyEnum)):
+        return True
+    if not isinstance(found, t.Composite):
+        return False
+    return all(_is_plain_member(env, btf, member.type, depth) for member in found.members)
+
+
+def _is_plain_member(env: Env, btf: Btf, type_id: int, depth: int) -> bool:
+    made = btf.type(btf.resolve(type_id))
+    if isinstance(made, t.Array):
+        if not made.nelems:
+            return False
+        made = btf.type(btf.resolve(made.type))
+        return isinstance(made, (t.Int, t.AnyEnum))
+    if isinstance(made, t.Composite):
+        if depth + 1 >= MAX_SCALAR_STRUCT:
+            env.log.write("max struct nesting depth exceeded\n")
+            return False
+        return is_plain_data(env, btf, made, depth + 1)
+    return isinstance(made, (t.Int, t.AnyEnum))

@@ -1,7 +1,4 @@
-"""Calls: into functions of the program, and of helpers (check_func_call, check_helper_call).
-
-Both are from kernel/bpf/verifier.c.
-"""
+"""Calls of the program's own functions, and callbacks (check_func_call, kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ from collections.abc import Callable
 from errno import E2BIG, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import Insn, is_kfunc_call, is_pseudo_call
+from anybpf.isa.insn import Insn, is_kfunc_call
 from anybpf.proto import kinds
 from anybpf.verifier import kfuncs
 from anybpf.verifier.entry import new_frame
 from anybpf.verifier.env import Env
+from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.numbers import S32_MAX, S32_MIN
-from anybpf.verifier.region import btf_ptr, dynptrs
+from anybpf.verifier.region import btf_ptr, dynptrs, packet
 from anybpf.verifier.region.map_value import map_of
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import (
@@ -27,13 +25,10 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
-from anybpf.verifier.step import ends
+from anybpf.verifier.step import btf_args, ends, globals_
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
-#: helpers that may be called with a lock held
-_UNDER_LOCK = frozenset({uapi.BPF_FUNC_spin_unlock})
-
-#: the same of kernel functions
+#: kernel functions that may be called with a lock held
 _KFUNCS_UNDER_LOCK = frozenset({
     "bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_pop_front",
     "bpf_list_pop_back", "bpf_list_front", "bpf_list_back", "bpf_rbtree_add_impl",
@@ -43,41 +38,20 @@ _KFUNCS_UNDER_LOCK = frozenset({
     "bpf_res_spin_lock_irqsave", "bpf_res_spin_unlock_irqrestore"})
 
 
-def _under_lock(env: Env, insn: Insn) -> bool:
+def under_lock(env: Env, insn: Insn) -> bool:
     """Whether the helper or kernel function may be called with a lock held."""
     if is_kfunc_call(insn):
         kfunc = kfuncs.of(env, insn)
-        return (kfunc is not None and insn.off == 0
-                and kfunc.name in _KFUNCS_UNDER_LOCK)
-    return insn.imm in _UNDER_LOCK
+        return kfunc is not None and insn.off == 0 and kfunc.name in _KFUNCS_UNDER_LOCK
+    return insn.imm == uapi.BPF_FUNC_spin_unlock
 
 
 #: fills the registers of a callee from those of its caller
 Entry = Callable[[Frame, Frame], None]
 
 
-def step(walk: Walk, insn: Insn) -> int:
-    """Any call."""
-    from anybpf.verifier.step import helper, kfunc
-
-    env = walk.env
-    if is_pseudo_call(insn):
-        return _function(walk, insn)
-    if env.state.locks and not _under_lock(env, insn):
-        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
-    if is_kfunc_call(insn):
-        env.log.scratched_regs |= 1
-        return kfunc.call(walk, insn)
-    helper.call(walk, insn)
-    env.log.scratched_regs |= 1
-    if insn.imm == uapi.BPF_FUNC_tail_call and len(env.state.frames) > 1:
-        return ends.left_by_tail_call(walk)
-    return NEXT
-
-
-def _function(walk: Walk, insn: Insn) -> int:
-    from anybpf.verifier.step import globals_
-
+def function(walk: Walk, insn: Insn) -> int:
+    """A function of the program; gives what comes next."""
     env = walk.env
     state = env.state
     subprog = env.subprog_at(env.idx + insn.imm + 1)
@@ -100,8 +74,6 @@ def _function(walk: Walk, insn: Insn) -> int:
 
 def _global_function(walk: Walk, number: int) -> None:
     """A global function is walked by itself: here only its arguments are checked."""
-    from anybpf.verifier.step import globals_, helper
-
     env = walk.env
     subprog = env.subprogs[number]
     misfit = globals_.check(walk, number)
@@ -115,7 +87,7 @@ def _global_function(walk: Walk, number: int) -> None:
         raise env.reject(misfit.errno, "\n".join(filter(None, (misfit.text, text))))
     env.log.write(f"Func#{number} ('{subprog.name}') is global and assumed valid.\n")
     if subprog.changes_packet:
-        helper.forget_packets(env)
+        packet.forget(env)
     subprog.called = True
     ends.forget_callers_registers(env.regs)
     mark_unknown(env.regs[0])
@@ -153,8 +125,6 @@ def _arguments(callee: Frame, caller: Frame) -> None:
 
 def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     """The helper may call the function now: put that aside as a path (push_callback_call)."""
-    from anybpf.verifier.step import globals_
-
     env = walk.env
     globals_.tell(walk, subprog)
     env.subprogs[subprog].is_callback = True
@@ -165,12 +135,26 @@ def push_callback(walk: Walk, subprog: int, fill: Entry) -> None:
     env.frame.callback_depth = 0
 
 
+def _called_back(callee: Frame) -> None:
+    """The function is called at once, and gives 0 (go on) or 1."""
+    callee.in_callback = True
+    callee.callback_returns = (0, 1)
+
+
+def _element(callee: Frame, of: MapFacts | None, uid: int = 0) -> None:
+    """The first three arguments are a map, and key and value of one of its elements."""
+    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
+                         (3, kinds.PTR_TO_MAP_VALUE)):
+        reg = callee.regs[number]
+        mark_pointer(reg, kind)
+        reg.map, reg.map_uid = of, uid
+
+
 def loop_callback(callee: Frame, caller: Frame) -> None:
     """callback(u64 index, void *ctx) of bpf_loop()"""
     callee.regs[1].kind = kinds.SCALAR_VALUE
     copy_reg(callee.regs[2], caller.regs[3])
-    callee.in_callback = True
-    callee.callback_returns = (0, 1)
+    _called_back(callee)
 
 
 #: maps whose elements a callback may be called for
@@ -184,33 +168,25 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     found = map_of(caller.regs[1])
     if found.type not in _ITERABLE:
         raise Reject(ENOTSUPP, "callback function not allowed for map", callee.callsite)
-    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
-                         (3, kinds.PTR_TO_MAP_VALUE)):
-        mark_pointer(callee.regs[number], kind)
-        callee.regs[number].map = found
+    _element(callee, found)
     copy_reg(callee.regs[4], caller.regs[3])
-    callee.in_callback = True
-    callee.callback_returns = (0, 1)
+    _called_back(callee)
 
 
 def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(dynptr, ctx) of bpf_user_ringbuf_drain()"""
     dynptrs.mark(callee.regs[1], dynptrs.LOCAL, True, env.new_id())
     copy_reg(callee.regs[2], caller.regs[3])
-    callee.in_callback = True
-    callee.callback_returns = (0, 1)
+    _called_back(callee)
 
 
 def vma_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(task, vma, ctx) of bpf_find_vma()"""
-    from anybpf.verifier.step import btf_args
-
     copy_reg(callee.regs[1], caller.regs[1])
     btf_ptr.point(env, callee.regs[2], btf_args.kernel(env),
                   btf_args.struct_id(env, "vm_area_struct"), 0)
     copy_reg(callee.regs[3], caller.regs[4])
-    callee.in_callback = True
-    callee.callback_returns = (0, 1)
+    _called_back(callee)
 
 
 # -- callbacks that run later
@@ -218,8 +194,6 @@ def vma_callback(env: Env, callee: Frame, caller: Frame) -> None:
 
 def push_async_callback(walk: Walk, subprog: int, fill: Entry, sleepable: bool = False) -> None:
     """The function will be called some time: a path in a state of its own (push_async_cb)."""
-    from anybpf.verifier.step import globals_
-
     globals_.tell(walk, subprog)
     env = walk.env
     env.subprogs[subprog].is_async_callback = env.subprogs[subprog].is_callback = True
@@ -236,22 +210,13 @@ def push_async_callback(walk: Walk, subprog: int, fill: Entry, sleepable: bool =
 
 def task_work_callback(callee: Frame, caller: Frame) -> None:
     """callback(map, key, value) of bpf_task_work_schedule_signal() and _resume()"""
-    found = map_of(caller.regs[3])
-    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
-                         (3, kinds.PTR_TO_MAP_VALUE)):
-        mark_pointer(callee.regs[number], kind)
-        callee.regs[number].map = found
+    _element(callee, map_of(caller.regs[3]))
     callee.in_async_callback = True
     callee.callback_returns = (S32_MIN, S32_MAX)
 
 
 def timer_callback(callee: Frame, caller: Frame) -> None:
     """callback(map, key, value) of bpf_timer_set_callback()"""
-    timer = caller.regs[1]
-    for number, kind in ((1, kinds.CONST_PTR_TO_MAP), (2, kinds.PTR_TO_MAP_KEY),
-                         (3, kinds.PTR_TO_MAP_VALUE)):
-        reg = callee.regs[number]
-        mark_pointer(reg, kind)
-        reg.map, reg.map_uid = timer.map, timer.map_uid
+    _element(callee, caller.regs[1].map, caller.regs[1].map_uid)
     callee.in_async_callback = True
     callee.callback_returns = (0, 0)

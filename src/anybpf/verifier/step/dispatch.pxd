@@ -11,3 +11,5 @@ from anybpf.verifier.walk cimport Walk
 cpdef int step(Walk walk, Decoded insn) except -1
 @cython.locals(env=Env)
 cdef int _jump(Walk walk, Decoded insn) except -1
+@cython.locals(env=Env)
+cdef int _call(Walk walk, Decoded insn) except -1

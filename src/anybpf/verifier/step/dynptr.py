@@ -9,6 +9,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.region import dynptrs, slots
 from anybpf.verifier.region.dynptrs import SLOTS
 from anybpf.verifier.state import DYNPTR, SLOT_BYTES, Reg
+from anybpf.verifier.step import resources
 from anybpf.verifier.walk import Walk
 
 
@@ -41,7 +42,7 @@ def make(walk: Walk, reg: Reg, regno: int, word: int, clone: int = 0) -> None:
         slot.fill(DYNPTR)
         dynptrs.mark(slot.reg, word, index == 0, identity)
     if word == dynptrs.RINGBUF:
-        ref = clone or slots.acquire(env, 0)
+        ref = clone or resources.acquire(env)
         place.slot(0).reg.ref = place.slot(1).reg.ref = ref
     walk.live.write(place.frame.frameno, 0b11 << (place.number - 1))
 
@@ -91,7 +92,7 @@ def release(walk: Walk, reg: Reg) -> None:
         dynptrs.invalidate(walk, place.frame, place.number)
         return
     ref = held.ref
-    slots.release_reference(env, ref)
+    resources.release(env, ref)
     for number, slot in enumerate(place.frame.stack):
         if slot.all_are(0, SLOT_BYTES, DYNPTR) and slot.reg.ref == ref and slot.reg.slot_depth:
             dynptrs.invalidate(walk, place.frame, number)

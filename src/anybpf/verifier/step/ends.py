@@ -11,8 +11,10 @@ from anybpf import bits, uapi
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import packet
 from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_known_scalar, mark_unknown
 from anybpf.verifier.step import regs
+from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, JUMPED, Walk
 
 
@@ -99,11 +101,9 @@ def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
 
 def left_by_tail_call(walk: Walk) -> int:
     """A called function ends with what another program gives back; put aside that it goes on."""
-    from anybpf.verifier.step import helper
-
     env = walk.env
     walk.fork(env.idx + 1, env.idx)
-    helper.forget_packets(env)
+    packet.forget(env)
     mark_unknown(env.regs[0])
     _return_to_caller(walk)
     return JUMPED
@@ -152,8 +152,6 @@ def _leave_callback(env: Env) -> None:
 
 
 def _repeat_callback(walk: Walk) -> None:
-    from anybpf.verifier.step.widen import widen_loop
-
     widen_loop(walk.env, walk.env.state, walk.env.state)
 
 

@@ -19,8 +19,8 @@ from anybpf.verifier import btf_walk, records
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.state import REF_LOCK, Frame, Reg, mark_pointer
-from anybpf.verifier.step import kfunc_args, regs
-from anybpf.verifier.step.kfunc_args import Arg, Call
+from anybpf.verifier.step import btf_args, regs, resources
+from anybpf.verifier.step.kfunc_call import Arg, Call
 
 OBJECT = kinds.PTR_TO_BTF_ID | MEM_ALLOC
 MAX_PERCPU = 512
@@ -192,7 +192,7 @@ def _check_percpu(env: Env, btf: Btf, number: int, made: t.Struct) -> None:
     if made.size > MAX_PERCPU:
         raise env.reject(EINVAL, f"bpf_percpu_obj_new type size ({made.size}) is greater than "
                                  f"{MAX_PERCPU}")
-    if not kfunc_args.is_plain_data(env, btf, made):
+    if not btf_args.is_plain_data(env, btf, made):
         raise env.reject(EINVAL,
                          "bpf_percpu_obj_new type ID argument must be of a struct of scalars")
     if records.fields_of(btf, number, env.facts.kernel_btf):
@@ -236,7 +236,7 @@ def hand_over(call: Call) -> None:
     """A list or tree owns the object now (ref_convert_owning_non_owning)."""
     env = call.env
     ref = env.regs[2].ref
-    env.state.refs = [r for r in env.state.refs if r.id != ref]
+    resources.drop(env.state, ref)
     for reg in regs.every(env.state):
         if reg.ref == ref:
             reg.ref = 0

@@ -16,10 +16,10 @@ from anybpf.proto.helpers import BY_ID, Does, Helper, proto_for
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
-from anybpf.verifier.region import btf_ptr, dynptrs, kptr, map_value, stack
+from anybpf.verifier.region import btf_ptr, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.reject import ENOTSUPP, Reject
-from anybpf.verifier.state import Ref, mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs
+from anybpf.verifier.state import mark_not_init, mark_pointer, mark_unknown
+from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs, resources
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
@@ -71,7 +71,7 @@ def call(walk: Walk, insn: Insn) -> None:
     if row.name == "get_func_ip":
         _check_func_ip(env, row)
     if row.does & Does.CHANGES_PACKET or _writes_packet(made):
-        forget_packets(env)
+        packet.forget(env)
 
 
 def _check_func_ip(env: Env, row: Helper) -> None:
@@ -174,10 +174,10 @@ def _release(made: Call) -> None:
     elif made.kptr is not None and made.ref:
         _give_away(env, made.ref)
     elif made.ref:
-        if all(r.id != made.ref for r in env.state.refs):
+        if not resources.is_held(env.state, made.ref):
             raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not "
                                      "been acquired before")
-        release_reference(env, made.ref)
+        resources.release(env, made.ref)
     elif not regs.is_zero(env.regs[made.release]):
         raise env.reject(EINVAL, f"func {made.row.symbol}#{made.row.id} reference has not been "
                                  "acquired before")
@@ -185,7 +185,7 @@ def _release(made: Call) -> None:
 
 def _give_away(env: Env, ref: int) -> None:
     """A map owns the object now; one for each processor stays good inside a section."""
-    env.state.refs = [r for r in env.state.refs if r.id != ref]
+    resources.drop(env.state, ref)
     percpu = kinds.MEM_ALLOC | kinds.MEM_PERCPU
     for reg in regs.every(env.state):
         if reg.ref != ref:
@@ -194,21 +194,6 @@ def _give_away(env: Env, ref: int) -> None:
             reg.ref = 0
             reg.kind = reg.kind & ~kinds.MEM_ALLOC | kinds.MEM_RCU
         else:
-            mark_unknown(reg)
-
-
-def release_reference(env: Env, ref: int) -> None:
-    """The resource was given back: nothing may use it any more."""
-    env.state.refs = [r for r in env.state.refs if r.id != ref]
-    for reg in regs.every(env.state):
-        if reg.ref == ref:
-            mark_unknown(reg)
-
-
-def forget_packets(env: Env) -> None:
-    """The packet may have moved (clear_all_pkt_pointers)."""
-    for reg in regs.every(env.state):
-        if regtype.is_any_packet(reg.kind) or dynptrs.is_packet_slice(reg):
             mark_unknown(reg)
 
 
@@ -309,9 +294,7 @@ def _acquire(made: Call) -> None:
         row.name == "map_lookup_elem" and made.map is not None
         and made.map.type in (uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH))
     if acquires:
-        identity = env.new_id()
-        env.state.refs.append(Ref(identity, env.idx))
-        r0.id = r0.ref = identity
+        r0.id = r0.ref = resources.acquire(env)
 
 
 def _refine(made: Call) -> None:

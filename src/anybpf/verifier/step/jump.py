@@ -19,7 +19,8 @@ from anybpf.verifier.consts import (
 from anybpf.verifier.decoded import Decoded
 from anybpf.verifier.env import Env
 from anybpf.verifier.state import Reg, State, clone_reg, copy_reg, mark_known_scalar
-from anybpf.verifier.step import fields, regs
+from anybpf.verifier.step import fields, regs, resources
+from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import Walk
 
 Linked = tuple[tuple[int, int, bool], ...]
@@ -57,8 +58,6 @@ def _tell(env: Env) -> None:
 
 
 def _may_goto(walk: Walk, insn: Decoded) -> None:
-    from anybpf.verifier.step.widen import widen_loop
-
     env = walk.env
     queued = walk.fork(env.idx + 1, env.idx, too_many=ENOMEM)
     queued.may_goto_depth += 1
@@ -262,7 +261,7 @@ def _learn_not_null(insn: Decoded, this: State, other: State, dst: Reg, src: Reg
 def mark_null(state: State, identity: int, ref: int, is_null: bool) -> None:
     """All registers with this id are 0, or are not (mark_ptr_or_null_regs)."""
     if ref and ref == identity and is_null:
-        state.refs = [r for r in state.refs if r.id != identity]
+        resources.drop(state, identity)
     for reg in regs.every(state):
         if not regtype.may_be_null(reg.kind) or reg.id != identity:
             continue

@@ -24,9 +24,19 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
-from anybpf.verifier.step import btf_args, ends, fields, graph, helper, jump, kfunc_args, regs
+from anybpf.verifier.step import (
+    btf_args,
+    ends,
+    fields,
+    graph,
+    helper,
+    jump,
+    kfunc_args,
+    regs,
+    resources,
+)
 from anybpf.verifier.step import call as calls
-from anybpf.verifier.step.kfunc_args import Call
+from anybpf.verifier.step.kfunc_call import Call
 from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, NEXT, Walk
 
@@ -58,7 +68,7 @@ def call(walk: Walk, insn: Insn) -> int:
         mark_not_init(env.regs[number])
     _result(made)
     if kfunc.name in kfuncs.CHANGES_PACKET:
-        helper.forget_packets(env)
+        packet.forget(env)
     for number in range(len(kfunc.params)):
         env.log.scratched_regs |= 2 << number
     if kfunc.flags & rows.KF_ITER_NEXT:
@@ -68,8 +78,6 @@ def call(walk: Walk, insn: Insn) -> int:
 
 def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
     """This program may call it here."""
-    if env.state.locks and not _may_be_locked(kfunc.name):
-        raise env.reject(EINVAL, "function calls are not allowed while holding a lock")
     if not kfunc.allowed:
         raise env.reject(EACCES, f"calling kernel function {kfunc.name} is not allowed")
     if kfunc.name == "__bpf_trap":
@@ -107,12 +115,6 @@ def _push_later(made: Call) -> None:
     fill = _LATER.get(made.kfunc.name)
     if fill is not None:
         calls.push_async_callback(made.walk, made.subprog, fill, sleepable=True)
-
-
-def _may_be_locked(name: str) -> bool:
-    """The function may be called with a lock held (kfunc_spin_allowed)."""
-    return name.startswith(("bpf_list_", "bpf_rbtree_", "bpf_iter_num_", "bpf_res_spin_")) or \
-        name == "bpf_refcount_acquire_impl"
 
 
 # -- sections in which not everything is allowed
@@ -186,10 +188,10 @@ def _release(made: Call) -> None:
         return
     env = made.env
     ref = env.regs[made.release].ref
-    if all(r.id != ref for r in env.state.refs):
+    if not resources.is_held(env.state, ref):
         raise env.reject(EINVAL, f"kfunc {made.kfunc.name}#{made.kfunc.id} reference has not been "
                                  "acquired before")
-    slots.release_reference(env, ref)
+    resources.release(env, ref)
 
 
 def _throw(env: Env) -> int:
@@ -228,7 +230,7 @@ def _result(made: Call) -> None:
         r0.kind |= PTR_MAYBE_NULL
         r0.id = env.new_id()
     if kfunc.flags & rows.KF_ACQUIRE:
-        identity = slots.acquire(env, 0)
+        identity = resources.acquire(env)
         r0.id = identity if null else r0.id
         r0.ref = identity
     elif made.root is not None:

@@ -7,9 +7,7 @@ names of `ARGS`, which has a function for each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EACCES, EFAULT, EINVAL
-from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -21,25 +19,19 @@ from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
 from anybpf.verifier import backtrack, btf_walk, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.facts import MapFacts
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, ctx, dynptrs, slots
-from anybpf.verifier.region.slots import IterType, Place
+from anybpf.verifier.region.slots import IterType
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import REF_RES_LOCK, REF_RES_LOCK_IRQ, Reg
-from anybpf.verifier.step import args, btf_args, dynptr, fields, regs
-from anybpf.verifier.walk import Walk
-
-if TYPE_CHECKING:
-    from anybpf.verifier.step.graph import Root
+from anybpf.verifier.step import args, btf_args, dynptr, fields, graph, regs
+from anybpf.verifier.step.kfunc_call import Arg, Call
 
 MAX_REGISTERS = 5
 #: functions that take no pointers but good ones
 _TRUSTING = rows.KF_TRUSTED_ARGS | rows.KF_RCU | rows.KF_RELEASE
 #: end of the name of a struct that must not be taken for the one without
 NOCAST = "___init"
-#: how deep structs of nothing but numbers may be nested
-MAX_SCALAR_STRUCT = 4
 #: struct that an argument points to -> what is expected
 STRUCTS = {
     "bpf_list_head": "list_head", "bpf_list_node": "list_node", "bpf_rb_root": "rb_root",
@@ -59,57 +51,6 @@ _IRQ = {
     "bpf_res_spin_lock_irqsave": (True, slots.LOCK),
     "bpf_res_spin_unlock_irqrestore": (False, slots.LOCK),
 }
-
-
-@dataclass
-class Call:
-    """What the arguments of one call tell (struct bpf_kfunc_call_arg_meta)."""
-
-    walk: Walk
-    kfunc: Kfunc
-    ref: int = 0
-    release: int = 0
-    constant: int | None = None
-    mem_size: int = 0
-    rdonly: bool = False
-    map: MapFacts | None = None
-    map_uid: int = 0
-    subprog: int = 0
-    iterator: Place | None = None
-    #: the list or tree that was passed, and the type of an object of the program
-    root: Root | None = None
-    arg_type: tuple[Btf, int] | None = None
-    owning: bool = False
-    #: the dynptr that was passed: its type, id and reference
-    dynptr_type: int = 0
-    dynptr_id: int = 0
-    dynptr_ref: int = 0
-
-    @property
-    def env(self) -> Env:
-        return self.walk.env
-
-
-@dataclass
-class Arg:
-    """One argument: its number (from 0), register, and type."""
-
-    number: int
-    reg: Reg
-    param: t.Param
-    #: what it points to, typedefs followed, and its id
-    target: t.Type
-    target_id: int
-    #: the register behind it is its size
-    sized: bool = False
-
-    @property
-    def regno(self) -> int:
-        return self.number + 1
-
-    @property
-    def name(self) -> str:
-        return f"arg#{self.number}"
 
 
 def check(call: Call) -> None:
@@ -273,7 +214,7 @@ def _plain(call: Call, arg: Arg) -> str:
         return "btf_id"
     if isinstance(arg.target, t.FuncProto):
         return "callback"
-    if not is_plain_data(env, kfunc.btf, arg.target) and not (
+    if not btf_args.is_plain_data(env, kfunc.btf, arg.target) and not (
             arg.sized and isinstance(arg.target, t.Void)):
         void = "void, " if arg.sized else ""
         raise env.reject(EINVAL, f"arg#{arg.number} pointer type {_named(arg.target)} "
@@ -285,30 +226,6 @@ def _plain(call: Call, arg: Arg) -> str:
 def _named(found: t.Type) -> str:
     """A type's kind and name as messages have them."""
     return "UNKNOWN " if isinstance(found, t.Void) else f"{found.kind_name} {found.name}"
-
-
-def is_plain_data(env: Env, btf: Btf, found: t.Type, depth: int = 0) -> bool:
-    """A number, or a struct of nothing else (__btf_type_is_scalar_struct)."""
-    if isinstance(found, (t.Int, t.AnyEnum)):
-        return True
-    if not isinstance(found, t.Composite):
-        return False
-    return all(_is_plain_member(env, btf, member.type, depth) for member in found.members)
-
-
-def _is_plain_member(env: Env, btf: Btf, type_id: int, depth: int) -> bool:
-    made = btf.type(btf.resolve(type_id))
-    if isinstance(made, t.Array):
-        if not made.nelems:
-            return False
-        made = btf.type(btf.resolve(made.type))
-        return isinstance(made, (t.Int, t.AnyEnum))
-    if isinstance(made, t.Composite):
-        if depth + 1 >= MAX_SCALAR_STRUCT:
-            env.log.write("max struct nesting depth exceeded\n")
-            return False
-        return is_plain_data(env, btf, made, depth + 1)
-    return isinstance(made, (t.Int, t.AnyEnum))
 
 
 # -- one function a kind
@@ -556,8 +473,6 @@ RESILIENT = {
 
 
 def _resilient(call: Call, arg: Arg) -> None:
-    from anybpf.verifier.step import graph
-
     env, reg = call.env, arg.reg
     if graph.in_tree_callback(env):
         raise env.reject(EACCES, "can't res_spin_{lock,unlock} in rbtree cb")
@@ -568,14 +483,6 @@ def _resilient(call: Call, arg: Arg) -> None:
         fields.lock_resilient(env, reg, arg.regno, kind)
     else:
         fields.give_back(env, reg, arg.regno, fields.RESILIENT, kind)
-
-
-def _graph(name: str) -> Callable[[Call, Arg], None]:
-    def check_it(call: Call, arg: Arg) -> None:
-        from anybpf.verifier.step import graph
-
-        getattr(graph, name)(call, arg)
-    return check_it
 
 
 def _later(what: str) -> Callable[[Call, Arg], None]:
@@ -596,13 +503,13 @@ ARGS: dict[str, Callable[[Call, Arg], None]] = {
     "str": _string,
     "iter": _iterator,
     "irq_flag": _irq_flag,
-    "alloc": _graph("allocated"),
-    "refcounted": _graph("counted"),
+    "alloc": graph.allocated,
+    "refcounted": graph.counted,
     "dynptr": _dynptr,
-    "list_head": _graph("root"),
-    "list_node": _graph("list_node"),
-    "rb_root": _graph("root"),
-    "rb_node": _graph("tree_node"),
+    "list_head": graph.root,
+    "list_node": graph.list_node,
+    "rb_root": graph.root,
+    "rb_node": graph.tree_node,
     "wq": _field("bpf_wq"),
     "task_work": _field("bpf_task_work"),
     "res_spin_lock": _resilient,

@@ -14,7 +14,7 @@ from anybpf.verifier.region import ctx, map_value, packet, stack
 from anybpf.verifier.region.access import Access, make
 from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
-from anybpf.verifier.step import regs
+from anybpf.verifier.step import ends, regs
 from anybpf.verifier.walk import Walk
 
 #: kinds whose accesses are not modelled yet
@@ -209,8 +209,6 @@ def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
 
 
 def _ld_packet(walk: Walk, insn: Decoded) -> int:
-    from anybpf.verifier.step import ends
-
     env = walk.env
     ctx_reg = regs.read(env, 6)
     ends.check_resources(env, "BPF_LD_[ABS|IND]")
