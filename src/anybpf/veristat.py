@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from anybpf.libbpf.offline import Host, Offline, Outcome
 from anybpf.libbpf.program import Program, type_name
 from anybpf.proto import attach, progs
 from anybpf.verifier import LineInfo, Verdict
+from anybpf.verifier.facts import line_at
 
 ACCEPT, REJECT, UNSUPPORTED, LOAD_ERROR = "accept", "reject", "unsupported", "load-error"
 #: types whose attach type 0 is one of their own, and not the lack of one
@@ -167,8 +167,7 @@ def _message(obj: Object, program: Program, verdict: Verdict) -> str:
 
 def _source(lines: Sequence[LineInfo], insn: int | None) -> str:
     """`file.bpf.c:31: text of the line` for an instruction; empty where that is not known."""
-    at = -1 if insn is None else bisect_right(lines, insn, key=lambda line: line.insn) - 1
-    if at < 0:
+    line = line_at(lines, insn) if insn is not None else None
+    if line is None:
         return ""
-    line = lines[at]
     return f"{posixpath.basename(line.file)}:{line.line}: {line.text.strip()}"

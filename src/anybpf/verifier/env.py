@@ -12,7 +12,7 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options
+from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -197,15 +197,6 @@ class Env:
         line = self._new_line(self.idx)
         return self.reject(errno, f"{text}\n; {line}" if line else text)
 
-    def line_of(self, idx: int) -> LineInfo | None:
-        """The source line that slot `idx` belongs to."""
-        found = None
-        for line in self.facts.lines:
-            if line.insn > idx:
-                break
-            found = line
-        return found
-
     def write_line(self, idx: int, prefix: str) -> None:
         """The source line of `idx`, where it is another than the last one written."""
         text = self._new_line(idx)
@@ -215,7 +206,7 @@ class Env:
     def _new_line(self, idx: int) -> str:
         if not self.log.level or not self.facts.lines:
             return ""
-        line = self.line_of(idx)
+        line = line_at(self.facts.lines, idx)
         if line is None or (self._line is not None and line.line == self._line.line
                             and line.file == self._line.file and line.text == self._line.text):
             return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -98,6 +99,12 @@ class LineInfo(NamedTuple):
     text: str
     #: struct bpf_line_info
     record: tuple[int, ...] = ()
+
+
+def line_at(lines: Sequence[LineInfo], insn: int) -> LineInfo | None:
+    """The source line that slot `insn` belongs to; None where no record is about it."""
+    at = bisect_right(lines, insn, key=lambda line: line.insn) - 1
+    return lines[at] if at >= 0 else None
 
 
 @dataclass(frozen=True)
