@@ -32,6 +32,8 @@ class Grant(NamedTuple):
     """Only in sleepable programs."""
     config: str = ""
     """The kernel option without which the helpers are absent."""
+    targets: tuple[str, ...] = ()
+    """Only in programs attached to one of these functions; empty: to any."""
 
 
 def _grant(names: str, needs: int = 0, attach: tuple[int, ...] = (), sleepable: bool = False,
@@ -176,6 +178,8 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         _grant("sys_bpf", CAP_PERFMON)),
     uapi.BPF_PROG_TYPE_TRACING: (
         *_TRACING, _grant("seq_printf seq_write seq_printf_btf", attach=_ITER),
+        _grant("setsockopt getsockopt", attach=_ITER)._replace(
+            targets=("bpf_iter_tcp", "bpf_iter_unix")),
         _grant("get_func_arg get_func_ret get_func_arg_cnt", attach=_TRAMPOLINE),
         _COOKIE._replace(attach=(*_TRAMPOLINE, uapi.BPF_TRACE_RAW_TP))),
     uapi.BPF_PROG_TYPE_LSM: (
@@ -205,17 +209,18 @@ def _by_helper(prog_type: int) -> dict[int, tuple[Grant, ...]]:
 
 
 def grant(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CAPS,
-          sleepable: bool = True) -> Grant | None:
+          sleepable: bool = True, target: str = "") -> Grant | None:
     """What allows a program of this type to call helper `number`, or None: it may not."""
     return next((g for g in _by_helper(prog_type).get(number, ())
                  if (not g.attach or attach_type in g.attach) and g.needs & caps == g.needs
-                 and (sleepable or not g.sleepable)), None)
+                 and (sleepable or not g.sleepable)
+                 and (not g.targets or target in g.targets)), None)
 
 
 def helper(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CAPS,
-           sleepable: bool = True) -> Helper | None:
+           sleepable: bool = True, target: str = "") -> Helper | None:
     """Helper `number` as a program of this type calls it, or None: it may not."""
-    if grant(number, prog_type, attach_type, caps, sleepable) is None:
+    if grant(number, prog_type, attach_type, caps, sleepable, target) is None:
         return None
     return helpers.proto_for(number, prog_type, attach_type)
 

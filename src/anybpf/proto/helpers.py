@@ -432,7 +432,7 @@ def _variant(name: str, prog_types: tuple[int, ...], attach: tuple[int, ...] = (
 _TRACING = (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_SYSCALL)
 # these take a socket where others take their context
 _ON_SOCKET = (uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT, uapi.BPF_PROG_TYPE_LSM,
-              uapi.BPF_PROG_TYPE_STRUCT_OPS)
+              uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_TRACING)
 
 VARIANTS: tuple[Variant, ...] = (
     _variant("get_cgroup_classid", (

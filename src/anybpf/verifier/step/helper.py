@@ -12,7 +12,7 @@ from anybpf.errors import Bug, LoadError, NotSupported
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
 from anybpf.proto import access, kinds, maps
-from anybpf.proto.helpers import BY_ID, Does, Helper, proto_for
+from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
 from anybpf.verifier.numbers import S32_MAX
@@ -40,11 +40,6 @@ _RESULTS = {
     kinds.RET_PTR_TO_SOCK_COMMON: kinds.PTR_TO_SOCK_COMMON,
     kinds.RET_PTR_TO_MEM: kinds.PTR_TO_MEM,
 }
-
-
-#: iterators whose programs may look at a socket's options and set them
-_SOCKET_ITERATORS = frozenset({"bpf_iter_tcp", "bpf_iter_unix"})
-_SOCKET_OPTIONS = frozenset({uapi.BPF_FUNC_setsockopt, uapi.BPF_FUNC_getsockopt})
 
 
 def call(walk: Walk, insn: Insn) -> None:
@@ -100,21 +95,13 @@ def _row(env: Env, insn: Insn) -> Helper:
     return row
 
 
-def _of_iterator(env: Env, number: int) -> Helper | None:
-    """What iterators over sockets offer beside the rest (bpf_iter_get_func_proto)."""
-    target = env.target
-    if target is None or env.facts.attach_type != uapi.BPF_TRACE_ITER \
-            or target.name not in _SOCKET_ITERATORS or number not in _SOCKET_OPTIONS:
-        return None
-    return proto_for(number, uapi.BPF_PROG_TYPE_LSM)
-
-
 def _find(env: Env, insn: Insn) -> Helper:
     facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
     if insn.imm and insn.imm not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
-    row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable) \
-        or _of_iterator(env, insn.imm)
+    target = env.target.name if env.target is not None else ""
+    row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+                        target)
     if row is None or row.name in facts.lacks:
         raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
     if row.gpl and not facts.gpl:
