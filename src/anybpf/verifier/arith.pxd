@@ -40,10 +40,13 @@ cdef void _signed_as_unsigned(Range dst) noexcept
 @cython.locals(low=int64_t, high=int64_t)
 cdef void _signed_as_unsigned32(Range dst) noexcept
 @cython.locals(all32=cython.bint, both=cython.bint)
+cdef void _bitwise(Range dst, Range src, uint64_t vv, uint64_t vm, uint64_t low, uint64_t high,
+                   uint64_t low32, uint64_t high32) noexcept
+@cython.locals(vv=uint64_t, vm=uint64_t)
 cpdef void band(Range dst, Range src) noexcept
-@cython.locals(all32=cython.bint, both=cython.bint)
+@cython.locals(vv=uint64_t, vm=uint64_t)
 cpdef void bor(Range dst, Range src) noexcept
-@cython.locals(all32=cython.bint, both=cython.bint)
+@cython.locals(vv=uint64_t, vm=uint64_t)
 cpdef void bxor(Range dst, Range src) noexcept
 @cython.locals(one=uint64_t)
 cdef void _lshift_bounds32(Range dst, int shift) noexcept

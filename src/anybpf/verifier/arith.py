@@ -176,64 +176,43 @@ def _signed_as_unsigned32(dst: Range) -> None:
         dst.s32min, dst.s32max = S32_MIN, S32_MAX
 
 
-def band(dst: Range, src: Range) -> None:
-    """dst &= src"""
+def _bitwise(dst: Range, src: Range, vv: int, vm: int, low: int, high: int, low32: int,
+             high32: int) -> None:
+    """dst is now the bits `vv`, `vm`, within these unsigned bounds where they are not all known."""
     all32 = ranges.is_const32(src) and ranges.is_const32(dst)
     both = ranges.is_const(src) and ranges.is_const(dst)
-    dst.vv, dst.vm = tnum.band(dst.vv, dst.vm, src.vv, src.vm)
+    dst.vv, dst.vm = vv, vm
     if all32:
-        ranges.known32(dst, dst.vv)
+        ranges.known32(dst, vv)
     else:
-        dst.u32min = dst.vv & uapi.U32
-        dst.u32max = min(dst.u32max, src.u32max)
+        dst.u32min, dst.u32max = low32, high32
         _signed_as_unsigned32(dst)
     if both:
-        ranges.known(dst, dst.vv)
+        ranges.known(dst, vv)
         return
-    dst.umin = dst.vv
-    dst.umax = min(dst.umax, src.umax)
+    dst.umin, dst.umax = low, high
     _signed_as_unsigned(dst)
     ranges.bounds_from_bits(dst)
+
+
+def band(dst: Range, src: Range) -> None:
+    """dst &= src"""
+    vv, vm = tnum.band(dst.vv, dst.vm, src.vv, src.vm)
+    _bitwise(dst, src, vv, vm, vv, min(dst.umax, src.umax),
+             vv & uapi.U32, min(dst.u32max, src.u32max))
 
 
 def bor(dst: Range, src: Range) -> None:
     """dst |= src"""
-    all32 = ranges.is_const32(src) and ranges.is_const32(dst)
-    both = ranges.is_const(src) and ranges.is_const(dst)
-    dst.vv, dst.vm = tnum.bor(dst.vv, dst.vm, src.vv, src.vm)
-    if all32:
-        ranges.known32(dst, dst.vv)
-    else:
-        dst.u32min = max(dst.u32min, src.u32min)
-        dst.u32max = (dst.vv | dst.vm) & uapi.U32
-        _signed_as_unsigned32(dst)
-    if both:
-        ranges.known(dst, dst.vv)
-        return
-    dst.umin = max(dst.umin, src.umin)
-    dst.umax = dst.vv | dst.vm
-    _signed_as_unsigned(dst)
-    ranges.bounds_from_bits(dst)
+    vv, vm = tnum.bor(dst.vv, dst.vm, src.vv, src.vm)
+    _bitwise(dst, src, vv, vm, max(dst.umin, src.umin), vv | vm,
+             max(dst.u32min, src.u32min), (vv | vm) & uapi.U32)
 
 
 def bxor(dst: Range, src: Range) -> None:
     """dst ^= src"""
-    all32 = ranges.is_const32(src) and ranges.is_const32(dst)
-    both = ranges.is_const(src) and ranges.is_const(dst)
-    dst.vv, dst.vm = tnum.bxor(dst.vv, dst.vm, src.vv, src.vm)
-    if all32:
-        ranges.known32(dst, dst.vv)
-    else:
-        dst.u32min = dst.vv & uapi.U32
-        dst.u32max = (dst.vv | dst.vm) & uapi.U32
-        _signed_as_unsigned32(dst)
-    if both:
-        ranges.known(dst, dst.vv)
-        return
-    dst.umin = dst.vv
-    dst.umax = dst.vv | dst.vm
-    _signed_as_unsigned(dst)
-    ranges.bounds_from_bits(dst)
+    vv, vm = tnum.bxor(dst.vv, dst.vm, src.vv, src.vm)
+    _bitwise(dst, src, vv, vm, vv, vv | vm, vv & uapi.U32, (vv | vm) & uapi.U32)
 
 
 def _lshift_bounds32(dst: Range, shift: int) -> None:
