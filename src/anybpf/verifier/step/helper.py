@@ -89,18 +89,19 @@ def _row(env: Env, insn: Insn) -> Helper:
     aux = env.aux[env.idx]
     row = aux.helper
     if row is None:
-        row = aux.helper = _find(env, insn)
+        row = aux.helper = find(env, insn.imm)
     if row.does & Does.MIGHT_SLEEP and not env.state.sleepable:
         raise env.reject(EINVAL, "helper call might sleep in a non-sleepable prog")
     return row
 
 
-def _find(env: Env, insn: Insn) -> Helper:
-    facts, name = env.facts, f"{helper_name(insn.imm)}#{insn.imm}"
-    if insn.imm and insn.imm not in BY_ID:
+def find(env: Env, number: int) -> Helper:
+    """The helper, if it exists, and if type and licence of the program allow it."""
+    facts, name = env.facts, f"{helper_name(number)}#{number}"
+    if number and number not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
     target = env.target.name if env.target is not None else ""
-    row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+    row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
                         target)
     if row is None or row.name in facts.lacks:
         raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
