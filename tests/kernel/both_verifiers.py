@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
@@ -206,7 +206,7 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        special = _special(btf, fields["btf_value_type_id"], self.types_of_kernel)
+        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel)
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(
@@ -226,14 +226,6 @@ class Both:
 
     def typed(self, fields: Fields, fd: int) -> None:
         self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
-
-
-def _special(btf: Btf | None, type_id: int, kernel: Btf) -> tuple[Field, ...]:
-    """The special fields of a map's value; the kernel takes wrong ones for none."""
-    try:
-        return value_fields(btf, type_id, kernel) if btf else ()
-    except BadFields:
-        return ()
 
 
 class Fields:

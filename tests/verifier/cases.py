@@ -40,7 +40,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.builtin import builtin
-from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.fields import Field, value_fields
 from anybpf.btf.parse import Btf
 from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
@@ -215,11 +215,8 @@ class Case:
         return {fds[name]: facts for name, facts in made.items()}
 
     def _fields(self, value_type: str) -> tuple[Field, ...]:
-        """The special fields of values; those that make no sense are none."""
-        try:
-            return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types())
-        except BadFields:
-            return ()
+        """The special fields of values."""
+        return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types())
 
     # -- types, functions, lines
 

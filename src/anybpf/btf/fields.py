@@ -173,14 +173,17 @@ def parse_fields(btf: Btf, type_id: int, finder: Finder | None = None) -> list[F
     return fields
 
 
-def value_fields(btf: Btf, type_id: int, kernel: Btf | None = None) -> tuple[Field, ...]:
+def value_fields(btf: Btf | None, type_id: int, kernel: Btf | None = None) -> tuple[Field, ...]:
     """The special members of a map's value, if it is a struct (or data section).
 
-    Raises BadFields.
+    Those that make no sense are none, as in the kernel.
     """
-    if not type_id:
+    if btf is None or not type_id:
         return ()
-    return tuple(parse_fields(btf, btf.resolve(type_id), Finder(btf, MAP_VALUE, kernel)))
+    try:
+        return tuple(parse_fields(btf, btf.resolve(type_id), Finder(btf, MAP_VALUE, kernel)))
+    except BadFields:
+        return ()
 
 
 def _check_together(names: set[str]) -> None:

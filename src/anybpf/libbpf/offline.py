@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from anybpf import uapi
 from anybpf.btf.check import BadBtf, check
-from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
@@ -24,7 +23,7 @@ from anybpf.isa.insn import decode
 from anybpf.libbpf import bpf
 from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.verifier import Facts, MapFacts, Options, Records, Table, Verdict, verify
-from anybpf.verifier.facts import map_address
+from anybpf.verifier.facts import Descriptors, map_address
 
 Addresses = dict[str, list[int]]
 
@@ -153,7 +152,7 @@ class Offline:
             attr["max_entries"] or 1,               # a tool will say how many; veristat says one
             attr["map_flags"], attr.name("map_name"), map_address(fd),
             inner=self._maps.get(attr["inner_map_fd"]),
-            fields=_special(btf, attr["btf_value_type_id"], self.types),
+            fields=value_fields(btf, attr["btf_value_type_id"], self.types),
             has_btf=btf is not None, btf=btf)
         return fd
 
@@ -201,8 +200,8 @@ class Offline:
         return Facts(
             attr["prog_type"], attr["expected_attach_type"], gpl=licence in GPL_COMPATIBLE,
             sleepable=bool(attr["prog_flags"] & uapi.BPF_F_SLEEPABLE), flags=attr["prog_flags"],
-            maps=dict(self._maps), fd_array=_descriptors(attr["fd_array"]), cpus=self.cpus,
-            kernel_btf=self.types, attach_btf_id=attr["attach_btf_id"],
+            maps=dict(self._maps), fd_array=Descriptors.of(attr["fd_array"], ctypes.string_at),
+            cpus=self.cpus, kernel_btf=self.types, attach_btf_id=attr["attach_btf_id"],
             attach_elsewhere=bool(attr["attach_prog_fd"]),
             records=Records(lambda: self._types_of(attr["prog_btf_fd"]),
                             attr.table("func_info", "func_info"),
@@ -239,14 +238,6 @@ _COMMANDS: dict[int, Callable[[Offline, Fields], int]] = {
 }
 
 
-def _special(btf: Btf | None, type_id: int, kernel: Btf | None) -> tuple[Field, ...]:
-    """Locks, timers and the like in a map's value."""
-    try:
-        return value_fields(btf, type_id, kernel) if btf is not None else ()
-    except BadFields:
-        return ()
-
-
 def _checked(data: bytes, kernel: Btf | None) -> BadBtf | Btf:
     """The types as BPF_BTF_LOAD takes them, or why it does not."""
     try:
@@ -254,19 +245,3 @@ def _checked(data: bytes, kernel: Btf | None) -> BadBtf | Btf:
     except BadBtf as error:
         return error
     return Btf(data)
-
-
-def _descriptors(address: int) -> dict[int, int] | None:
-    return _FdArray(address) if address else None
-
-
-class _FdArray(dict[int, int]):
-    """The loader's array of descriptors."""
-
-    def __init__(self, address: int) -> None:
-        super().__init__()
-        self._address = address
-
-    def __missing__(self, index: int) -> int:
-        raw = ctypes.string_at(self._address + 4 * index, 4)
-        return int(struct.unpack("=i", raw)[0])

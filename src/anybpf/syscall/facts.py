@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from errno import EACCES
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.btf.fields import BadFields, Field, value_fields
+from anybpf.btf.fields import Field, value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.isa.insn import Insn, encode, is_ld_imm64
@@ -18,9 +17,8 @@ from anybpf.syscall.state import State
 from anybpf.syscall.tags import digest
 from anybpf.verifier import Facts, MapFacts, Records, Table, Verdict
 from anybpf.verifier.core_relo import KernelTarget
-from anybpf.verifier.facts import map_address
+from anybpf.verifier.facts import Descriptors, map_address
 
-FD_SIZE = 4
 _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
@@ -37,20 +35,6 @@ class _Kind(NamedTuple):
 _FUNCS = _Kind("func_info", "func_info_cnt", "func_info_rec_size")
 _LINES = _Kind("line_info", "line_info_cnt", "line_info_rec_size")
 _RELOS = _Kind("core_relos", "core_relo_cnt", "core_relo_rec_size")
-
-
-class Descriptors(dict[int, int]):
-    """The caller's array of descriptors, each read once."""
-
-    def __init__(self, state: State, address: int) -> None:
-        super().__init__()
-        self._memory = state.memory
-        self._address = address
-
-    def __missing__(self, index: int) -> int:
-        data = self._memory.read(self._address + index * FD_SIZE, FD_SIZE)
-        self[index] = struct.unpack("<i", data)[0]
-        return self[index]
 
 
 class Maps(dict[int, MapFacts]):
@@ -104,17 +88,12 @@ def _content(map: MapObject) -> bytes | None:
     whole = map.type == uapi.BPF_MAP_TYPE_ARRAY and map.map.max_entries == 1
     if not (whole and map.frozen and map.map.flags & uapi.BPF_F_RDONLY_PROG):
         return None
-    return bytes(map.map.lookup(bytes(FD_SIZE)))
+    return bytes(map.map.lookup(bytes(map.map.key_size)))
 
 
 def special_fields(map: MapObject, kernel: Btf | None) -> tuple[Field, ...]:
     """Locks, timers and the like in the map's value."""
-    if map.btf is None:
-        return ()
-    try:
-        return value_fields(map.btf.object.btf, map.btf.value, kernel)
-    except BadFields:
-        return ()
+    return value_fields(map.btf.object.btf, map.btf.value, kernel) if map.btf is not None else ()
 
 
 def kernel_types(state: State) -> Btf | None:
@@ -129,7 +108,7 @@ class Surroundings:
         self._state = state
         self._attr = attr
         self.maps = Maps(state)
-        self._fd_array = Descriptors(state, attr["fd_array"]) if attr["fd_array"] else None
+        self._fd_array = Descriptors.of(attr["fd_array"], state.memory.read)
         #: the program's types, once they were asked for
         self.btf: BtfObject | None = None
 

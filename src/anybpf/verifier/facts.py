@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from anybpf.isa.insn import Insn
 
 
+FD_SIZE = 4
+
+
 def map_address(number: int) -> int:
     """Where the map of this number is said to be in the kernel's memory."""
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
@@ -105,6 +108,25 @@ def line_at(lines: Sequence[LineInfo], insn: int) -> LineInfo | None:
     """The source line that slot `insn` belongs to; None where no record is about it."""
     at = bisect_right(lines, insn, key=lambda line: line.insn) - 1
     return lines[at] if at >= 0 else None
+
+
+class Descriptors(dict[int, int]):
+    """The caller's array of descriptors in memory; each is read once, when it is asked for."""
+
+    def __init__(self, address: int, read: Callable[[int, int], bytes]) -> None:
+        super().__init__()
+        self._address = address
+        self._read = read
+
+    @classmethod
+    def of(cls, address: int, read: Callable[[int, int], bytes]) -> Descriptors | None:
+        """The array at `address`, which `read(address, size)` reads; at 0 there is none."""
+        return cls(address, read) if address else None
+
+    def __missing__(self, index: int) -> int:
+        data = self._read(self._address + index * FD_SIZE, FD_SIZE)
+        self[index] = int.from_bytes(data, "little", signed=True)
+        return self[index]
 
 
 @dataclass(frozen=True)
