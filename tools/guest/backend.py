@@ -335,7 +335,7 @@ def shared() -> Remote:
     Raises NoGuest.
     """
     if not _shared:
-        place = vm.Place(fetch.cache() / "run")
+        place = vm.default_place()
         stack = contextlib.ExitStack()
         stack.enter_context(vm.locked(place))
         if not place.pid:

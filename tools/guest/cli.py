@@ -9,7 +9,7 @@ import click
 
 from anybpf.errors import BpfError, LoadError
 from anybpf.toolchain import CompileError
-from guest import fetch, modules, rows, verdicts, vm
+from guest import modules, rows, verdicts, vm
 from guest.backend import Guest
 from guest.initramfs import NoGuest
 
@@ -18,7 +18,7 @@ LOAD_LEVELS = click.IntRange(0, 7)
 
 def place() -> vm.Place:
     """Where this user's guest is."""
-    return vm.Place(fetch.cache() / "run")
+    return vm.default_place()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guest import initramfs
-from guest.fetch import Kernel, fetch
+from guest.fetch import Kernel, cache, fetch
 from guest.initramfs import NoGuest
 from guest.remote import Remote
 
@@ -63,6 +63,12 @@ class Place:
         except (OSError, ValueError):
             return 0
         return pid if str(self.port).encode() in command else 0
+
+
+def default_place() -> Place:
+    """The folder of the shared guest, or of the one that ANYBPF_GUEST names; both may run."""
+    name = os.environ.get("ANYBPF_GUEST", "")
+    return Place(cache() / (f"run-{name}" if name else "run"))
 
 
 def command(kernel: Kernel, archive: Path, place: Place) -> list[str]:
