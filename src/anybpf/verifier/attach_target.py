@@ -9,6 +9,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import tracepoints
+from anybpf.verifier import struct_ops
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.reject import Reject
@@ -43,10 +44,10 @@ def _may_sleep(env: Env) -> bool:
 def _target(env: Env) -> Attachment:
     """What the program's context has (bpf_check_attach_target)."""
     facts = env.facts
+    if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
+        return struct_ops.find(env)
     find = _TARGETS.get(facts.attach_type) if facts.type == uapi.BPF_PROG_TYPE_TRACING else None
     if find is None or facts.attach_elsewhere or facts.kernel_btf is None:
-        if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
-            raise NotSupported("struct_ops programs in the verifier")
         raise NotSupported(f"programs of type {env.prog.name} attached to functions")
     number, btf = facts.attach_btf_id, facts.kernel_btf
     if not number:

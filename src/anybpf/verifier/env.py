@@ -10,7 +10,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
-from anybpf.proto import contexts, progs
+from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
@@ -119,6 +119,8 @@ class Env:
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
+        #: the references of its arguments, by their numbers
+        self.arg_refs: dict[int, int] = {}
         #: the function that the program's types say catches exceptions; 0: none
         self.exception_callback = 0
         #: some path ends by bpf_throw()
@@ -173,6 +175,13 @@ class Env:
         """A number that no register has yet."""
         self.ids += 1
         return self.ids
+
+    def helper(self, number: int) -> Helper | None:
+        """The helper, if there is one and the program may call it."""
+        facts = self.facts
+        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+                            self.target.helpers if self.target is not None else "")
+        return None if row is None or row.name in facts.lacks else row
 
     def subprog_at(self, start: int) -> int:
         """The number of the function that begins at slot `start`."""

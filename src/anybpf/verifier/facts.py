@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto.access import ALL_CAPS
+from anybpf.proto.struct_ops import BY_NAME as STRUCT_OPS
+from anybpf.proto.struct_ops import StructOps
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
@@ -185,6 +187,8 @@ class Facts:
     attach_btf_id: int = 0
     #: it is one of a program or of a module instead
     attach_elsewhere: bool = False
+    #: structs of functions that the kernel has registered, by name
+    struct_ops: Mapping[str, StructOps] = field(default_factory=lambda: STRUCT_OPS)
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
     #: helpers that the kernel was built without, by name (`probe_write_user`)
@@ -217,6 +221,15 @@ class Attachment(NamedTuple):
     nullable: tuple[int, ...] = ()
     #: numbers of arguments that are of another kind than their type says
     kinds: Mapping[int, int] = MappingProxyType({})
+    #: the struct that a function is a member of
+    ops: StructOps | None = None
+    #: numbers of arguments that must be given back
+    held: tuple[int, ...] = ()
+
+    @property
+    def helpers(self) -> str:
+        """What `access.Grant.targets` calls it."""
+        return self.name if self.ops is None else self.ops.target(self.name)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EACCES
 
+from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
@@ -13,6 +14,7 @@ from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
+from anybpf.verifier.step import resources
 
 #: arguments that a context may have
 MAX_ARGS = 12
@@ -33,8 +35,19 @@ def access(what: Access, target: Attachment) -> None:
             env.log.say(str(invalid))
         raise env.reject_then_line(
             EACCES, f"invalid bpf_context access off={off} size={size}") from None
+    ref = _reference(env, target, off)
     if what.loads is not None:
         _load(env, what.loads, target, kind, type_id)
+        what.loads.ref = ref
+
+
+def _reference(env: Env, target: Attachment, off: int) -> int:
+    """The reference of an argument that must be given back, and was not yet; 0 of others."""
+    ref = env.arg_refs.get(_index(target, off), 0) if target.held else 0
+    if ref and not resources.is_held(env.state, ref):
+        raise env.reject_then_line(EACCES, f"invalid bpf_context access off={off}. Reference may "
+                                           "already be released")
+    return ref
 
 
 def _load(env: Env, into: Reg, target: Attachment, kind: int, type_id: int) -> None:
@@ -42,14 +55,33 @@ def _load(env: Env, into: Reg, target: Attachment, kind: int, type_id: int) -> N
     if base == kinds.SCALAR_VALUE:
         mark_unknown(into)
     elif base == kinds.PTR_TO_BTF_ID:
-        btf_ptr.point(env, into, target.btf, type_id, kind & ~KIND_MASK)
+        btf_ptr.point(env, into, target.btf, _promoted(target, type_id), kind & ~KIND_MASK)
     else:
         mark_pointer(into, kind)
         into.id = env.new_id() if kind & PTR_MAYBE_NULL else 0
 
 
+def _promoted(target: Attachment, type_id: int) -> int:
+    """The struct that the argument points to in truth."""
+    if target.ops is None or not target.ops.promotes:
+        return type_id
+    name = target.ops.promotes.get(target.btf.type(type_id).name)
+    return target.btf.find(name, uapi.BTF_KIND_STRUCT) if name else type_id
+
+
+def _given(target: Attachment, off: int) -> int:
+    """The struct that the kernel says the argument points to, whatever its type; or 0."""
+    if target.ops is None or not target.ops.typed:
+        return 0
+    name = target.ops.typed.get((target.name, _index(target, off)))
+    return target.btf.find(name, uapi.BTF_KIND_STRUCT) if name else 0
+
+
 def _argument(env: Env, target: Attachment, off: int, size: int, write: bool) -> tuple[int, int]:
     """Kind and type of the argument at `off`."""
+    given = _given(target, off) if not write else 0
+    if given:
+        return kinds.PTR_TO_BTF_ID | PTR_TRUSTED, given
     if not 0 <= off < WORD * MAX_ARGS or write or off % size:
         raise _Invalid
     name = target.name

@@ -8,10 +8,11 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
+from anybpf.btf import types as t
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.region import packet
+from anybpf.verifier.region import ctx, packet
 from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_known_scalar, mark_unknown
 from anybpf.verifier.step import regs
 from anybpf.verifier.step.widen import widen_loop
@@ -39,7 +40,8 @@ def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool
     if locks_count and state.locks:
         raise _inside(env, where, "bpf_spin_lock")
     outermost = thrown or len(state.frames) == 1
-    held = [r for r in state.refs if r.type == REF_PTR] if outermost else []
+    held = [r for r in state.refs if r.type == REF_PTR and not (
+        r.id == env.regs[0].ref and not thrown and _may_return(env))] if outermost else []
     if held:
         lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in held]
         raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
@@ -50,14 +52,21 @@ def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool
             raise _inside(env, where, name)
 
 
+def _may_return(env: Env) -> bool:
+    """Programs in the place of kernel functions may give back what they hold."""
+    return env.facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS
+
+
 def _inside(env: Env, where: str, section: str) -> Exception:
     return env.reject(EINVAL, f"{where} cannot be used inside {section}-ed region")
 
 
 def check_return(env: Env, regno: int = 0) -> None:
     """What is given back is a number in the range of the program type (check_return_code)."""
-    reg = regs.read(env, regno)
     frame = env.state.frames[0]
+    if (not frame.subprog or frame.subprog == env.exception_callback) and _given_back(env, regno):
+        return
+    reg = regs.read(env, regno)
     if frame.in_async_callback:
         low, high = frame.callback_returns
         _check_result(env, regno, low, high, "async callback return")
@@ -67,9 +76,37 @@ def check_return(env: Env, regno: int = 0) -> None:
             raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
                                      f"value ({regtype.text(reg.kind)})")
         return
+    if not frame.subprog and _returned_struct(env):
+        _check_result(env, regno, 0, 0, "program exit")
+        return
     wanted = env.prog.returned(env.facts.attach_type)
     if wanted is not None:
         _check_result(env, regno, wanted.low, wanted.high, "program exit")
+
+
+def _given_back(env: Env, regno: int) -> bool:
+    """Nothing is returned, or the object of the kernel's that is to be returned."""
+    target = env.target
+    if target is None or not _may_return(env):
+        return False
+    if not target.proto.type:
+        return True
+    reg, struct = env.regs[regno], _returned_struct(env)
+    if env.state.frames[0].subprog or not struct or not reg.ref:
+        return False
+    if reg.btf is not target.btf or reg.btf_id != struct:
+        return False
+    ctx.check_unmoved(env, reg, regno)
+    return True
+
+
+def _returned_struct(env: Env) -> int:
+    """The struct to which what the kernel's function returns points, in its types; or 0."""
+    target = env.target
+    if target is None or not _may_return(env):
+        return 0
+    found = target.btf.type(target.btf.resolve(target.proto.type))
+    return target.btf.resolve(found.type) if isinstance(found, t.Ptr) else 0
 
 
 def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
