@@ -23,9 +23,9 @@ def find(env: Env) -> Attachment:
     facts = env.facts
     if not facts.gpl:
         raise Reject(EINVAL, "struct ops programs must have a GPL compatible license")
-    if not facts.attach_btf_id or facts.kernel_btf is None:
+    btf = facts.attach_btf
+    if not facts.attach_btf_id or btf is None:
         raise Reject(ENOTSUPP, "", end="")
-    btf = facts.kernel_btf
     struct = _registered(btf, facts.attach_btf_id)
     if struct is None:
         raise Reject(ENOTSUPP, f"attach_btf_id {facts.attach_btf_id} is not a supported struct")
@@ -62,7 +62,8 @@ def _hook(env: Env, btf: Btf, struct: t.Struct, ops: StructOps) -> Attachment:
     special, held = _arguments(btf, f"{struct.name}__{member.name}")
     if held and any(subprog.has_tail_call for subprog in env.subprogs):
         raise Reject(EINVAL, "program with __ref argument cannot tail call")
-    return Attachment(member.name, btf, proto, kinds=special, ops=ops, held=held)
+    return Attachment(member.name, btf, proto, kinds=special, trusted=True, ops=ops,
+                      held=held)
 
 
 def _function(btf: Btf, type_id: int) -> t.FuncProto | None:
