@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto.access import ALL_CAPS
+from anybpf.proto.struct_ops import BY_NAME as STRUCT_OPS
+from anybpf.proto.struct_ops import StructOps
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
