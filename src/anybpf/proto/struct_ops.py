@@ -62,3 +62,27 @@ STRUCT_OPS: tuple[StructOps, ...] = (
          writes.HID, "hid_rdesc_fixup hid_hw_request hid_hw_output_report"),
 )
 BY_NAME: dict[str, StructOps] = {ops.name: ops for ops in STRUCT_OPS}
+
+
+class Filter(NamedTuple):
+    """Which struct_ops programs may call the kernel functions of a set (btf_kfunc_filter_t)."""
+
+    ops: str
+    """Programs for this struct alone."""
+    members: dict[str, tuple[str, ...]]
+    """Kernel function -> members whose programs may call it; one that is not here: all of them."""
+
+    def passes(self, kfunc: str, ops: str, member: str) -> bool:
+        """True if programs for the member may call it."""
+        return ops == self.ops and member in self.members.get(kfunc, (member,))
+
+
+#: set of kernel functions -> who may call them
+FILTERS: dict[str, Filter] = {
+    # bpf_qdisc_kfunc_filter(); what begins and ends others is for the kernel itself to call
+    "qdisc_kfunc_ids": Filter("Qdisc_ops", {
+        "bpf_qdisc_skb_drop": ("enqueue",),
+        "bpf_qdisc_watchdog_schedule": ("enqueue", "dequeue"),
+        "bpf_qdisc_bstats_update": ("dequeue",),
+        "bpf_qdisc_init_prologue": (), "bpf_qdisc_reset_destroy_epilogue": ()}),
+}

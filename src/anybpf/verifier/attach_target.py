@@ -11,7 +11,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import hooks, tracepoints
-from anybpf.verifier import fmodel, struct_ops
+from anybpf.verifier import fmodel, kfuncs, struct_ops
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.reject import Reject
@@ -52,6 +52,7 @@ def check(env: Env) -> None:
                              "programs can be sleepable")
     if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
         env.target = struct_ops.find(env)
+        kfuncs.ask_again(env)
     elif facts.type in _BY_FUNCTION:
         env.target = _target(env)
 

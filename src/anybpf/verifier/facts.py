@@ -263,6 +263,11 @@ class Attachment(NamedTuple):
     held: tuple[int, ...] = ()
 
     @property
+    def hook(self) -> tuple[str, str] | None:
+        """The struct and its member."""
+        return (self.ops.name, self.name) if self.ops is not None else None
+
+    @property
     def helpers(self) -> str:
         """What `access.Grant.targets` calls it."""
         return self.name if self.ops is None else self.ops.target(self.name)
