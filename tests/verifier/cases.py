@@ -9,7 +9,8 @@
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
-`target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `guest` (only the guest
+`target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's),
+`target=STRUCT.MEMBER`, `guest` (only the guest
 can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
 line `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
@@ -136,7 +137,10 @@ class Case:
 
     @property
     def attach(self) -> int:
-        """The expected attach type."""
+        """The expected attach type; for a member of a struct its index."""
+        member = self.option("prog", "target").partition(".")[2]
+        if member:
+            return _member_index(self.module_types() or kernel_types(), self.target, member)
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
@@ -152,7 +156,7 @@ class Case:
     @property
     def target(self) -> int:
         """The tracepoint or function that is attached to, in the kernel's or module's types."""
-        name = self.option("prog", "target").rpartition(":")[2]
+        name = self.option("prog", "target").rpartition(":")[2].partition(".")[0]
         if name.isdecimal() or not name:
             return int(name or 0)
         types = self.module_types() or kernel_types()
@@ -346,6 +350,16 @@ def member_offset(struct: str, member: str) -> int:
             if not one.name and isinstance(btf.type(btf.resolve(one.type)), Composite):
                 todo.append((one.type, base + one.offset))
     raise KeyError(f"{struct}.{member}")
+
+
+def _member_index(btf: Btf, struct: int, name: str) -> int:
+    """Which member of the struct has the name. Raises KeyError."""
+    names = [member.name for member in btf.expect(struct, Composite).members]
+    if name.isdecimal():
+        return int(name)
+    if name not in names:
+        raise KeyError(name)
+    return names.index(name)
 
 
 def _number(text: str, prefix: str) -> int:

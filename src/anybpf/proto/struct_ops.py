@@ -26,6 +26,8 @@ class StructOps(NamedTuple):
     """Members whose programs may sleep; None: all of them."""
     promotes: dict[str, str] = {}
     """Arguments that are pointers to these structs are pointers to others in truth."""
+    epilogues: tuple[str, ...] = ()
+    """Members behind whose programs the kernel runs code of its own, which keeps the context."""
     typed: dict[tuple[str, int], str] = {}
     """Member and argument -> the struct that programs are told it points to, however they load it.
     """
@@ -57,7 +59,7 @@ STRUCT_OPS: tuple[StructOps, ...] = (
         cpu_offline init exit""", writes.SCHEDULER,
          "init_task cgroup_init cgroup_exit cgroup_prep_move cpu_online cpu_offline init exit"),
     _row("Qdisc_ops", "enqueue dequeue init reset destroy", writes.QDISC,
-         typed={("enqueue", 2): "bpf_sk_buff_ptr"}),
+         epilogues=("reset", "destroy"), typed={("enqueue", 2): "bpf_sk_buff_ptr"}),
     _row("hid_bpf_ops", "hid_device_event hid_rdesc_fixup hid_hw_request hid_hw_output_report",
          writes.HID, "hid_rdesc_fixup hid_hw_request hid_hw_output_report"),
 )

@@ -147,6 +147,10 @@ def effects(env: Env) -> None:
             changed |= before != (subprog.changes_packet, subprog.might_sleep)
 
 
+#: programs whose helpers the kernel does not know yet here: it takes none for one that sleeps
+_HELPERS_LATER = frozenset({uapi.BPF_PROG_TYPE_STRUCT_OPS, uapi.BPF_PROG_TYPE_EXT})
+
+
 def _effects(env: Env, idx: int) -> tuple[bool, bool]:
     """Whether a call may change the packet, and whether it may sleep."""
     insn = env.insns[idx]
@@ -163,7 +167,7 @@ def _effects(env: Env, idx: int) -> tuple[bool, bool]:
         return False, False
     # what a tail call runs may change the packet, and then the function's caller goes on
     changes = bool(row.does & Does.CHANGES_PACKET) or row.id == uapi.BPF_FUNC_tail_call
-    return changes, bool(row.does & Does.MIGHT_SLEEP)
+    return changes, bool(row.does & Does.MIGHT_SLEEP) and env.facts.type not in _HELPERS_LATER
 
 
 def postorder(env: Env) -> None:
