@@ -55,6 +55,8 @@ PLACES = {
 #: flags that the lists leave out, as a running kernel shows
 FLAGS = dict.fromkeys(("bpf_list_front", "bpf_list_back", "bpf_rbtree_root", "bpf_rbtree_left",
                        "bpf_rbtree_right"), ("RET_NULL",))
+#: and those that a running kernel does not show
+NO_FLAGS = {"bpf_arena_alloc_pages": {"RET_NULL"}}
 SINCE = {
     "bpf_strnlen": "6.17", "bpf_kfunc_call_memb_release": "5.18",
     "bpf_kfunc_call_test_release": "5.18", "bpf_modify_return_test_tp": "6.11",
@@ -103,6 +105,7 @@ def row(name: str, proto: dict[str, Any], places: list[tuple[str, dict[str, Any]
     """The generated line for one kfunc."""
     flags = {f.removeprefix("KF_") for _, func in places for f in func.get("flags", ())}
     flags |= set(FLAGS.get(name, ()))
+    flags -= NO_FLAGS.get(name, set())
     flags |= {"FASTCALL"} if "bpf_fastcall" in proto["tags"] else set()
     args = ", ".join(declare(n, t) for n, t in proto["args"])
     fields = (name, proto["ret"], args, " ".join(sorted(flags)),

@@ -240,8 +240,6 @@ def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: b
         _context(call, reg, regno, size, write)
     elif base == kinds.PTR_TO_BTF_ID:
         btf_ptr.check(env, reg, regno, reg.off, size, False)
-    elif base in mem.TYPED:
-        raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
     elif not (zero_ok and size == 0 and regs.is_zero(reg)):
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected=fp")
 

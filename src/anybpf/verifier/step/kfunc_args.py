@@ -418,11 +418,17 @@ def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
 
 def _check_map(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
-    if reg.map is None:
+    if reg.map is None and not _says_more(reg):
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
     _check_same_map(call, reg)
     call.map, call.map_uid = reg.map, reg.map_uid
     check_trust(call, arg)
+
+
+def _says_more(reg: Reg) -> bool:
+    """The kernel keeps this in the place of the map, and takes it for one at first."""
+    return reg.btf is not None or any((
+        reg.packet_range, reg.mem_size, reg.dynptr_id, reg.subprog, reg.slot_state))
 
 
 def _map(call: Call, arg: Arg) -> None:
