@@ -50,7 +50,7 @@ def test_effects_reach_callers() -> None:
     env = Env(assemble("call f\nr0 = 0\nexit\nf: r2 = 0\ncall bpf_xdp_adjust_head\nr0 = 0\nexit"),
               Facts(uapi.BPF_PROG_TYPE_XDP), Options())
     subprogs.find(env)
-    cfg.effects(env)
+    cfg.check(env)
     assert [s.changes_packet for s in env.subprogs] == [True, True]
 
 
