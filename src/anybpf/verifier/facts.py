@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
+from anybpf.proto import maps
 from anybpf.proto.access import ALL_CAPS
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ FD_SIZE = 4
 def map_address(number: int) -> int:
     """Where the map of this number is said to be in the kernel's memory."""
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
-
-
-_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
 
 
 @dataclass(eq=False)
@@ -57,9 +55,8 @@ class MapFacts:
     btf: Btf | None = None
 
     def __post_init__(self) -> None:
-        if self.type in _INDEXES:
-            # a lookup gives what the kernel itself keeps
-            self.flags |= uapi.BPF_F_RDONLY_PROG
+        row = maps.BY_TYPE.get(self.type)
+        self.flags |= row.adds if row is not None else 0
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)
@@ -158,6 +155,35 @@ class Records:
     target: Callable[[], Target | None]
 
 
+class FunctionFacts(NamedTuple):
+    """A function of a program that was verified (struct bpf_func_info_aux, struct bpf_prog_aux)."""
+
+    #: the FUNC in the program's types; 0: it has none
+    type_id: int = 0
+    name: str = ""
+    #: static, or its types say something else than its code
+    unreliable: bool = False
+    changes_packet: bool = False
+    might_sleep: bool = False
+    is_exception_callback: bool = False
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    """A loaded program that another one attaches to (struct bpf_prog)."""
+
+    type: int
+    attach_type: int = 0
+    btf: Btf | None = None
+    #: in their order; a program without types has none here
+    functions: tuple[FunctionFacts, ...] = ()
+    #: of an extension: the type of the program that it extends
+    extends: int = 0
+    #: it is a tracing program that is attached to a program itself
+    traces_program: bool = False
+    tail_call_reachable: bool = False
+
+
 @dataclass
 class Facts:
     """A program: its type and what surrounds it.
@@ -181,10 +207,11 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
-    #: the kernel function, hook or tracepoint that is attached to, in the kernel's types
+    #: the function, hook or tracepoint that is attached to: its number in the types of the program
+    #: or module below, or in the kernel's
     attach_btf_id: int = 0
-    #: it is one of a program or of a module instead
-    attach_elsewhere: bool = False
+    attach_prog: ProgramFacts | None = None
+    attach_module: Btf | None = None
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
     #: helpers that the kernel was built without, by name (`probe_write_user`)
@@ -198,6 +225,13 @@ class Facts:
     records: Records | None = None
     #: what names a program to maps that are for one program alone
     digest: Callable[[Sequence[Insn]], bytes] | None = None
+
+    @property
+    def attach_btf(self) -> Btf | None:
+        """The types that `attach_btf_id` is a number of."""
+        if self.attach_prog is not None:
+            return self.attach_prog.btf
+        return self.attach_module or self.kernel_btf
 
     @property
     def strict_alignment(self) -> bool:
@@ -217,6 +251,8 @@ class Attachment(NamedTuple):
     nullable: tuple[int, ...] = ()
     #: numbers of arguments that are of another kind than their type says
     kinds: Mapping[int, int] = MappingProxyType({})
+    #: arguments are valid and cannot go away
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +286,9 @@ class Verdict:
     maps: tuple[MapFacts, ...] = ()
     #: how many bytes of context the program needs
     max_ctx_offset: int = 0
+    #: for who attaches to it
+    functions: tuple[FunctionFacts, ...] = ()
+    tail_call_reachable: bool = False
 
     @property
     def accepted(self) -> bool:
