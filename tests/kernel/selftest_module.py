@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from anybpf.btf.parse import Btf
@@ -37,6 +37,8 @@ OPTIONS = ("-std=gnu11", "-w", "-O1", "-gbtf", "-fms-extensions", "-fno-pic", "-
 #: functions of the kernel that are called in earnest, where it exports them
 NEEDED = re.compile(r"register_|__register_|bpf_|btf_|mem|kernel_kobj")
 STRUCT_OPS = re.compile(r"register_bpf_struct_ops\(&\w+, (\w+)\)")
+#: trees whose kernel had parts of the module -> a tree that has them in the module
+IN_VMLINUX = {"6.1": "6.12"}
 EXPORT = "__ksymtab_"
 
 
@@ -44,6 +46,11 @@ def source(tree: Tree) -> Path | None:
     """The module's source in a tree."""
     paths = (tree.selftests / folder / f"{NAME}.c" for folder in FOLDERS)
     return next(filter(Path.exists, paths), None)
+
+
+def owner(tree: Tree, known: Sequence[Tree]) -> Tree:
+    """The tree whose module a tree's programs want: in 6.1, vmlinux had part of what is there."""
+    return next((other for other in known if other.name == IN_VMLINUX.get(tree.name)), tree)
 
 
 def built(guest: Guest, path: Path, folder: Path) -> bytes:

@@ -1,7 +1,7 @@
 """The types of a module on top of vmlinux's, and the lists of ids made of them (resolve_btfids).
 
-gcc writes all types that a source uses. Those that vmlinux has, which the source has from it, become
-vmlinux's; what remains is what pahole would write for the module.
+gcc writes all types that a source uses. Those that vmlinux has, which the source has from it,
+become vmlinux's; what remains is what pahole would write for the module.
 """
 
 from __future__ import annotations
