@@ -124,7 +124,7 @@ def _behind(env: Env, fd: int) -> TypesFacts:
     try:
         return env.facts.btfs[fd]
     except KeyError:
-        number = EBADF
+        number = EINVAL if fd in env.facts.maps else EBADF
     except BpfError as error:
         number = error.errno or EINVAL
     raise Reject(number, "invalid module BTF fd specified")
