@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
-from anybpf.proto import contexts, progs
+from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
@@ -186,6 +188,18 @@ class Env:
     def subprog_at(self, start: int) -> int:
         """The number of the function that begins at slot `start`."""
         return next(i for i, s in enumerate(self.subprogs) if s.start == start)
+
+    def subprog_around(self, idx: int) -> Subprog:
+        """The function that slot `idx` belongs to."""
+        return self.subprogs[bisect_right(self.subprogs, idx, key=attrgetter("start")) - 1]
+
+    def helper(self, number: int) -> Helper | None:
+        """The helper as the program may call it; None: it may not, or the kernel has none."""
+        facts = self.facts
+        target = self.target.name if self.target is not None else ""
+        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+                            target)
+        return row if row is not None and row.name not in facts.lacks else None
 
     def update_peak(self) -> None:
         self.peak_states = max(self.peak_states,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
+from anybpf.proto import maps
 from anybpf.proto.access import ALL_CAPS
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ FD_SIZE = 4
 def map_address(number: int) -> int:
     """Where the map of this number is said to be in the kernel's memory."""
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
-
-
-_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
 
 
 @dataclass(eq=False)
@@ -57,9 +55,8 @@ class MapFacts:
     btf: Btf | None = None
 
     def __post_init__(self) -> None:
-        if self.type in _INDEXES:
-            # a lookup gives what the kernel itself keeps
-            self.flags |= uapi.BPF_F_RDONLY_PROG
+        row = maps.BY_TYPE.get(self.type)
+        self.flags |= row.adds if row is not None else 0
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)
