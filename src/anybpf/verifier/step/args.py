@@ -88,7 +88,7 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.MEM_RCU,
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.PTR_TRUSTED),
 }
-#: registers that may be passed at any offset; slices of dynptrs and what may be 0 are not among them
+#: registers that may be passed at any offset; slices of dynptrs are not among them
 AT_OFFSET = frozenset({
     kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_MAP_KEY,
     kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM, kinds.PTR_TO_MEM | MEM_RDONLY,
