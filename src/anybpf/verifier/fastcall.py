@@ -11,7 +11,7 @@ from anybpf.btf import types as t
 from anybpf.isa.insn import Insn, is_call, is_helper_call, is_kfunc_call
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
-from anybpf.proto.helpers import Does
+from anybpf.proto.helpers import BY_ID, Does
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.state import FP, SLOT_BYTES, Frame
@@ -54,7 +54,7 @@ def _mark_call(env: Env, subprog: Subprog, idx: int, lowest: int) -> None:
 def _summary(env: Env, insn: Insn) -> tuple[int, bool]:
     """The caller-saved registers that the callee leaves alone, and whether it becomes code in line.
     """
-    if is_helper_call(insn):
+    if is_helper_call(insn) and insn.imm in BY_ID:
         row = env.helper(insn.imm)
         if row is not None:
             return _kept(len(row.args), row.ret != kinds.RET_VOID), bool(row.does & Does.FASTCALL)

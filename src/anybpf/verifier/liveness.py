@@ -11,6 +11,7 @@ from collections.abc import Callable
 from anybpf import uapi
 from anybpf.isa.insn import Insn, is_call, is_helper_call, is_ld_imm64, slots
 from anybpf.isa.opcodes import MAY_GOTO
+from anybpf.proto.helpers import BY_ID
 from anybpf.verifier.cfg import successors
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import of
@@ -67,10 +68,12 @@ def _jmp(insn: Insn) -> UseDef:
 
 def _call_uses(env: Env, insn: Insn) -> int:
     """The arguments of a helper that this program may call; all of them of any other call."""
+    row = None
     kfunc = of(env, insn)
     if kfunc is not None:
         return ((1 << len(kfunc.params)) - 1) << 1
-    row = env.helper(insn.imm) if is_helper_call(insn) else None
+    if is_helper_call(insn) and insn.imm in BY_ID:
+        row = env.helper(insn.imm)
     return ((1 << len(row.args)) - 1) << 1 if row is not None else ARGUMENTS
 
 
