@@ -11,8 +11,8 @@
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
 `target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `target=STRUCT.MEMBER`,
 `guest` (only the guest can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N`
-(fd_array_cnt). In the array, `module:NAME` are a module's types, whose functions can be called then (`module.NAME.it`
-is the address of what is called so there), and `types` the program's own. A line
+(fd_array_cnt). In the array, `module:NAME` are a module's types, whose functions can be called then
+(`module.NAME.it` is the address of what is called so there), and `types` the program's own. A line
 `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
