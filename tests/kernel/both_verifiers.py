@@ -8,7 +8,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -16,17 +16,18 @@ from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
+from anybpf.btf.relo_cands import Target
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
 from anybpf.linux import Linux
-from anybpf.syscall import attach_type
+from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
+from anybpf.verifier.attr import facts
+from anybpf.verifier.facts import ProgramFacts
 from kernel.verdicts import kernel_btf, kernel_symbols
 
 LOG_SIZE = 1 << 24
-STATIC = 0
-GLOBAL = 1
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
 TIME = re.compile(r"verification time \d+ usec")
 
@@ -126,6 +127,8 @@ class Both:
     kernel: Linux = field(default_factory=Linux)
     maps: Maps = field(default_factory=Maps)
     types: dict[int, Btf] = field(default_factory=dict)
+    #: programs and modules' types that others may attach to, by descriptor
+    programs: dict[int, Btf | ProgramFacts] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
     resolves_core_relos: bool = True
@@ -176,16 +179,11 @@ class Both:
         """What the verifier is told of it."""
         from kernel.sweeps import lacking
 
-        return Facts(
-            fields["prog_type"],
-            attach_type.fixed(fields["prog_type"], fields["expected_attach_type"]),
-            gpl=b"GPL" in ctypes.string_at(fields["license"]),
-            sleepable=bool(fields["prog_flags"] & uapi.BPF_F_SLEEPABLE),
-            flags=fields["prog_flags"], maps=self.maps, funcs=tuple(self._funcs(fields)),
-            lines=tuple(self._lines(fields)), cpus=self.kernel.num_possible_cpus,
-            lacks=lacking(), symbols=kernel_symbols(), kernel_btf=self.types_of_kernel,
-            attach_btf_id=fields["attach_btf_id"],
-            attach_elsewhere=bool(fields["attach_prog_fd"]),
+        return replace(
+            facts(fields, self), gpl=ctypes.string_at(fields["license"]) in GPL_COMPATIBLE,
+            maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
+            symbols=kernel_symbols(), kernel_btf=self.types_of_kernel, records=None,
+            funcs=tuple(self._funcs(fields)), lines=tuple(self._lines(fields)),
             btf=self.types.get(fields["prog_btf_fd"]))
 
     def _funcs(self, fields: Fields) -> Iterator[FuncInfo]:
@@ -194,13 +192,36 @@ class Both:
             assert btf is not None
             func = btf.type(type_id)
             assert isinstance(func, t.Func)
-            yield FuncInfo(insn, func.name, func.linkage == GLOBAL, type_id)
+            yield FuncInfo(insn, func.name, func.linkage == uapi.BTF_FUNC_GLOBAL, type_id)
 
     def _lines(self, fields: Fields) -> Iterator[LineInfo]:
         btf = self.types.get(fields["prog_btf_fd"])
         for insn, file, line, where in fields.records("line_info", "<4I"):
             assert btf is not None
             yield LineInfo(insn, btf.string(file), where >> 10, btf.string(line))
+
+    # -- what memory and descriptors hold (anybpf.verifier.attr.Around)
+
+    def read(self, address: int, size: int) -> bytes:
+        return ctypes.string_at(address, size)
+
+    def types_of(self, fd: int) -> Btf:
+        """A program's types. Raises BpfError."""
+        if fd not in self.types:
+            raise BpfError(errno.EBADF)
+        return self.types[fd]
+
+    def attached(self, fd: int) -> Btf | ProgramFacts:
+        """A module's types, or a program."""
+        if fd not in self.programs:
+            raise NotSupported("attaching to what was not loaded here")
+        return self.programs[fd]
+
+    def target(self) -> Target | None:
+        return Target(self.types_of_kernel)
+
+    def tell(self, member: str, value: int) -> None:
+        """Nobody looks at what is written back."""
 
     # -- what maps and types are
 

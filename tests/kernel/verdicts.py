@@ -17,13 +17,18 @@ import pytest
 from anybpf import uapi
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
+from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.linux import Linux
 from anybpf.proto import progs
+from guest.backend import Guest
+from guest.modules import Modules
 
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 LOG_SIZE = 1 << 14
 LOG = ctypes.create_string_buffer(LOG_SIZE)
 LINUX = Linux()
+#: the same, where the kernel is the guest's
+GUEST = LINUX if isinstance(LINUX, Guest) else None
 PERMISSION = 1  # EPERM
 
 #: an expected attach type that each program type accepts, where 0 is none
@@ -155,9 +160,36 @@ def kernel_btf() -> Btf:
 
 
 @cache
+def _modules() -> KernelBtf:
+    return KernelBtf(LINUX)
+
+
+@cache
+def kernel_module(name: str) -> Btf:
+    """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
+    if GUEST is not None:
+        Modules(GUEST.kernel).load(GUEST.there, name)
+    found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
+    if found is None:
+        raise KeyError(name)
+    return found.btf
+
+
+def module_fd(name: str) -> int:
+    """A descriptor of a module's types, which stays open."""
+    kernel_module(name)
+    return _modules().fd_of(next(one for one in _modules().modules if one.name == name))
+
+
+def read_kernel_file(path: str) -> str:
+    """A file of the kernel that is compared with."""
+    return GUEST.there.read_file(path).decode() if GUEST is not None else Path(path).read_text()
+
+
+@cache
 def kernel_symbols() -> dict[str, int]:
     """The running kernel's variables and functions that it can name, and where they are."""
-    lines = Path("/proc/kallsyms").read_text().splitlines()
+    lines = read_kernel_file("/proc/kallsyms").splitlines()
     return {name: int(address, 16) for address, _, name, *_ in map(str.split, lines)}
 
 

@@ -14,6 +14,7 @@ from anybpf.btf.types import Struct
 from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
+from kernel.verdicts import GUEST, module_fd
 from verifier.cases import MAPS, Case, MapKind, kernel_types
 
 #: functions with five names each, more names than the kernel remembers
@@ -43,6 +44,18 @@ class Bench:
             yield Setup(case, calls, dict(self.fds))
         finally:
             calls.close()
+
+    @staticmethod
+    def writes(case: Case) -> bool:
+        """Whether this kernel's answer is what the case expects (`--update`)."""
+        return case.needs_guest == (GUEST is not None)
+
+    @staticmethod
+    def refusal(case: Case) -> str:
+        """Why this kernel's answer says nothing about the case; or nothing."""
+        if case.needs_guest and GUEST is None:
+            return "only the guest's kernel takes such programs (--kernel guest; docs/guest.md)"
+        return ""
 
     @staticmethod
     def names_matter(case: Case) -> bool:
@@ -129,12 +142,13 @@ class Setup:
         """The kernel's verdict and log."""
         case = self.case
         array = case.fd_array(self.fds)
+        module = module_fd(case.module) if case.module else 0
         fields = dict(self.records)
         if array:
             fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
                        "fd_array_cnt": case.bound}
         attr = self.calls.packed(self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
-            expected_attach_type=case.attach, attach_btf_id=case.target,
+            expected_attach_type=case.attach, attach_btf_id=case.target, attach_prog_fd=module,
             license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
         return ask_kernel(self.calls.backend, attr, level)

@@ -9,10 +9,12 @@
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
-`target=NAME` (of the kernel's types), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
+`target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `guest` (only the guest
+can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
 line `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
-text may go over several lines. In between there may be
+text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
+between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
   map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
@@ -48,7 +50,7 @@ from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, MapFacts
 from anybpf.verifier.facts import Records, Table
-from kernel.verdicts import kernel_btf
+from kernel.verdicts import kernel_btf, kernel_module
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
@@ -98,6 +100,8 @@ MAPS = {
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
 LINE_SHIFT = 10
+#: kinds of types that programs attach to
+TARGETS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_TYPEDEF, uapi.BTF_KIND_STRUCT)
 REPEATED = re.compile(r"(\d+) x (.*)")
 
 
@@ -136,16 +140,37 @@ class Case:
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
+    def needs_guest(self) -> bool:
+        """The running kernel refuses such programs by policy, or has no modules."""
+        return "guest" in self.words("prog")
+
+    @property
+    def module(self) -> str:
+        """The module whose function is attached to; empty: the kernel's own."""
+        return self.option("prog", "target").rpartition(":")[0]
+
+    @property
     def target(self) -> int:
-        """The tracepoint or function that is attached to, in the kernel's types."""
-        name = self.option("prog", "target")
+        """The tracepoint or function that is attached to, in the kernel's or module's types."""
+        name = self.option("prog", "target").rpartition(":")[2]
         if name.isdecimal() or not name:
             return int(name or 0)
-        number = (kernel_types().find(name, uapi.BTF_KIND_FUNC)
-                  or kernel_types().find(name, uapi.BTF_KIND_TYPEDEF))
+        types = self.module_types() or kernel_types()
+        number = next(filter(None, (types.find(name, kind) for kind in TARGETS)), 0)
         if not number:
             raise KeyError(name)
         return number
+
+    def anonymous(self, text: tuple[str, ...]) -> tuple[str, ...]:
+        """Without the target's number, which each kernel has its own of."""
+        if not self.option("prog", "target"):
+            return text
+        return tuple(line.replace(f"attach_btf_id {self.target}", "attach_btf_id {target}")
+                     for line in text)
+
+    def module_types(self) -> Btf | None:
+        """The types of the module that is attached to. Raises KeyError where it is not there."""
+        return kernel_module(self.module) if self.module else None
 
     @property
     def flags(self) -> int:
@@ -258,7 +283,7 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
-                     attach_btf_id=self.target,
+                     attach_btf_id=self.target, attach_module=self.module_types(),
                      fd_array=self.fd_array(fds) or None, bound=self.bound,
                      digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)

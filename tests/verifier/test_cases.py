@@ -50,10 +50,10 @@ def test_our_verdict(case: Case, update: bool) -> None:
     try:
         verdict = ask_ours(case, case.fds(), CPUS, uapi.BPF_LOG_LEVEL2)
     except KeyError as error:
-        pytest.skip(f"the kernel's types are not there or have no function {error}")
+        pytest.skip(f"the kernel's types are not there, or have no function or module {error}")
     assert errno_name(verdict.errno) == case.verdict, verdict.log
     if verdict.errno:
-        assert told(verdict) == case.text
+        assert case.anonymous(told(verdict)) == case.text
     else:
         assert said(case, verdict.log) == case.text, verdict.log
 
@@ -63,6 +63,7 @@ def _update(case: Case, answer: Answer) -> None:
     old = written(case, case.verdict, case.text).rstrip()
     assert content.count(old) == 1, f"the case is not written as the tool writes it: {case.name}"
     text = said(case, answer.log) if answer.verdict == "OK" else _message(case, answer)
+    text = case.anonymous(text)
     case.file.write_text(content.replace(old, written(case, answer.verdict, text).rstrip()))
 
 
@@ -92,6 +93,11 @@ def bench() -> Iterator[Bench]:
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_kernels_verdict_and_log(case: Case, bench: Bench, update: bool) -> None:
     """The same at every log level, byte for byte."""
+    reason = bench.refusal(case)
+    if reason:
+        pytest.skip(reason)
+    if update and not bench.writes(case):
+        pytest.skip("another kernel says what the case expects")
     if update:
         with bench.setup(case) as setup:
             _update(case, setup.ask(uapi.BPF_LOG_LEVEL2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
 
@@ -22,8 +22,9 @@ from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.isa.insn import decode
 from anybpf.libbpf import bpf
 from anybpf.proto.progs import GPL_COMPATIBLE
-from anybpf.verifier import Facts, MapFacts, Options, Records, Table, Verdict, verify
-from anybpf.verifier.facts import Descriptors, map_address
+from anybpf.verifier import Facts, MapFacts, Options, Verdict, verify
+from anybpf.verifier.attr import facts
+from anybpf.verifier.facts import ProgramFacts, map_address
 
 Addresses = dict[str, list[int]]
 
@@ -57,12 +58,6 @@ class Fields:
     def name(self, member: str) -> str:
         offset, size = bpf.ATTR[member]
         return self._data[offset:offset + size].split(b"\0")[0].decode(errors="replace")
-
-    def table(self, pointer: str, stem: str) -> Table:
-        """Records that the attr points to."""
-        start = self[pointer]
-        return Table(self[f"{stem}_cnt"], self[f"{stem}_rec_size"],
-                     lambda offset, size: ctypes.string_at(start + offset, size), lambda size: None)
 
 
 @dataclass
@@ -197,24 +192,28 @@ class Offline:
 
     def _facts(self, attr: Fields) -> Facts:
         licence = ctypes.string_at(attr["license"])
-        return Facts(
-            attr["prog_type"], attr["expected_attach_type"], gpl=licence in GPL_COMPATIBLE,
-            sleepable=bool(attr["prog_flags"] & uapi.BPF_F_SLEEPABLE), flags=attr["prog_flags"],
-            maps=dict(self._maps), fd_array=Descriptors.of(attr["fd_array"], ctypes.string_at),
-            cpus=self.cpus, kernel_btf=self.types, attach_btf_id=attr["attach_btf_id"],
-            attach_elsewhere=bool(attr["attach_prog_fd"]),
-            records=Records(lambda: self._types_of(attr["prog_btf_fd"]),
-                            attr.table("func_info", "func_info"),
-                            attr.table("line_info", "line_info"),
-                            attr.table("core_relos", "core_relo"), self._target))
+        return replace(facts(attr, self), gpl=licence in GPL_COMPATIBLE, maps=dict(self._maps),
+                       cpus=self.cpus, kernel_btf=self.types)
 
-    def _types_of(self, fd: int) -> Btf:
+    # -- what memory and descriptors hold (verifier.attr.Around)
+
+    def read(self, address: int, size: int) -> bytes:
+        return ctypes.string_at(address, size)
+
+    def types_of(self, fd: int) -> Btf:
+        """A program's types. Raises BpfError."""
         if fd not in self._btfs:
             raise BpfError(errno.EBADF)
         return self._btfs[fd]
 
-    def _target(self) -> Target | None:
+    def attached(self, fd: int) -> Btf | ProgramFacts:
+        raise NotSupported("attaching to programs and modules in a verification")
+
+    def target(self) -> Target | None:
         return None if self.types is None else Target(self.types)
+
+    def tell(self, member: str, value: int) -> None:
+        """Nobody looks at what is written back."""
 
     def _nothing(self, attr: Fields) -> int:
         return 0

@@ -144,6 +144,14 @@ PROGS: tuple[Prog, ...] = (
 BY_TYPE: dict[int, Prog] = {p.type: p for p in PROGS}
 BY_NAME: dict[str, Prog] = {p.name: p for p in PROGS}
 
+
+
+def fixed_attach(prog_type: int, expected: int) -> int:
+    """The expected attach type, where 0 has the meaning it had before there were any."""
+    row = BY_TYPE.get(prog_type)
+    return expected if expected or row is None else row.default_attach
+
+
 #: licences under which a program may call helpers marked GPL-only (license_is_gpl_compatible)
 GPL_COMPATIBLE = frozenset((
     b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL",

@@ -9,12 +9,6 @@ from anybpf.errors import BpfError
 from anybpf.proto.progs import BY_TYPE
 
 
-def fixed(prog_type: int, expected: int) -> int:
-    """The expected attach type, where 0 has the meaning it had before there were any."""
-    row = BY_TYPE.get(prog_type)
-    return expected if expected or row is None else row.default_attach
-
-
 def check(prog_type: int, expected: int, btf_id: int, on_target: bool) -> None:
     """EINVAL where type, expected attach type and target do not go together.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from errno import EACCES
-from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.fields import Field, value_fields
@@ -12,29 +12,17 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.isa.insn import Insn, encode, is_ld_imm64
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.objects import BtfObject, MapObject, MapRef, ProgFacts
+from anybpf.syscall.objects import BtfObject, MapObject, MapRef, ProgFacts, ProgObject
 from anybpf.syscall.state import State
 from anybpf.syscall.tags import digest
-from anybpf.verifier import Facts, MapFacts, Records, Table, Verdict
+from anybpf.verifier import Facts, MapFacts, Verdict
+from anybpf.verifier.attr import facts
 from anybpf.verifier.core_relo import KernelTarget
-from anybpf.verifier.facts import Descriptors, map_address
+from anybpf.verifier.facts import ProgramFacts, map_address
 
 _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
-
-
-class _Kind(NamedTuple):
-    """How the attr gives one kind of records."""
-
-    pointer: str
-    number: str
-    size: str
-
-
-_FUNCS = _Kind("func_info", "func_info_cnt", "func_info_rec_size")
-_LINES = _Kind("line_info", "line_info_cnt", "line_info_rec_size")
-_RELOS = _Kind("core_relos", "core_relo_cnt", "core_relo_rec_size")
 
 
 class Maps(dict[int, MapFacts]):
@@ -108,43 +96,43 @@ class Surroundings:
         self._state = state
         self._attr = attr
         self.maps = Maps(state)
-        self._fd_array = Descriptors.of(attr["fd_array"], state.memory.read)
+        self._fd_array: Sequence[int] | Mapping[int, int] | None = None
         #: the program's types, once they were asked for
         self.btf: BtfObject | None = None
 
     def facts(self, prog: ProgFacts) -> Facts:
         """All that the verifier is told."""
-        state, attr = self._state, self._attr
-        return Facts(
-            prog.type, prog.expected_attach_type, gpl=prog.gpl, flags=prog.flags,
-            sleepable=bool(prog.flags & uapi.BPF_F_SLEEPABLE), maps=self.maps,
-            fd_array=self._fd_array, bound=attr["fd_array_cnt"], btfs=Types(state),
-            cpus=state.kernel.ncpus, kernel_btf=kernel_types(state),
-            attach_btf_id=attr["attach_btf_id"],
-            attach_elsewhere=bool(attr["attach_prog_fd"]),
-            records=Records(self._types, self._table(_FUNCS), self._table(_LINES),
-                            self._table(_RELOS), self._target),
-            digest=lambda insns: digest(encode(insns)))
+        state = self._state
+        made = facts(self._attr, self)
+        self._fd_array = made.fd_array
+        return replace(made, gpl=prog.gpl, maps=self.maps, btfs=Types(state),
+                       cpus=state.kernel.ncpus, kernel_btf=kernel_types(state),
+                       digest=lambda insns: digest(encode(insns)))
 
-    def _types(self) -> Btf:
+    # -- what memory and descriptors hold (verifier.attr.Around)
+
+    def read(self, address: int, size: int) -> bytes:
+        return self._state.memory.read(address, size)
+
+    def types_of(self, fd: int) -> Btf:
         """The program's own types. Raises BpfError."""
-        self.btf = self._state.object(self._attr["prog_btf_fd"], BtfObject)
+        self.btf = self._state.object(fd, BtfObject)
         if self.btf.kernel:
             raise BpfError(EACCES, "a program's types come from user BTF")
         return self.btf.btf
 
-    def _table(self, kind: _Kind) -> Table:
-        attr, memory = self._attr, self._state.memory
+    def attached(self, fd: int) -> Btf | ProgramFacts:
+        """What `attach_prog_fd` is, which was looked at before."""
+        target = self._state.files[fd].object
+        if isinstance(target, BtfObject):
+            return target.btf
+        assert isinstance(target, ProgObject)
+        return target.as_target()
 
-        def tell(size: int) -> None:
-            attr[kind.size] = size
+    def tell(self, member: str, value: int) -> None:
+        self._attr[member] = value
 
-        def read(offset: int, size: int) -> bytes:
-            return memory.read(attr[kind.pointer] + offset, size)
-
-        return Table(attr[kind.number], attr[kind.size], read, tell)
-
-    def _target(self) -> KernelTarget | None:
+    def target(self) -> KernelTarget | None:
         """vmlinux's types and the modules'; None for a kernel without types."""
         types = {one.name: one.btf for one in self._state.btfs if one.kernel}
         vmlinux = types.pop("vmlinux", None)

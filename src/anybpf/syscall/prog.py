@@ -15,6 +15,7 @@ from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode, encode, is_ld_imm64
 from anybpf.net.context import context_table
 from anybpf.proto.progs import BY_TYPE as PROGS
+from anybpf.proto.progs import fixed_attach
 from anybpf.syscall import attach_type
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.facts import Surroundings
@@ -84,7 +85,7 @@ def _check_attr(state: State, attr: Attr) -> int:
     flags, kind = attr["prog_flags"], attr["prog_type"]
     if flags & ~_FLAGS:
         raise BpfError(EINVAL, f"unknown program flags {flags:#x}")
-    expected = attach_type.fixed(kind, attr["expected_attach_type"])
+    expected = fixed_attach(kind, attr["expected_attach_type"])
     if flags & uapi.BPF_F_TOKEN_FD:
         refuse_token(state, attr["prog_token_fd"])
     if not 0 < attr["insn_cnt"] <= uapi.BPF_COMPLEXITY_LIMIT_INSNS:
@@ -164,7 +165,10 @@ def prog_load(state: State, attr: Attr) -> int:
     told = around.facts(source.facts)
     verdict = _verified(state, attr, source.insns, told)
     facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns,
-                                  max_ctx_offset=verdict.max_ctx_offset)
+                                  max_ctx_offset=verdict.max_ctx_offset,
+                                  functions=verdict.functions,
+                                  tail_call_reachable=verdict.tail_call_reachable,
+                                  attach_prog=told.attach_prog)
     maps, refs = around.used(verdict), around.references(verdict)
     prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
                       _native(state, facts, maps, refs), verdict.starts)

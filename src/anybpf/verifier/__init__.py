@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from anybpf import uapi
 from anybpf.isa.insn import Insn
@@ -30,6 +30,7 @@ from anybpf.verifier.facts import (
     Facts,
     FuncArg,
     FuncInfo,
+    FunctionFacts,
     LineInfo,
     MapFacts,
     Options,
@@ -116,4 +117,13 @@ def _verdict(env: Env, reject: Reject | None) -> Verdict:
                    env.max_states_per_insn, env.total_states, env.peak_states, depths,
                    env.log.longest, time_us, tuple(env.relocated),
                    tuple(s.start for s in env.subprogs), tuple(env.used_maps),
-                   env.max_ctx_offset)
+                   env.max_ctx_offset, tuple(_functions(env)),
+                   any(s.tail_call_reachable for s in env.subprogs))
+
+
+def _functions(env: Env) -> Iterator[FunctionFacts]:
+    """What those want to know that attach to the program."""
+    for number, subprog in enumerate(env.subprogs):
+        caught = number != 0 and number == env.exception_callback
+        yield FunctionFacts(subprog.type_id, subprog.name, subprog.unreliable,
+                            subprog.changes_packet, subprog.might_sleep, caught)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from collections.abc import Callable
+from errno import EINVAL, ENOENT
+from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError, NotSupported
-from anybpf.proto import tracepoints
+from anybpf.proto import hooks, tracepoints
+from anybpf.verifier import fmodel
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.reject import Reject
@@ -18,10 +21,27 @@ ITERATOR = "bpf_iter_"
 #: tracing programs that may sleep
 _SLEEPERS = frozenset({uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN,
                        uapi.BPF_TRACE_ITER})
+#: programs that run where the function returns
+_BEHIND = frozenset({uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN})
+#: the types of programs whose context another function's prototype tells
+_BY_FUNCTION = frozenset({uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_LSM,
+                          uapi.BPF_PROG_TYPE_EXT})
+
+
+class Named(NamedTuple):
+    """The type that `attach_btf_id` names."""
+
+    number: int
+    btf: Btf
+    type: t.Type
+
+    @property
+    def name(self) -> str:
+        return self.type.name
 
 
 def check(env: Env) -> None:
-    """Who may sleep, who must, and the kernel function or hook that is meant."""
+    """Who may sleep, who must, and the function or hook that is meant."""
     facts = env.facts
     if facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
         if not facts.sleepable:
@@ -30,57 +50,140 @@ def check(env: Env) -> None:
     if facts.sleepable and not _may_sleep(env):
         raise Reject(EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
                              "programs can be sleepable")
-    if env.prog.btf_target:
+    if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
+        raise NotSupported("struct_ops programs in the verifier")
+    if facts.type in _BY_FUNCTION:
         env.target = _target(env)
 
 
 def _may_sleep(env: Env) -> bool:
     if env.facts.type == uapi.BPF_PROG_TYPE_TRACING:
         return env.facts.attach_type in _SLEEPERS
+    if env.facts.type == uapi.BPF_PROG_TYPE_LSM:
+        return env.facts.attach_type != uapi.BPF_LSM_CGROUP
     return env.prog.sleepable
 
 
 def _target(env: Env) -> Attachment:
     """What the program's context has (bpf_check_attach_target)."""
-    facts = env.facts
-    find = _TARGETS.get(facts.attach_type) if facts.type == uapi.BPF_PROG_TYPE_TRACING else None
-    if find is None or facts.attach_elsewhere or facts.kernel_btf is None:
-        if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
-            raise NotSupported("struct_ops programs in the verifier")
-        raise NotSupported(f"programs of type {env.prog.name} attached to functions")
-    number, btf = facts.attach_btf_id, facts.kernel_btf
+    named = _named(env)
+    if env.facts.attach_prog is not None:
+        raise NotSupported("programs attached to other programs")
+    if env.facts.type == uapi.BPF_PROG_TYPE_EXT:
+        raise Reject(EINVAL, "Cannot replace kernel functions")
+    find = _TARGETS.get(env.facts.attach_type)
+    if find is None:
+        raise _silently()
+    found = find(env, named)
+    _check_lists(env, named)
+    return found
+
+
+def _named(env: Env) -> Named:
+    number, btf = env.facts.attach_btf_id, env.facts.attach_btf
     if not number:
         raise Reject(EINVAL, "Tracing programs must provide btf_id")
+    if btf is None:
+        raise Reject(EINVAL, "Tracing program can only be attached to another program annotated "
+                             "with BTF")
     try:
-        found = btf.type(number)
+        return Named(number, btf, btf.type(number))
     except LoadError:
         raise Reject(EINVAL, f"attach_btf_id {number} is invalid") from None
-    return find(btf, number, found)
 
 
-def _tracepoint(btf: Btf, number: int, found: t.Type) -> Attachment:
+def _silently(errno: int = EINVAL) -> Reject:
+    """A refusal of which the log says nothing."""
+    return Reject(errno, "", end="")
+
+
+# -- by attach type
+
+
+def _tracepoint(env: Env, named: Named) -> Attachment:
+    btf, found = named.btf, named.type
     if not isinstance(found, t.Typedef):
-        raise Reject(EINVAL, f"attach_btf_id {number} is not a typedef")
-    if not found.name.startswith(TRACEPOINT):
-        raise Reject(EINVAL,
-                     f"attach_btf_id {number} points to wrong type name {found.name}")
-    name = found.name.removeprefix(TRACEPOINT)
+        raise Reject(EINVAL, f"attach_btf_id {named.number} is not a typedef")
+    if not named.name.startswith(TRACEPOINT):
+        raise Reject(EINVAL, f"attach_btf_id {named.number} points to wrong type name {named.name}")
+    name = named.name.removeprefix(TRACEPOINT)
     pointer = btf.type(found.type)
     proto = btf.type(pointer.type) if isinstance(pointer, t.Ptr) else pointer
     if not isinstance(proto, t.FuncProto):
-        raise Reject(EINVAL, "", end="")
+        raise _silently()
     nullable = tracepoints.NULLABLE.get(name, ())
-    return Attachment(name, btf, proto, skipped=1, nullable=nullable)
+    return Attachment(name, btf, proto, skipped=1, nullable=nullable, trusted=True)
 
 
-def _iterator(btf: Btf, number: int, found: t.Type) -> Attachment:
-    if not isinstance(found, t.Func):
-        raise Reject(EINVAL, f"attach_btf_id {number} is not a function")
-    proto = btf.type(found.type)
-    kinds = tracepoints.ITERATORS.get(found.name.removeprefix(ITERATOR))
-    if not isinstance(proto, t.FuncProto) or not found.name.startswith(ITERATOR) or kinds is None:
-        raise Reject(EINVAL, "", end="")
-    return Attachment(found.name, btf, proto, kinds=kinds)
+def _iterator(env: Env, named: Named) -> Attachment:
+    proto = _prototype(named)
+    fmodel.check(env, named.btf, proto, named.name)
+    kinds = tracepoints.ITERATORS.get(named.name.removeprefix(ITERATOR))
+    if not named.name.startswith(ITERATOR) or kinds is None:
+        raise _silently()
+    return Attachment(named.name, named.btf, proto, kinds=kinds, trusted=True)
 
 
-_TARGETS = {uapi.BPF_TRACE_RAW_TP: _tracepoint, uapi.BPF_TRACE_ITER: _iterator}
+def _function(env: Env, named: Named) -> Attachment:
+    facts, name = env.facts, named.name
+    proto = _prototype(named)
+    fmodel.check(env, named.btf, proto, name)
+    if facts.symbols is not None and name not in facts.symbols:
+        raise Reject(ENOENT, f"The address of function {name} cannot be found")
+    if facts.sleepable:
+        if name not in hooks.SLEEPABLE if _is_lsm(env) else not hooks.may_sleep(name):
+            raise Reject(EINVAL, f"{name} is not sleepable")
+    elif facts.attach_type == uapi.BPF_MODIFY_RETURN and not hooks.may_modify(name):
+        raise Reject(EINVAL, f"{name}() is not modifiable")
+    trusted = _is_lsm(env) and name not in hooks.UNTRUSTED
+    return Attachment(name, named.btf, proto, trusted=trusted)
+
+
+def _prototype(named: Named) -> t.FuncProto:
+    if not isinstance(named.type, t.Func):
+        raise Reject(EINVAL, f"attach_btf_id {named.number} is not a function")
+    proto = named.btf.type(named.type.type)
+    if not isinstance(proto, t.FuncProto):
+        raise _silently()
+    return proto
+
+
+_TARGETS: dict[int, Callable[[Env, Named], Attachment]] = {
+    uapi.BPF_TRACE_RAW_TP: _tracepoint,
+    uapi.BPF_TRACE_ITER: _iterator,
+    uapi.BPF_TRACE_FENTRY: _function,
+    uapi.BPF_TRACE_FEXIT: _function,
+    uapi.BPF_MODIFY_RETURN: _function,
+    uapi.BPF_LSM_MAC: _function,
+    uapi.BPF_LSM_CGROUP: _function,
+}
+
+
+# -- lists
+
+
+def _is_lsm(env: Env) -> bool:
+    return env.facts.type == uapi.BPF_PROG_TYPE_LSM
+
+
+def _check_lists(env: Env, named: Named) -> None:
+    """What may be attached to by nobody, or not where it returns."""
+    if env.facts.attach_type in (uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_ITER):
+        return
+    if _is_lsm(env):
+        _check_hook(env, named)
+    elif named.name in hooks.DENIED:
+        raise Reject(EINVAL, f"Attaching tracing programs to function '{named.name}' is rejected.")
+    elif env.facts.attach_type in _BEHIND and named.name in hooks.NO_RETURN:
+        raise Reject(EINVAL, "Attaching fexit/fmod_ret to __noreturn function "
+                             f"'{named.name}' is rejected.")
+
+
+def _check_hook(env: Env, named: Named) -> None:
+    """The function is a hook, and open to programs (bpf_lsm_verify_prog)."""
+    if not env.facts.gpl:
+        raise Reject(EINVAL, "LSM programs must have a GPL compatible license")
+    if named.name in hooks.DISABLED:
+        raise Reject(EINVAL, f"attach_btf_id {named.number} points to disabled hook {named.name}")
+    if not hooks.is_hook(named.name):
+        raise Reject(EINVAL, f"attach_btf_id {named.number} points to wrong type name {named.name}")

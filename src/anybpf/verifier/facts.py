@@ -158,6 +158,35 @@ class Records:
     target: Callable[[], Target | None]
 
 
+class FunctionFacts(NamedTuple):
+    """A function of a program that was verified (struct bpf_func_info_aux, struct bpf_prog_aux)."""
+
+    #: the FUNC in the program's types; 0: it has none
+    type_id: int = 0
+    name: str = ""
+    #: static, or its types say something else than its code
+    unreliable: bool = False
+    changes_packet: bool = False
+    might_sleep: bool = False
+    is_exception_callback: bool = False
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    """A loaded program that another one attaches to (struct bpf_prog)."""
+
+    type: int
+    attach_type: int = 0
+    btf: Btf | None = None
+    #: in their order; a program without types has none here
+    functions: tuple[FunctionFacts, ...] = ()
+    #: of an extension: the type of the program that it extends
+    extends: int = 0
+    #: it is a tracing program that is attached to a program itself
+    traces_program: bool = False
+    tail_call_reachable: bool = False
+
+
 @dataclass
 class Facts:
     """A program: its type and what surrounds it.
@@ -181,10 +210,11 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types
     btfs: Container[int] = frozenset()
-    #: the kernel function, hook or tracepoint that is attached to, in the kernel's types
+    #: the function, hook or tracepoint that is attached to: its number in the types of the program
+    #: or module below, or in the kernel's
     attach_btf_id: int = 0
-    #: it is one of a program or of a module instead
-    attach_elsewhere: bool = False
+    attach_prog: ProgramFacts | None = None
+    attach_module: Btf | None = None
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
     #: helpers that the kernel was built without, by name (`probe_write_user`)
@@ -198,6 +228,13 @@ class Facts:
     records: Records | None = None
     #: what names a program to maps that are for one program alone
     digest: Callable[[Sequence[Insn]], bytes] | None = None
+
+    @property
+    def attach_btf(self) -> Btf | None:
+        """The types that `attach_btf_id` is a number of."""
+        if self.attach_prog is not None:
+            return self.attach_prog.btf
+        return self.attach_module or self.kernel_btf
 
     @property
     def strict_alignment(self) -> bool:
@@ -217,6 +254,8 @@ class Attachment(NamedTuple):
     nullable: tuple[int, ...] = ()
     #: numbers of arguments that are of another kind than their type says
     kinds: Mapping[int, int] = MappingProxyType({})
+    #: arguments are valid and cannot go away
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +289,9 @@ class Verdict:
     maps: tuple[MapFacts, ...] = ()
     #: how many bytes of context the program needs
     max_ctx_offset: int = 0
+    #: for who attaches to it
+    functions: tuple[FunctionFacts, ...] = ()
+    tail_call_reachable: bool = False
 
     @property
     def accepted(self) -> bool:

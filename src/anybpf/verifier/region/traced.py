@@ -1,66 +1,105 @@
-"""Arguments of what is traced (tracing_prog_is_valid_access, btf_ctx_access; kernel/bpf/btf.c)."""
+"""Arguments and results of what is traced (btf_ctx_access, kernel/bpf/btf.c)."""
 
 from __future__ import annotations
 
 from errno import EACCES
+from typing import NamedTuple
 
+from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL, PTR_TRUSTED
+from anybpf.verifier import fmodel
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
-#: arguments that a context may have
-MAX_ARGS = 12
 WORD = 8
+#: where programs run that see what the function gives
+_SEE_RESULT = frozenset({uapi.BPF_TRACE_FEXIT, uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP})
+_TAGS = {"user": kinds.MEM_USER, "percpu": kinds.MEM_PERCPU}
 
 
 class _Invalid(Exception):
     """No such argument; the kernel's line about it, if it has one."""
 
 
+class _Value(NamedTuple):
+    """What is loaded; of a pointer to a struct its type."""
+
+    kind: int = kinds.SCALAR_VALUE
+    type_id: int = 0
+    is_result: bool = False
+
+
 def access(what: Access, target: Attachment) -> None:
-    """A load of an argument."""
+    """A load of an argument or result."""
     env, off, size = what.env, what.off, what.size
     try:
-        kind, type_id = _argument(env, target, off, size, what.write)
+        _check_place(what)
+        value = _value(env, target, off, size)
     except _Invalid as invalid:
         if str(invalid):
             env.log.say(str(invalid))
         raise env.reject_then_line(
             EACCES, f"invalid bpf_context access off={off} size={size}") from None
+    env.max_ctx_offset = max(env.max_ctx_offset, off + size)
     if what.loads is not None:
-        _load(env, what.loads, target, kind, type_id)
+        _load(env, what.loads, target, value)
 
 
-def _load(env: Env, into: Reg, target: Attachment, kind: int, type_id: int) -> None:
-    base = kind & KIND_MASK
+def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
+    base = value.kind & KIND_MASK
     if base == kinds.SCALAR_VALUE:
         mark_unknown(into)
     elif base == kinds.PTR_TO_BTF_ID:
-        btf_ptr.point(env, into, target.btf, type_id, kind & ~KIND_MASK)
+        btf_ptr.point(env, into, target.btf, value.type_id, value.kind & ~KIND_MASK)
     else:
-        mark_pointer(into, kind)
-        into.id = env.new_id() if kind & PTR_MAYBE_NULL else 0
+        mark_pointer(into, value.kind)
+        into.id = env.new_id() if value.kind & PTR_MAYBE_NULL else 0
 
 
-def _argument(env: Env, target: Attachment, off: int, size: int, write: bool) -> tuple[int, int]:
-    """Kind and type of the argument at `off`."""
-    if not 0 <= off < WORD * MAX_ARGS or write or off % size:
+def _check_place(what: Access) -> None:
+    """A load of whole, aligned bytes (tracing_prog_is_valid_access); LSM programs are not asked."""
+    if what.env.facts.type == uapi.BPF_PROG_TYPE_LSM:
+        return
+    if not 0 <= what.off < WORD * fmodel.MAX_ARGS or what.write or what.off % what.size:
         raise _Invalid
-    name = target.name
+
+
+def _value(env: Env, target: Attachment, off: int, size: int) -> _Value:
+    """What lies at `off`."""
+    name, btf = target.name, target.btf
     if off % WORD:
         raise _Invalid(f"func '{name}' offset {off} is not multiple of 8")
     number, params = _index(target, off), target.proto.params[target.skipped:]
-    if number >= len(params):
+    if number > len(params):
         raise _Invalid(f"func '{name}' doesn't have {number + 1}-th argument")
-    found = target.btf.type(target.btf.resolve(params[number].type))
-    if isinstance(found, (t.Int, t.AnyEnum, t.Composite)):
-        return kinds.SCALAR_VALUE, 0
+    if number == len(params):
+        return _result(env, target, number, size)
+    return _typed(env, target, number, btf.resolve(params[number].type), size)
+
+
+def _result(env: Env, target: Attachment, number: int, size: int) -> _Value:
+    """What the function gives, for programs that run behind it."""
+    where, btf = env.facts.attach_type, target.btf
+    made = fmodel.resolved(btf, target.proto.type)
+    if where == uapi.BPF_MODIFY_RETURN:
+        if not isinstance(made, t.Int | t.AnyEnum):
+            raise _Invalid(f"ret type {made.kind_name} not allowed for fmod_ret")
+    elif where not in _SEE_RESULT:
+        raise _Invalid(f"func '{target.name}' doesn't have {number + 1}-th argument")
+    found = _typed(env, target, number, btf.resolve(target.proto.type), size)
+    return found._replace(is_result=where == uapi.BPF_LSM_MAC)
+
+
+def _typed(env: Env, target: Attachment, number: int, type_id: int, size: int) -> _Value:
+    name, found = target.name, target.btf.type(type_id)
+    if isinstance(found, t.Int | t.AnyEnum | t.Composite):
+        return _Value()
     if not isinstance(found, t.Ptr):
         raise _Invalid(f"func '{name}' arg{number} '{found.name or '(anon)'}' has type "
                        f"{found.kind_name}. Only pointer access is allowed")
@@ -69,34 +108,43 @@ def _argument(env: Env, target: Attachment, off: int, size: int, write: bool) ->
     return _pointer(env, target, number, found)
 
 
-def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> tuple[int, int]:
+def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> _Value:
     special = target.kinds.get(number, 0)
     if special & KIND_MASK == kinds.PTR_TO_BUF:
-        return special, 0
+        return _Value(special)
     btf, name = target.btf, target.name
     type_id = btf.resolve(found.type)
     made = btf.type(type_id)
-    if found.type == 0 or _is_number_pointer(btf, found):
-        return kinds.SCALAR_VALUE, 0
+    if found.type == 0 or isinstance(made, t.Int):
+        return _Value()
     if special:
-        return special, type_id
-    kind = kinds.PTR_TO_BTF_ID | PTR_TRUSTED
-    param = target.proto.params[target.skipped + number]
-    if param.name.endswith("__nullable") or number in target.nullable:
-        kind |= PTR_MAYBE_NULL
+        return _Value(special, type_id)
     if not isinstance(made, t.Composite):
         raise _Invalid(f"func '{name}' arg{number} type {_kind(made)} is not a struct")
     env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
                   f"'{made.name or '(anon)'}'\n")
-    return kind, type_id
+    return _Value(kinds.PTR_TO_BTF_ID | _flags(target, number, found), type_id)
+
+
+def _flags(target: Attachment, number: int, found: t.Ptr) -> int:
+    """How far the pointer is to be trusted, and what it points to."""
+    flags = PTR_TRUSTED if target.trusted else 0
+    if _may_be_null(target, number):
+        flags |= PTR_MAYBE_NULL
+    tag = target.btf.type(found.type)
+    if isinstance(tag, t.TypeTag) and not tag.kind_flag:
+        flags |= _TAGS.get(tag.name, 0)
+    return flags
+
+
+def _may_be_null(target: Attachment, number: int) -> bool:
+    params = target.proto.params[target.skipped:]
+    named = number < len(params) and params[number].name.endswith("__nullable")
+    return named or number in target.nullable
 
 
 def _kind(made: t.Type) -> str:
     return "UNKNOWN" if isinstance(made, t.Void) else made.kind_name
-
-
-def _is_number_pointer(btf: Btf, found: t.Ptr) -> bool:
-    return isinstance(btf.type(btf.resolve(found.type)), t.Int)
 
 
 def _index(target: Attachment, off: int) -> int:
@@ -111,8 +159,6 @@ def _index(target: Attachment, off: int) -> int:
 
 def _words(btf: Btf, type_id: int) -> int:
     """The bytes of a context that an argument or result takes; nothing takes none."""
-    made = btf.type(btf.resolve(type_id))
-    if isinstance(made, t.Void):
-        return 0
-    size = made.size if isinstance(made, (t.Int, t.AnyEnum, t.Composite, t.Float)) else WORD
-    return (size + WORD - 1) // WORD * WORD
+    made = fmodel.resolved(btf, type_id)
+    size = made.size if isinstance(made, t.Float) else fmodel.size(made)
+    return (size + WORD - 1) // WORD * WORD if size >= 0 else WORD
