@@ -63,13 +63,16 @@ def arguments(target: str) -> tuple[str, ...]:
 
 
 def _target(p: Scoped) -> str:
-    return p.scene.words.partition("target=")[2].split()[0]
+    return (p.scene.words.partition("target=")[2].split() or [""])[0]
 
 
 @only(wants="arguments", bars="callback")
 def argument(p: Scoped) -> None:
     """An argument of what the program is attached to."""
     target = _target(p)
+    if not target:
+        p.emit("r0 = *(u64 *)(r6 + 8)")
+        return
     if target.startswith("btf_trace_"):
         found = arguments(target)
         if not found:

@@ -17,12 +17,17 @@ KEPT = 40
 LONGEST = 400
 
 
+def _judged() -> list[Case]:
+    """The cases that this kernel can judge."""
+    return [case for case in all_cases() if not Bench.refusal(case)]
+
+
 @dataclass(eq=False)
 class Cases:
     """The cases, and stages for those that were asked for last."""
 
     bench: Bench
-    cases: list[Case] = field(default_factory=all_cases)
+    cases: list[Case] = field(default_factory=_judged)
     stages: OrderedDict[int, Stage] = field(default_factory=OrderedDict)
 
     def sample(self, seed: int) -> tuple[Stage, Sample]:
@@ -45,3 +50,7 @@ class Cases:
             if len(self.stages) > KEPT:
                 self.stages.popitem(last=False)[1].close()
         return self.stages[at]
+
+    def close(self) -> None:
+        while self.stages:
+            self.stages.popitem()[1].close()

@@ -6,18 +6,20 @@ only instructions and the places of functions differ from one to the next.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from anybpf.errors import NotSupported
 from anybpf.isa import llvm
 from anybpf.isa.insn import LD_IMM64, Insn
 from anybpf.verifier import Facts, Options, verify
 from anybpf.verifier.facts import Records, Table
-from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
+from kernel.both_verifiers import Answer, Pair, errno_name, masked
 from kernel.calls import Calls, u32
 from kernel.fuzz.world import REFERS_TO_MAP, Sample
 from verifier.bench import Bench, Setup
@@ -39,6 +41,9 @@ class Stage:
     @classmethod
     def of(cls, bench: Bench, case: Case) -> Stage:
         """With maps and types of its own."""
+        if bench.names_matter(case):
+            with contextlib.closing(Calls(bench.kernel)) as calls:
+                bench.forget_candidates(calls)
         return cls(bench, case, Setup(case, Calls(bench.kernel), dict(bench.fds)))
 
     def close(self) -> None:
@@ -67,17 +72,13 @@ class Stage:
                 for insn in of.insns]
 
     def ask_kernel(self, of: Sample, level: int) -> Answer:
-        calls, fields = Calls(self.bench.kernel), {}
+        records: dict[str, Any] = {}
         if self.setup.btf is not None:
-            fields = {"prog_btf_fd": self.setup.btf}
+            records = {"prog_btf_fd": self.setup.btf}
         if of.funcs:
-            fields |= {"func_info": self._records(of), "func_info_cnt": len(of.funcs),
-                       "func_info_rec_size": RECORD}
-        attr = calls.packed(calls.prog_fields(
-            self._insns(of), prog_type=of.type, prog_flags=of.flags,
-            expected_attach_type=of.attach, attach_btf_id=self.case.target,
-            license=b"GPL\0" if self.case.gpl else b"Proprietary\0", **fields))
-        return ask_kernel(self.bench.kernel, attr, level)
+            records |= {"func_info": self._records(of), "func_info_cnt": len(of.funcs),
+                        "func_info_rec_size": RECORD}
+        return self.setup.load(self.case, level, self._insns(of), of.flags, records)
 
     def _records(self, of: Sample) -> bytes:
         return u32(*(n for slot, name in of.funcs for n in (slot, self.case.types.ids[name])))
