@@ -21,8 +21,6 @@ from kernel.fuzz.world import Asks, Sample, World
 #: how many times more programs than `make test` takes time for
 MORE = int(os.environ.get("ANYBPF_FUZZ", "1"))
 COUNT = 50
-#: what is wrong against a kernel that is not the reference, whose logs differ now and then
-WRONG_VERDICTS = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO)
 
 pytestmark = pytest.mark.kernel
 
@@ -53,7 +51,7 @@ def stock() -> Iterator[Stock]:
 @pytest.fixture
 def bad(request: pytest.FixtureRequest) -> tuple[Outcome, ...]:
     """Outcomes that must not be."""
-    return BAD if request.config.getoption("--kernel") == "host" else WRONG_VERDICTS
+    return BAD if request.config.getoption("--kernel") == "host" else judge.VERDICTS
 
 
 class Kind(NamedTuple):

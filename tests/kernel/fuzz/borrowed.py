@@ -73,7 +73,7 @@ def argument(p: Scoped) -> None:
     if not target:
         p.emit("r0 = *(u64 *)(r6 + 8)")
         return
-    if target.startswith("btf_trace_"):
+    if not target.startswith("bpf_iter_"):
         found = arguments(target)
         if not found:
             return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from anybpf.btf import types as t
+from kernel.verdicts import GUEST
 from verifier.c_types import CTypes
 from verifier.cases import Case, kernel_types
 
@@ -104,6 +105,17 @@ SCENES = (
     _scene("kprobe", "", "task", 1),
     _scene("raw_tracepoint", "", "task", 1),
 )
+#: what the guest's kernel takes besides: (how cases name it, the beginning of the target's name)
+_FUNCTIONS = (
+    ("tracing attach=TRACE_FENTRY", ""), ("tracing attach=TRACE_FEXIT", ""),
+    ("tracing attach=TRACE_FENTRY sleepable", ""), ("tracing attach=MODIFY_RETURN", "security_"),
+    ("lsm attach=LSM_MAC", "bpf_lsm_"), ("lsm attach=LSM_MAC", "bpf_lsm_"),
+    ("lsm attach=LSM_MAC sleepable", "bpf_lsm_"), ("lsm attach=LSM_CGROUP", "bpf_lsm_"))
+#: functions that are attached to more than others
+_KNOWN = ("bpf_fentry_test1", "do_sys_openat2", "vfs_read", "vfs_open", "tcp_sendmsg",
+          "tcp_connect", "inet_csk_accept", "wake_up_new_task", "cgroup_attach_task", "acct_collect",
+          "do_exit", "filp_close", "icmp_rcv", "ip_rcv", "tcp_v4_rcv", "exec_mmap", "begin_new_exec",
+          "__x64_sys_getpid", "task_numa_work", "blk_mq_start_request", "dev_queue_xmit")
 #: arguments of these attachments are pointers to structs of the kernel
 TRACED = ("tracing attach=TRACE_RAW_TP target=btf_trace_", "tracing attach=TRACE_ITER target=")
 _HAS = frozenset({"generic", "cpumask", "task", "arguments", "async", "lock"})
@@ -125,8 +137,27 @@ def tracepoints() -> tuple[str, ...]:
                          if isinstance(one, t.Typedef) and one.name.startswith(prefix)}))
 
 
+@cache
+def functions(prefix: str) -> tuple[str, ...]:
+    """Names of the kernel's functions that begin like this."""
+    return tuple(sorted({one.name for _, one in kernel_types().types()
+                         if isinstance(one, t.Func) and one.name.startswith(prefix)}))
+
+
+def attached(r: random.Random) -> Scene:
+    """Something attached to a function."""
+    words, prefix = r.choice(_FUNCTIONS)
+    known = functions(prefix)
+    often = [one for one in _KNOWN if not prefix and kernel_types().find(one, uapi.BTF_KIND_FUNC)]
+    name = r.choice(often if often and r.random() < 0.8 else known)
+    has = _HAS | ({"sleepable"} & set(words.split()))
+    return Scene(f"{words} target={name}", "", has)
+
+
 def scene(r: random.Random) -> Scene:
-    """One of the program types that the running kernel lets load."""
+    """One of the program types that the kernel lets load."""
+    if GUEST is not None and r.random() < 0.6:
+        return attached(r)
     if r.random() < 0.4:
         return traced(r)
     return r.choices(SCENES, [one.weight for one in SCENES])[0]
