@@ -112,10 +112,11 @@ _FUNCTIONS = (
     ("lsm attach=LSM_MAC", "bpf_lsm_"), ("lsm attach=LSM_MAC", "bpf_lsm_"),
     ("lsm attach=LSM_MAC sleepable", "bpf_lsm_"), ("lsm attach=LSM_CGROUP", "bpf_lsm_"))
 #: functions that are attached to more than others
-_KNOWN = ("bpf_fentry_test1", "do_sys_openat2", "vfs_read", "vfs_open", "tcp_sendmsg",
-          "tcp_connect", "inet_csk_accept", "wake_up_new_task", "cgroup_attach_task", "acct_collect",
-          "do_exit", "filp_close", "icmp_rcv", "ip_rcv", "tcp_v4_rcv", "exec_mmap", "begin_new_exec",
-          "__x64_sys_getpid", "task_numa_work", "blk_mq_start_request", "dev_queue_xmit")
+_KNOWN = (
+    "bpf_fentry_test1", "do_sys_openat2", "vfs_read", "vfs_open", "tcp_sendmsg", "tcp_connect",
+    "inet_csk_accept", "wake_up_new_task", "cgroup_attach_task", "acct_collect", "do_exit",
+    "filp_close", "icmp_rcv", "ip_rcv", "tcp_v4_rcv", "exec_mmap", "begin_new_exec",
+    "__x64_sys_getpid", "task_numa_work", "blk_mq_start_request", "dev_queue_xmit")
 #: arguments of these attachments are pointers to structs of the kernel
 TRACED = ("tracing attach=TRACE_RAW_TP target=btf_trace_", "tracing attach=TRACE_ITER target=")
 _HAS = frozenset({"generic", "cpumask", "task", "arguments", "async", "lock"})
