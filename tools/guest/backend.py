@@ -15,7 +15,7 @@ from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
-from anybpf import linux, uapi
+from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.linux.syscall import KERNEL_BTF, find_symbols, parse_cpu_list
 from guest import fetch, pointers, remote, vm
@@ -36,11 +36,6 @@ EVENT_TYPE, EVENT_NAME = struct.Struct("<I"), (56, 64)
 NO_MAP = MapShape()
 #: programs that are judged with one question: their logs of 16 MiB must fit in the agent's area
 AT_ONCE = 32
-
-
-def stand_in() -> None:
-    """Every `Linux` that is imported from now on is a `Guest`."""
-    linux.Linux = Guest  # type: ignore[assignment, misc]
 
 
 class GuestMemory:

@@ -3,10 +3,7 @@
 `ANYBPF_KERNEL=guest` in the environment: the other one is the guest's (docs/guest.md).
 """
 
-import os
+import oracle
 
-from guest.backend import stand_in
-
-if os.environ.get("ANYBPF_KERNEL") == "guest":
-    # before the modules here import `Linux`
-    stand_in()
+# before the modules here import `Linux`
+oracle.choose(oracle.chosen())
