@@ -49,8 +49,8 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
-    #: whether an arena's address in user space is known
-    placed: bool = True
+    #: where an arena's memory lies in user space; empty: nobody has said yet
+    user_memory: range = range(0)
     #: the types that it was made with, which pointers to a program's own objects need
     btf: Btf | None = None
 
