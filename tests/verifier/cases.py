@@ -114,6 +114,8 @@ LINE_SHIFT = 10
 MODULE, OWN_TYPES = "module:", "types"
 #: kinds of types that programs attach to
 TARGETS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_TYPEDEF, uapi.BTF_KIND_STRUCT)
+#: what the kernel's types have for structs of functions that programs stand in for
+OPS = "bpf_struct_ops_"
 REPEATED = re.compile(r"(\d+) x (.*)")
 
 
@@ -149,9 +151,8 @@ class Case:
     @property
     def attach(self) -> int:
         """The expected attach type; for a member of a struct its index."""
-        member = self.option("prog", "target").partition(".")[2]
-        if member:
-            return _member_index(self.module_types() or kernel_types(), self.target, member)
+        if self._member:
+            return _member_index(self.module_types() or kernel_types(), self.target, self._member)
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
@@ -172,9 +173,14 @@ class Case:
             return int(name or 0)
         types = self.module_types() or kernel_types()
         number = next(filter(None, (types.find(name, kind) for kind in TARGETS)), 0)
-        if not number:
+        if not number or (self._member and self.needs_guest and not types.find(f"{OPS}{name}")):
             raise KeyError(name)
         return number
+
+    @property
+    def _member(self) -> str:
+        """The member of a struct that is attached to."""
+        return self.option("prog", "target").partition(".")[2]
 
     def anonymous(self, text: tuple[str, ...]) -> tuple[str, ...]:
         """Without the target's number, which each kernel has its own of."""
