@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from errno import EACCES, EINVAL
 
+from anybpf import uapi
 from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
