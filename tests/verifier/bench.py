@@ -113,6 +113,7 @@ class Setup:
         if self.btf is not None:
             self._records("func_info")
             self._records("line_info")
+        self.attached = self._attached()
 
     def _map(self, name: str, kind: MapKind) -> int:
         fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
@@ -138,17 +139,27 @@ class Setup:
         if count:
             self.records |= {part: data, f"{part}_cnt": count, f"{part}_rec_size": size}
 
+    def _attached(self) -> int:
+        """The descriptor of what is attached to: a program, or a module's types."""
+        if self.case.attached is None:
+            return module_fd(self.case.module) if self.case.module else 0
+        return self.calls.must(uapi.BPF_PROG_LOAD,
+                               **Setup(self.case.attached, self.calls, dict(self.fds)).fields())
+
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
+        return ask_kernel(self.calls.backend, self.calls.packed(self.fields()), level)
+
+    def fields(self) -> dict[str, Any]:
+        """The program as BPF_PROG_LOAD takes it."""
         case = self.case
         array = case.fd_array(self.fds)
-        module = module_fd(case.module) if case.module else 0
         fields = dict(self.records)
         if array:
             fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
                        "fd_array_cnt": case.bound}
-        attr = self.calls.packed(self.calls.prog_fields(
+        return self.calls.prog_fields(
             case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
-            expected_attach_type=case.attach, attach_btf_id=case.target, attach_prog_fd=module,
-            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
-        return ask_kernel(self.calls.backend, attr, level)
+            expected_attach_type=case.attach, attach_btf_id=case.target,
+            attach_prog_fd=self.attached, license=b"GPL\0" if case.gpl else b"Proprietary\0",
+            **fields)
