@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
+import mmap
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from anybpf import uapi
@@ -19,6 +19,8 @@ from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
+from anybpf.libbpf.bpf import btf_bytes
+from anybpf.libbpf.kernel_btf import module_name
 from anybpf.linux import Linux
 from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.syscall.attr import FIELDS
@@ -75,6 +77,12 @@ def errno_name(number: int) -> str:
     return {0: "OK", 524: "ENOTSUPP"}.get(number) or errno.errorcode[number]
 
 
+def address_of(memory: mmap.mmap) -> int:
+    """Where the memory is mapped, in this process or in the guest's."""
+    known: int | None = getattr(memory, "address", None)
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory)) if known is None else known
+
+
 @cache
 def _log_buffer() -> ctypes.Array[ctypes.c_char]:
     """Kept: sixteen megabytes of zeros take longer than most programs."""
@@ -111,10 +119,14 @@ def put(attr: bytearray, **values: int) -> None:
 class Maps(dict[int, MapFacts]):
     """Maps by descriptor; what is open and no map answers as the kernel does."""
 
+    def __init__(self, kernel: Linux) -> None:
+        super().__init__()
+        self._kernel = kernel
+
     def __missing__(self, fd: int) -> MapFacts:
         try:
-            os.fstat(fd)
-        except OSError:
+            self._kernel.close(self._kernel.dup(fd))
+        except BpfError:
             raise KeyError(fd) from None
         raise BpfError(errno.EINVAL, "not a map")
 
@@ -125,13 +137,16 @@ class Both:
 
     level: int = uapi.BPF_LOG_LEVEL2
     kernel: Linux = field(default_factory=Linux)
-    maps: Maps = field(default_factory=Maps)
+    maps: Maps = field(init=False)
     types: dict[int, Btf] = field(default_factory=dict)
     #: programs and modules' types that others may attach to, by descriptor
     programs: dict[int, Btf | ProgramFacts] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
     resolves_core_relos: bool = True
+
+    def __post_init__(self) -> None:
+        self.maps = Maps(self.kernel)
 
     def __getattr__(self, name: str) -> object:
         """What else the loader asks a backend for: the kernel's types, memory of maps."""
@@ -148,6 +163,17 @@ class Both:
 
     def close(self, fd: int) -> None:
         self.kernel.close(fd)
+        for known in (self.maps, self.types, self.programs):
+            known.pop(fd, None)
+
+    def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
+        """The kernel's memory; that of an arena has its address from here on."""
+        memory = self.kernel.mmap(fd, size, offset=offset, writable=writable)
+        known = self.maps.get(fd)
+        if known is not None and known.type == uapi.BPF_MAP_TYPE_ARENA:
+            start = address_of(memory)
+            known.user_memory = range(start, start + size)
+        return memory
 
     def bpf(self, cmd: int, attr: bytearray) -> int:
         if cmd == uapi.BPF_PROG_LOAD:
@@ -234,6 +260,7 @@ class Both:
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
             fields["map_flags"], fields.text("map_name"), inner=inner, fields=special,
             has_btf=btf is not None, btf=btf,
+            user_memory=_user_memory(fields),
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:
@@ -247,6 +274,27 @@ class Both:
 
     def typed(self, fields: Fields, fd: int) -> None:
         self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
+
+    def found_types(self, fields: Fields, fd: int) -> None:
+        """Of the modules' types it is known what they are."""
+        if module_name(self.kernel, fd) is not None:
+            self.programs[fd] = module_types(self.kernel, fd)
+
+
+def module_types(kernel: Linux, fd: int) -> Btf:
+    """A module's types by a descriptor."""
+    return _split(btf_bytes(kernel, fd))
+
+
+@lru_cache(8)
+def _split(data: bytes) -> Btf:
+    return Btf(data, kernel_btf())
+
+
+def _user_memory(fields: Fields) -> range:
+    """Where an arena is to be mapped, if its maker says so."""
+    start = fields["map_extra"] if fields["map_type"] == uapi.BPF_MAP_TYPE_ARENA else 0
+    return range(start, start + fields["max_entries"] * mmap.PAGESIZE) if start else range(0)
 
 
 class Fields:
@@ -272,4 +320,5 @@ class Fields:
 
 
 _NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.updated,
-          uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
+          uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed,
+          uapi.BPF_BTF_GET_FD_BY_ID: Both.found_types}

@@ -74,6 +74,11 @@ SOCKETS = {
 OTHER = 5  # BPF_JNE
 
 
+def arena(maps: Maps, reg: int) -> bytes:
+    """reg = an address in an arena."""
+    return map_fd(reg, maps.fds["arena"]) + mov(reg, 8) + slot(0xBF, reg, reg, 1, 1)
+
+
 def packet(case: Case, reg: int) -> bytes | None:
     """reg = 64 bytes of packet."""
     found = PACKETS.get(case.prog.name)
@@ -109,7 +114,7 @@ def offered(case: Case, maps: Maps, reg: int) -> dict[str, bytes | None]:
         "a locked value": map_fd(reg, maps.fds["locked"], value=True),
         "a lock": map_fd(reg, maps.fds["locked"], value=True) + slot(0x07, reg, imm=LOCK_AT),
         "a timer": map_fd(reg, maps.fds["timed"], value=True) + slot(0x07, reg, imm=TIMER_AT),
-        "packet": packet(case, reg), "a socket": socket(case, reg),
+        "packet": packet(case, reg), "a socket": socket(case, reg), "an arena": arena(maps, reg),
     }
 
 
@@ -225,6 +230,8 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
         "inner map": looked_up(maps, "hash_of_maps") + NOT_NULL + to_r7,
         "record": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + NOT_NULL
         + to_r7,
+        "arena": arena(maps, 7), "moved arena": arena(maps, 7) + slot(0x07, 7, imm=-64),
+        "arena's variable": map_fd(7, maps.fds["arena"], value=True),
         "record or null": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + to_r7,
     }
     if access.grant(LOOKUP, case.prog.type, case.attach) is not None:
@@ -266,7 +273,8 @@ def uses(maps: Maps) -> dict[str, bytes]:
     for name, code in (("neg", slot(0x87, 7)), ("neg32", slot(0x84, 7)),
                        ("mov32", slot(0xBC, 8, 7)), ("movsx", slot(0xBF, 8, 7, 16)),
                        ("movsx32", slot(0xBC, 8, 7, 8)), ("swap", slot(0xD7, 7, imm=64)),
-                       ("be16", slot(0xDC, 7, imm=16))):
+                       ("be16", slot(0xDC, 7, imm=16)), ("cast", slot(0xBF, 8, 7, 1, 1)),
+                       ("cast back", slot(0xBF, 8, 7, 1, 1 << 16))):
         made[name] = code
     for op in JUMPS:
         for cls in (5, 6):

@@ -6,6 +6,7 @@ A sweep is a generator of programs; `difference()` gives the first line that dif
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
@@ -82,6 +83,7 @@ KINDS = {
     "locked_hash": Kind("HASH", btf="locked"),
     "timed": Kind("ARRAY", entries=1, btf="timed"),
     "timed_hash": Kind("HASH", btf="timed"),
+    "arena": Kind("ARENA", 0, 0, 1, uapi.BPF_F_MMAPABLE, extra=1 << 44),
     "array_of_maps": Kind("ARRAY_OF_MAPS", 4, 4),
     "hash_of_maps": Kind("HASH_OF_MAPS", 4, 4),
 }
@@ -141,6 +143,7 @@ class Maps:
         self.facts[fd] = MapFacts(
             number, kind.key, kind.value, kind.entries, kind.flags, name[:15], fields=fields,
             has_btf=bool(kind.btf), inner=self.facts.get(inner),
+            user_memory=range(kind.extra, kind.extra + kind.entries * mmap.PAGESIZE),
             content=kind.content.ljust(kind.value, b"\0") if whole else None)
         if kind.content:
             self._fill(fd, kind)

@@ -103,6 +103,15 @@ class Aux:
         self.alu_state = 0
 
 
+#: above a call's number: the place of its types in the array of descriptors
+KFUNC_PLACE = 32
+
+
+def kfunc_key(insn: Insn) -> int:
+    """What tells the functions of `Env.kfuncs` apart."""
+    return insn.off << KFUNC_PLACE | insn.imm & uapi.U32
+
+
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
@@ -129,7 +138,7 @@ class Env:
         self.used_maps: list[MapFacts] = []
         #: how far the program reaches into buffers of a kind, which its attachment checks
         self.buffer_reach: dict[str, int] = {}
-        #: kernel functions that are called, by the number of their type
+        #: kernel functions that are called, by the number of their type and whose types those are
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
@@ -260,7 +269,8 @@ class Env:
         if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
             return None
         # a call that was left out names type 0, which has no name
-        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        kfunc = self.kfuncs.get(kfunc_key(insn))
+        name = kfunc.name if kfunc is not None else ""
         return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,8 +49,8 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
-    #: whether an arena's address in user space is known
-    placed: bool = True
+    #: where an arena's memory lies in user space; empty: nobody has said yet
+    user_memory: range = range(0)
     #: the types that it was made with, which pointers to a program's own objects need
     btf: Btf | None = None
 
@@ -68,6 +68,13 @@ class MapFacts:
     @property
     def has_lock(self) -> bool:
         return any(f.special.name in LOCKS for f in self.fields)
+
+
+class TypesFacts(NamedTuple):
+    """Types behind a descriptor: whose they are, if a module's of the kernel."""
+
+    btf: Btf
+    module: str = ""
 
 
 class FuncArg(NamedTuple):
@@ -220,8 +227,8 @@ class Facts:
     #: program's whether it uses them or not
     fd_array: Sequence[int] | Mapping[int, int] | None = None
     bound: int = 0
-    #: the descriptors that are types
-    btfs: Container[int] = frozenset()
+    #: the descriptors that are types; it may raise BpfError for what is none
+    btfs: Mapping[int, TypesFacts] = field(default_factory=dict)
     #: the function, hook or tracepoint that is attached to: its number in the types of the program
     #: or module below, or in the kernel's
     attach_btf_id: int = 0
