@@ -27,7 +27,7 @@ from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.attr import facts
 from anybpf.verifier.facts import ProgramFacts
-from kernel.verdicts import kernel_btf, kernel_symbols
+from kernel.verdicts import kernel_btf, kernel_symbols, lacking
 
 LOG_SIZE = 1 << 24
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
@@ -203,8 +203,6 @@ class Both:
 
     def facts(self, fields: Fields) -> Facts:
         """What the verifier is told of it."""
-        from kernel.sweeps import lacking
-
         return replace(
             facts(fields, self), gpl=ctypes.string_at(fields["license"]) in GPL_COMPATIBLE,
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),

@@ -12,13 +12,17 @@ from kernel.verdicts import EXIT, LDX, STX, Case, call, copy, map_fd, mov, slot,
 
 #: contexts that go on and on: so many bytes of them are looked at
 LIMITS = {"tracepoint": 64, "syscall": 64, "pt_regs": 80}
+#: so many bytes of contexts that BTF tells are looked at, and so many arguments are used
+TARGETED_END, ARGUMENTS = 56, 4
 ST = {1: 0x72, 2: 0x6A, 4: 0x62, 8: 0x7A}
 
 
 def context_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every load and store at every offset, in every size."""
-    context = contexts.VIEWS[case.prog.type].context
-    end = LIMITS.get(context, contexts.CONTEXTS[context].size + 9)
+    view = contexts.VIEWS.get(case.prog.type)
+    end = TARGETED_END
+    if view is not None:
+        end = LIMITS.get(view.context, contexts.CONTEXTS[view.context].size + 9)
     for off in (-8, -1, *range(end)):
         for size in (1, 2, 4, 8):
             where = f"{off} {size}"
@@ -213,7 +217,6 @@ def looked_up(maps: Maps, name: str) -> bytes:
 
 def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
     """Code that puts all kinds of pointers and numbers into r7; r6 is the context."""
-    view = contexts.VIEWS[case.prog.type]
     to_r7 = copy(7, 0)
     found = {
         "a number": mov(7, 4), "some number": call(7) + to_r7,
@@ -244,6 +247,16 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
                            + slot(0x07, 2, imm=64) + slot(0xBD, 2, 0, 2) + EXIT)
         found["unchecked packet"] = slot(LDX[size], 7, 6, start)
         found["end of packet"] = slot(LDX[size], 7, 6, end)
+    return found | context_pointers(case)
+
+
+def context_pointers(case: Case) -> dict[str, bytes]:
+    """Code that puts what the context points to into r7."""
+    view = contexts.VIEWS.get(case.prog.type)
+    if view is None:
+        return {f"argument {i}{how}": slot(LDX[8], 7, 6, 8 * i) + check for i in range(ARGUMENTS)
+                for how, check in (("", b""), (" not null", slot(0x55, 7, off=2) + EXIT))}
+    found = {}
     for field in contexts.CONTEXTS[view.context].fields:
         if field.kind & kinds.KIND_MASK in (kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON,
                                             kinds.PTR_TO_FLOW_KEYS, kinds.PTR_TO_TP_BUFFER):
@@ -255,8 +268,9 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
         sock = slot(LDX[8], 7, 6, 168) + slot(0x55, 7, off=2) + EXIT + copy(1, 7)
         for number in (95, 96):
             if access.grant(number, case.prog.type, case.attach) is not None:
-                found[f"socket of {number}"] = sock + call(number) + to_r7
-                found[f"socket of {number} not null"] = sock + call(number) + NOT_NULL + to_r7
+                found[f"socket of {number}"] = sock + call(number) + copy(7, 0)
+                found[f"socket of {number} not null"] = (sock + call(number) + NOT_NULL
+                                                             + copy(7, 0))
     return found
 
 

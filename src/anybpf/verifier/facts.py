@@ -236,7 +236,8 @@ class Facts:
     attach_module: Btf | None = None
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
-    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    #: helpers that the kernel was built without, by name (`probe_write_user`), and stores that its
+    #: policy keeps away (`View.store_feature`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
