@@ -61,8 +61,8 @@ class Kfunc(NamedTuple):
                    and self._passes(s, hook) for s in self.sets)
 
     def _passes(self, where: KfuncSet, hook: tuple[str, str] | None) -> bool:
-        found = FILTERS.get(where.name) if hook is not None else None
-        return found is None or hook is None or found.passes(self.name, *hook)
+        found = FILTERS.get(where.name)
+        return found is None or (hook is not None and found.passes(self.name, *hook))
 
 
 def _set(name: str, types: str, attach_types: str) -> KfuncSet:

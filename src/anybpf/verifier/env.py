@@ -14,7 +14,16 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
+from anybpf.verifier.facts import (
+    Attachment,
+    Facts,
+    FuncArg,
+    LineInfo,
+    MapFacts,
+    Options,
+    ProgramFacts,
+    line_at,
+)
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -59,6 +68,9 @@ class Subprog:
         self.postorder: list[int] = []
 
 
+#: helpers for programs that run around a function, which what extends one does not
+_OF_TRAMPOLINES = frozenset({uapi.BPF_FUNC_get_func_arg, uapi.BPF_FUNC_get_func_arg_cnt,
+                             uapi.BPF_FUNC_get_func_ret, uapi.BPF_FUNC_get_attach_cookie})
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
 LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
@@ -132,6 +144,8 @@ class Env:
         self.target: Attachment | None = None
         #: the references of its arguments, by their numbers
         self.arg_refs: dict[int, int] = {}
+        #: the program that an extension extends, whose type and attach type `facts` then have
+        self.extends: ProgramFacts | None = None
         #: the function that the program's types say catches exceptions; 0: none
         self.exception_callback = 0
         #: some path ends by bpf_throw()
@@ -187,13 +201,6 @@ class Env:
         self.ids += 1
         return self.ids
 
-    def helper(self, number: int) -> Helper | None:
-        """The helper, if there is one and the program may call it."""
-        facts = self.facts
-        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
-                            self.target.helpers if self.target is not None else "")
-        return None if row is None or row.name in facts.lacks else row
-
     def subprog_at(self, start: int) -> int:
         """The number of the function that begins at slot `start`."""
         return next(i for i, s in enumerate(self.subprogs) if s.start == start)
@@ -201,6 +208,17 @@ class Env:
     def subprog_around(self, idx: int) -> Subprog:
         """The function that slot `idx` belongs to."""
         return self.subprogs[bisect_right(self.subprogs, idx, key=attrgetter("start")) - 1]
+
+    def helper(self, number: int) -> Helper | None:
+        """The helper as the program may call it; None: it may not, or the kernel has none."""
+        facts = self.facts
+        if self.extends is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING \
+                and number in _OF_TRAMPOLINES:
+            return None
+        target = self.target.helpers if self.target is not None else ""
+        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+                            target)
+        return row if row is not None and row.name not in facts.lacks else None
 
     def update_peak(self) -> None:
         self.peak_states = max(self.peak_states,

@@ -143,19 +143,19 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
     return Kfunc(number, func.name, btf, proto.type, proto.params,
-                 row.flags if row is not None else 0, _allowed(env, func.name))
+                 row.flags if row is not None else 0, _is_allowed(env, func.name))
 
 
-def _allowed(env: Env, name: str) -> bool:
+def _is_allowed(env: Env, name: str) -> bool:
     row = rows.BY_NAME.get(name)
-    return row is not None and row.callable_from(
-        env.facts.type, env.facts.attach_type, env.target.hook if env.target is not None else None)
+    hook = env.target.hook if env.target is not None else None
+    return row is not None and row.callable_from(env.facts.type, env.facts.attach_type, hook)
 
 
-def ask_again(env: Env) -> None:
-    """What the program attaches to is known now."""
+def reconsider(env: Env) -> None:
+    """What the program attaches to is known now; an extension has its target's type."""
     for kfunc in env.kfuncs.values():
-        kfunc.allowed = _allowed(env, kfunc.name)
+        kfunc.allowed = _is_allowed(env, kfunc.name)
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:

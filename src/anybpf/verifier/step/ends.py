@@ -10,6 +10,7 @@ from errno import EACCES, EINVAL
 from anybpf import bits, uapi
 from anybpf.btf import types as t
 from anybpf.proto import kinds
+from anybpf.proto.progs import Returns
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import ctx, packet
@@ -76,10 +77,7 @@ def check_return(env: Env, regno: int = 0) -> None:
             raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
                                      f"value ({regtype.text(reg.kind)})")
         return
-    if not frame.subprog and _returned_struct(env):
-        _check_result(env, regno, 0, 0, "program exit")
-        return
-    wanted = env.prog.returned(env.facts.attach_type)
+    wanted = _wanted(env)
     if wanted is not None:
         _check_result(env, regno, wanted.low, wanted.high, "program exit")
 
@@ -87,7 +85,7 @@ def check_return(env: Env, regno: int = 0) -> None:
 def _given_back(env: Env, regno: int) -> bool:
     """Nothing is returned, or the object of the kernel's that is to be returned."""
     target = env.target
-    if target is None or not _may_return(env):
+    if target is None or target.proto is None or not _may_return(env):
         return False
     if not target.proto.type:
         return True
@@ -103,10 +101,18 @@ def _given_back(env: Env, regno: int) -> bool:
 def _returned_struct(env: Env) -> int:
     """The struct to which what the kernel's function returns points, in its types; or 0."""
     target = env.target
-    if target is None or not _may_return(env):
+    if target is None or target.proto is None or not _may_return(env):
         return 0
     found = target.btf.type(target.btf.resolve(target.proto.type))
     return target.btf.resolve(found.type) if isinstance(found, t.Ptr) else 0
+def _wanted(env: Env) -> Returns | None:
+    """What the program may give back; None: any number."""
+    if not env.state.frames[0].subprog and _returned_struct(env):
+        return Returns(0, 0)
+    if env.extends is not None and env.prog_type == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
+        # one that attaches by BTF, which otherwise only tracing programs do
+        return Returns(0, 0)
+    return env.prog.returned(env.facts.attach_type)
 
 
 def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
