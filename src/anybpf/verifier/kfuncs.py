@@ -152,13 +152,9 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
 
 def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
     row = rows.BY_NAME.get(name)
-<<<<<<< HEAD
     hook = env.target.hook if env.target is not None else None
-    return row is not None and row.callable_from(env.facts.type, env.facts.attach_type, hook)
-=======
     return (row is not None and _is_registered(btf, number)
-            and row.callable_from(env.facts.type, env.facts.attach_type))
->>>>>>> main
+            and row.callable_from(env.facts.type, env.facts.attach_type, hook))
 
 
 def reconsider(env: Env) -> None:
