@@ -256,6 +256,8 @@ class Attachment(NamedTuple):
     kinds: Mapping[int, int] = MappingProxyType({})
     #: arguments are valid and cannot go away
     trusted: bool = False
+    #: the numbers that a hook of security modules gives; None: it gives nothing
+    results: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
