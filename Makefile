@@ -44,7 +44,7 @@ test-guest: build
 
 # the kernel's own selftests before both verifiers; ANYBPF_KERNEL_SOURCES names kernel trees
 compare-selftests: build
-	PYTHONPATH=tests $(BIN)/python -m kernel.compare_selftests docs/selftests.md
+	PYTHONPATH=tests:tools $(BIN)/python -m kernel.compare_selftests docs/selftests.md
 
 demo: build
 	@$(BIN)/python demo/demo.py

@@ -18,6 +18,7 @@ import uncompiled
 uncompiled.install()
 
 import anybpf.linux  # noqa: E402
+import oracle  # noqa: E402
 from anybpf import toolchain  # noqa: E402
 from anybpf.linux import Linux  # noqa: E402
 
@@ -37,17 +38,14 @@ Build = Callable[..., Path]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update` rewrites the expectations of case files; `--kernel` chooses the oracle."""
     parser.addoption("--update", action="store_true", help="rewrite what case files expect")
-    parser.addoption("--kernel", choices=["host", "guest"],
-                     default=os.environ.get("ANYBPF_KERNEL", "host"),
+    parser.addoption("--kernel", choices=oracle.KERNELS, default=oracle.chosen(),
                      help="the kernel to compare with: the running one, or Debian's in a guest")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `--kernel guest`, every `Linux` that a test imports is a `Guest` (docs/guest.md)."""
-    if config.getoption("--kernel") == "guest":
-        from guest.backend import Guest
-
-        anybpf.linux.Linux = Guest  # type: ignore[assignment, misc]
+    """Choose the kernel, before any test imports `Linux`."""
+    os.environ[oracle.VARIABLE] = config.getoption("--kernel")
+    oracle.choose(oracle.chosen())
 
 
 def linux_backend() -> Linux:

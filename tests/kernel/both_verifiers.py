@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from anybpf import uapi
@@ -19,6 +18,8 @@ from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode
+from anybpf.libbpf.bpf import btf_bytes
+from anybpf.libbpf.kernel_btf import module_name
 from anybpf.linux import Linux
 from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.syscall.attr import FIELDS
@@ -111,10 +112,14 @@ def put(attr: bytearray, **values: int) -> None:
 class Maps(dict[int, MapFacts]):
     """Maps by descriptor; what is open and no map answers as the kernel does."""
 
+    def __init__(self, kernel: Linux) -> None:
+        super().__init__()
+        self._kernel = kernel
+
     def __missing__(self, fd: int) -> MapFacts:
         try:
-            os.fstat(fd)
-        except OSError:
+            self._kernel.close(self._kernel.dup(fd))
+        except BpfError:
             raise KeyError(fd) from None
         raise BpfError(errno.EINVAL, "not a map")
 
@@ -125,13 +130,16 @@ class Both:
 
     level: int = uapi.BPF_LOG_LEVEL2
     kernel: Linux = field(default_factory=Linux)
-    maps: Maps = field(default_factory=Maps)
+    maps: Maps = field(init=False)
     types: dict[int, Btf] = field(default_factory=dict)
     #: programs and modules' types that others may attach to, by descriptor
     programs: dict[int, Btf | ProgramFacts] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
     resolves_core_relos: bool = True
+
+    def __post_init__(self) -> None:
+        self.maps = Maps(self.kernel)
 
     def __getattr__(self, name: str) -> object:
         """What else the loader asks a backend for: the kernel's types, memory of maps."""
@@ -148,6 +156,8 @@ class Both:
 
     def close(self, fd: int) -> None:
         self.kernel.close(fd)
+        for known in (self.maps, self.types, self.programs):
+            known.pop(fd, None)
 
     def bpf(self, cmd: int, attr: bytearray) -> int:
         if cmd == uapi.BPF_PROG_LOAD:
@@ -248,6 +258,21 @@ class Both:
     def typed(self, fields: Fields, fd: int) -> None:
         self.types[fd] = Btf(ctypes.string_at(fields["btf"], fields["btf_size"]))
 
+    def found_types(self, fields: Fields, fd: int) -> None:
+        """Of the modules' types it is known what they are."""
+        if module_name(self.kernel, fd) is not None:
+            self.programs[fd] = module_types(self.kernel, fd)
+
+
+def module_types(kernel: Linux, fd: int) -> Btf:
+    """A module's types by a descriptor."""
+    return _split(btf_bytes(kernel, fd))
+
+
+@lru_cache(8)
+def _split(data: bytes) -> Btf:
+    return Btf(data, kernel_btf())
+
 
 class Fields:
     """Members of an attr by name; 0 where the caller's union is shorter."""
@@ -272,4 +297,5 @@ class Fields:
 
 
 _NOTES = {uapi.BPF_MAP_CREATE: Both.created, uapi.BPF_MAP_UPDATE_ELEM: Both.updated,
-          uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed}
+          uapi.BPF_MAP_FREEZE: Both.froze, uapi.BPF_BTF_LOAD: Both.typed,
+          uapi.BPF_BTF_GET_FD_BY_ID: Both.found_types}

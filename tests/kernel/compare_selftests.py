@@ -1,6 +1,7 @@
-"""The whole comparison with the kernel's selftests, written down as docs/selftests.md.
+r"""The whole comparison with the kernel's selftests, written down as docs/selftests.md.
 
-    PYTHONPATH=tests python -m kernel.compare_selftests docs/selftests.md [--limit N] [--jobs N]
+    PYTHONPATH=tests:tools python -m kernel.compare_selftests docs/selftests.md \
+        [--kernel host|guest|both|none] [--limit N] [--jobs N]
 
 Slow: thousands of programs, each asked for at three log levels. Nothing is attached or stays.
 """
@@ -8,29 +9,18 @@ Slow: thousands of programs, each asked for at three log levels. Nothing is atta
 from __future__ import annotations
 
 import argparse
-import json
-import platform
+import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from anybpf.btf.kernel import load_vmlinux
-from anybpf.errors import LoadError
 from anybpf.linux import Linux
-from anybpf.toolchain import CompileError
-from kernel.both_verifiers import Both
-from kernel.selftest_compare import LONG, TOO_LONG, Outcome, compare
-from kernel.selftest_progs import compiled, outcomes, sources
-from kernel.selftest_sources import ABSENT, Tree, trees
-from kernel.selftest_tables import Replay, Table, tables
-
-FOLDER = Path("build/selftests")
-CHUNK = 40
+from kernel.selftest_compare import LONG, TOO_LONG, Outcome
+from kernel.selftest_run import ALL, FOLDER, Run
+from kernel.selftest_sources import ABSENT, trees
 
 
 class Set(NamedTuple):
@@ -43,52 +33,40 @@ class Set(NamedTuple):
 # -- doing it
 
 
-def table_outcomes(tests: list[Table], limit: int) -> list[Outcome]:
-    """Some tests of the tables."""
-    made = []
-    vmlinux = load_vmlinux()
-    for test in tests:
-        both = Both()
-        replay = Replay(both, vmlinux)
-        try:
-            made.append(compare(both, test.file, test.name, replay.attr(test), limit))
-        finally:
-            replay.close()
-    return made
+def ask(oracle: str, *options: str) -> None:
+    """Put all before a kernel, in a process of its own."""
+    subprocess.run([sys.executable, "-m", "kernel.selftest_run", outcomes_of(oracle), *options],
+                   check=True, env=os.environ | {"ANYBPF_KERNEL": oracle})
 
 
-def object_outcomes(tree: Tree, source: Path, limit: int) -> list[Outcome]:
-    """All programs of a C file."""
-    try:
-        path = compiled(tree, source, FOLDER / tree.name)
-        return list(outcomes(path, source.stem, limit))
-    except CompileError as error:
-        return [Outcome(source.stem, "*", "", crash=f"not compiled: {_short(error)}")]
-    except (LoadError, NotImplementedError) as error:
-        return [Outcome(source.stem, "*", "", crash=f"not read: {_short(error)}")]
+def outcomes_of(oracle: str) -> Path:
+    return FOLDER / f"outcomes-{oracle}.json"
 
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0].rsplit("error: ", 1)[-1][:120]
+def together(here: list[Outcome], there: list[Outcome]) -> Iterator[Outcome]:
+    """Each program once: as the guest has it where the host did not come so far."""
+    found = {(o.tree, o.source, o.name): o for o in there}
+    objects = {(o.tree, o.source) for o in there}
+    for one in here:
+        if one.asked:
+            yield one
+        elif one.name != ALL:
+            yield found.pop((one.tree, one.source, one.name), one)
+        elif (one.tree, one.source) not in objects:
+            yield one
+    unmade = {(o.tree, o.source) for o in here if o.name == ALL}
+    yield from (o for o in found.values() if (o.tree, o.source) in unmade)
 
 
-def chunks(tests: Iterator[Table]) -> Iterator[list[Table]]:
-    while some := list(islice(tests, CHUNK)):
-        yield some
-
-
-def run(tree: Tree, limit: int, pool: ProcessPoolExecutor) -> Iterator[Set]:
-    """Both kinds of a tree's selftests."""
-    tests = tables(tree, FOLDER / f"tables-{tree.name}")
-    found = pool.map(partial(table_outcomes, limit=limit), chunks(tests))
-    yield Set(f"tables of {tree.name} (`verifier/*.c`)", [o for some in found for o in some])
-    each = pool.map(partial(object_outcomes, tree, limit=limit), sources(tree))
-    every = [o for some in each for o in some]
-    new = [o for o in every if o.source.startswith("verifier_")]
-    if new:
-        yield Set(f"programs of {tree.name} (`progs/verifier_*.c`)", new)
-    rest = [o for o in every if not o.source.startswith("verifier_")]
-    yield Set(f"programs of {tree.name} (the other `progs/*.c`)", rest)
+def sets(outcomes: list[Outcome]) -> Iterator[Set]:
+    """The programs by tree and kind."""
+    for tree in dict.fromkeys(o.tree for o in outcomes):
+        of_tree = [o for o in outcomes if o.tree == tree]
+        yield Set(f"tables of {tree} (`verifier/*.c`)", [o for o in of_tree if o.tables])
+        new = [o for o in of_tree if not o.tables and o.source.startswith("verifier_")]
+        yield Set(f"programs of {tree} (`progs/verifier_*.c`)", new)
+        yield Set(f"programs of {tree} (the other `progs/*.c`)",
+                  [o for o in of_tree if not o.tables and not o.source.startswith("verifier_")])
 
 
 # -- telling it
@@ -100,11 +78,14 @@ def share(part: int, whole: int) -> str:
 
 def numbers(outcomes_: list[Outcome]) -> Iterator[tuple[str, str]]:
     """The rows of a set's table."""
-    asked = [o for o in outcomes_ if not o.crash and not o.unverified]
+    asked = [o for o in outcomes_ if o.asked]
     both = [o for o in asked if not o.unsupported]
     refused = [o for o in both if o.kernel != "OK" and o.level1 is not None]
     detailed = [o for o in both if o.level2 is not None]
     yield "programs", str(len(outcomes_))
+    guests = sum(o.asked and o.oracle == "guest" for o in outcomes_)
+    if guests:
+        yield "judged by the guest's kernel", str(guests)
     yield "not made, or refused before the kernel's verifier", str(len(outcomes_) - len(asked))
     yield "not supported", str(len(asked) - len(both))
     yield "compared", str(len(both))
@@ -117,7 +98,7 @@ def numbers(outcomes_: list[Outcome]) -> Iterator[tuple[str, str]]:
     yield "same log (level 2)", share(sum(bool(o.level2) for o in detailed), len(detailed))
 
 
-def section(found: Set) -> Iterator[str]:
+def section(found: Set, *, detailed: bool = True) -> Iterator[str]:
     yield f"## {found.title[0].upper()}{found.title[1:]}"
     yield ""
     yield "| | |"
@@ -125,13 +106,17 @@ def section(found: Set) -> Iterator[str]:
     for name, value in numbers(found.outcomes):
         yield f"| {name} | {value} |"
     yield ""
+    if not detailed:
+        return
     yield from counted("Not supported", (o.unsupported for o in found.outcomes if o.unsupported))
-    yield from counted("Not made", (_reason(o) for o in found.outcomes if o.crash))
+    yield from counted("Not made", (_reason(o) for o in found.outcomes if not o.asked))
     yield from differing(found.outcomes)
 
 
 def _reason(outcome: Outcome) -> str:
     """Why there was nothing to compare, without what is different in each object."""
+    if outcome.unverified:
+        return f"refused with {outcome.kernel} before the verifier"
     if outcome.crash.startswith("not loaded: "):
         words = outcome.crash.split("': ")
         return "not loaded: " + words[-1] if len(words) > 1 else outcome.crash
@@ -168,27 +153,26 @@ def differing(outcomes_: list[Outcome]) -> Iterator[str]:
     yield ""
 
 
-def release() -> str:
-    """The running kernel's version, without what its builder calls it."""
-    return platform.release().partition("-")[0]
-
-
-def report(sets: list[Set], limit: int) -> str:
+def report(here: Run, there: Run | None, limit: int) -> str:
     lines = [
         "# The kernel's selftests before both verifiers", "",
         "Written by `make compare-selftests`. The sources are the kernel's own, read where they",
-        f"lie; each program is loaded into the running kernel ({release()}) and put",
+        f"lie; each program is loaded into the running kernel ({here.release}) and put",
         "before `anybpf.verifier`. What was expected of a program when its test was written does",
         "not matter: the running kernel is right. Programs whose walk is longer than",
         f"{LONG:,} instructions are compared by verdict and counters only, longer than {limit:,}",
-        "not at all.", "",
-        "\"Not made\" are programs that need the kernel's test module, a program to attach to, or",
-        "what a test's own code does first; \"not supported\" names what `NotSupported` named.", ""]
-    every = Set("all together", [o for found in sets for o in found.outcomes])
-    lines += ["## All together", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in numbers(every.outcomes)]
-    lines.append("")
-    for found in sets:
+        "not at all.", ""]
+    if there is not None:
+        lines += [
+            "What the running kernel does not bring to its verifier (it refuses the program type",
+            "by policy, or lacks what the program needs) is judged by Debian's kernel in a guest",
+            f"([docs/guest.md](guest.md); {there.release}) instead, with its types as the target.",
+            "It has the selftests' own module, made of its source and a stand-in for the kernel's",
+            "headers (`selftest_module.py`).", ""]
+    lines += ["\"Not supported\" names what `NotSupported` named.", ""]
+    every = list(together(here.outcomes, there.outcomes if there else []))
+    lines += section(Set("all together", every), detailed=False)
+    for found in sets(every):
         lines += section(found)
     return "\n".join(lines)
 
@@ -198,19 +182,20 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--limit", type=int, default=TOO_LONG)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--kernel", choices=("host", "guest", "both", "none"), default="both",
+                        help="whom to ask; of the others, the last answers are taken")
     given = parser.parse_args()
     reason = Linux.probe() or ("" if trees() else ABSENT)
     if reason:
         print(f"Error: {reason}", file=sys.stderr)
         return 1
-    with ProcessPoolExecutor(given.jobs) as pool:
-        sets = [found for tree in trees() for found in run(tree, given.limit, pool)]
-    (FOLDER / "outcomes.json").write_text(json.dumps(
-        [o.row() for found in sets for o in found.outcomes], indent=0))
-    given.output.write_text(report(sets, given.limit))
-    for found in sets:
-        print(found.title, *(f"  {name}: {value}" for name, value in numbers(found.outcomes)),
-              sep="\n")
+    if given.kernel in ("host", "both"):
+        ask("host", "--limit", str(given.limit), "--jobs", str(given.jobs))
+    if given.kernel in ("guest", "both"):
+        ask("guest", "--limit", str(given.limit), "--missing", str(outcomes_of("host")))
+    there = outcomes_of("guest")
+    given.output.write_text(report(Run.read(outcomes_of("host")),
+                                   Run.read(there) if there.exists() else None, given.limit))
     return 0
 
 

@@ -36,6 +36,15 @@ class Outcome:
     #: the kernel refuses it without asking its verifier: it lacks the program type, for one
     unverified: bool = False
     seconds: float = 0.0
+    #: where it is from, and which kernel was asked
+    tree: str = ""
+    tables: bool = False
+    oracle: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """The kernel's verifier has judged it."""
+        return not self.unverified and not self.crash.startswith("not ")
 
     @property
     def same_verdict(self) -> bool:

@@ -172,7 +172,7 @@ def kernel_module(name: str) -> Btf:
     found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
     if found is None:
         raise KeyError(name)
-    return found.btf
+    return Btf(found.btf.data, base=kernel_btf())
 
 
 def module_fd(name: str) -> int:

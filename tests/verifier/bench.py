@@ -15,7 +15,7 @@ from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
 from kernel.verdicts import GUEST, module_fd
-from verifier.cases import MAPS, Case, MapKind, kernel_types
+from verifier.cases import MAPS, MODULE, OWN_TYPES, Case, MapKind, kernel_types
 
 #: functions with five names each, more names than the kernel remembers
 FUNCTIONS = 30
@@ -110,6 +110,9 @@ class Setup:
         fds |= {name: self._map("", MAPS[name]) for name in ("progs", "devices")}
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
+        for word in case.types_in_array:
+            fds[word] = self.btf or 0 if word == OWN_TYPES else module_fd(
+                word.removeprefix(MODULE))
         if self.btf is not None:
             self._records("func_info")
             self._records("line_info")

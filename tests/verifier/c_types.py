@@ -120,7 +120,7 @@ class CTypes:
         name, plain = found["name"], [w for w in words if w not in tags]
         if not plain and not found["stars"]:
             plain, name = [name], ""
-        elif plain in (["struct"], ["union"], ["const"]):
+        elif plain in (["struct"], ["union"], ["enum"], ["const"]):
             plain, name = [*plain, name], ""
         made = self._base(" ".join(plain))
         for tag in tags:

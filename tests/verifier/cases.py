@@ -10,8 +10,10 @@
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
 `target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `guest` (only the guest
-can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
-line `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
+can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). In
+the array, `module:NAME` are a module's types, whose functions can be called then (`module.NAME.it`
+is the address of what is called so there), and `types` the program's own. A line
+`5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
 between there may be
@@ -49,7 +51,7 @@ from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, MapFacts
-from anybpf.verifier.facts import Records, Table
+from anybpf.verifier.facts import Records, Table, TypesFacts
 from kernel.verdicts import kernel_btf, kernel_module, kernel_symbols
 from verifier.c_types import CTypes
 
@@ -100,6 +102,8 @@ MAPS = {
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
 LINE_SHIFT = 10
+#: in the array of descriptors: types of a module, and of the program
+MODULE, OWN_TYPES = "module:", "types"
 #: kinds of types that programs attach to
 TARGETS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_TYPEDEF, uapi.BTF_KIND_STRUCT)
 REPEATED = re.compile(r"(\d+) x (.*)")
@@ -192,9 +196,28 @@ class Case:
                             "\n".join(map(_repeated, self.parts["prog"][1])))
         source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
         symbols |= dict(_kernel_symbols(source))
-        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
-                    for name, number in kfunc_ids(source).items()}
+        symbols |= self._module_symbols(source, fds)
+        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, *found)
+                    for name, found in kfunc_ids(source, self.modules).items()}
         return tuple(parse(source, symbols))
+
+    @property
+    def modules(self) -> dict[int, Btf]:
+        """The types of modules by their places in the array. Raises KeyError."""
+        words = self.option("prog", "fd_array").split(",")
+        return {place: kernel_module(word.removeprefix(MODULE))
+                for place, word in enumerate(words) if word.startswith(MODULE)}
+
+    def _module_symbols(self, source: str, fds: dict[str, int]) -> dict[str, Pseudo]:
+        """Addresses of variables and functions of modules."""
+        found = {}
+        for name, symbol in re.findall(r"\bmodule\.(\w+)\.(\w+)", source):
+            types = kernel_module(name)
+            number = int(symbol) if symbol.isdecimal() else (
+                types.find(symbol, uapi.BTF_KIND_VAR) or types.find(symbol, uapi.BTF_KIND_FUNC))
+            found[f"module.{name}.{symbol}"] = Pseudo(
+                uapi.BPF_PSEUDO_BTF_ID, number, fds[MODULE + name])
+        return found
 
     def fd_array(self, fds: dict[str, int]) -> list[int]:
         """The descriptors that loads index; `NAME*5` is NAME0 to NAME4."""
@@ -222,7 +245,18 @@ class Case:
 
     def fds(self) -> dict[str, int]:
         """Descriptors that nothing stands behind."""
-        return {name: FIRST_FD + i for i, name in enumerate(self.maps)}
+        return {name: FIRST_FD + i for i, name in enumerate((*self.maps, *self.types_in_array))}
+
+    @property
+    def types_in_array(self) -> list[str]:
+        """The words of the array of descriptors that are types."""
+        words = self.option("prog", "fd_array").split(",")
+        return [word for word in words if word == OWN_TYPES or word.startswith(MODULE)]
+
+    def _btfs(self, fds: dict[str, int]) -> dict[int, TypesFacts]:
+        return {fds[word]: TypesFacts(self.types.parsed()) if word == OWN_TYPES else
+                TypesFacts(kernel_module(name := word.removeprefix(MODULE)), name)
+                for word in self.types_in_array}
 
     def _map_facts(self, fds: dict[str, int]) -> dict[int, MapFacts]:
         made: dict[str, MapFacts] = {}
@@ -287,7 +321,7 @@ class Case:
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
                      symbols=kernel_symbols() if has_types() else None,
                      attach_btf_id=self.target, attach_module=self.module_types(),
-                     fd_array=self.fd_array(fds) or None, bound=self.bound,
+                     fd_array=self.fd_array(fds) or None, bound=self.bound, btfs=self._btfs(fds),
                      digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)
 
@@ -328,16 +362,22 @@ def kernel_types() -> Btf:
     return kernel_btf() if has_types() else builtin()
 
 
-def kfunc_ids(source: str) -> dict[str, int]:
-    """The kernel functions that a program calls by name, and their numbers in the kernel's types.
+def kfunc_ids(source: str, modules: dict[int, Btf]) -> dict[str, tuple[int, int]]:
+    """The kernel functions that a program calls by name: (number in the kernel's types, 0), or
+    (number in a module's, place of the module).
 
     Raises KeyError where the types do not have one.
     """
     names = [name for name in re.findall(r"\bcall (\w+)", source) if name in kfuncs.BY_NAME]
-    found = {name: kernel_types().find(name, uapi.BTF_KIND_FUNC) for name in names}
-    if not all(found.values()):
-        raise KeyError(*(name for name, number in found.items() if not number))
-    return found
+    return {name: _kfunc_id(name, modules) for name in names}
+
+
+def _kfunc_id(name: str, modules: dict[int, Btf]) -> tuple[int, int]:
+    for place, types in ((0, kernel_types()), *modules.items()):
+        number = types.find(name, uapi.BTF_KIND_FUNC)
+        if number:
+            return number, place
+    raise KeyError(name)
 
 
 def member_offset(struct: str, member: str) -> int:

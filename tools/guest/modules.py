@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import lzma
+import os
 from collections.abc import Iterator
 
 from anybpf.btf.elf import find_section
 from anybpf.errors import BpfError
 from guest.fetch import Kernel
-from guest.remote import INIT_MODULE, Remote, text
+from guest.remote import DELETE_MODULE, INIT_MODULE, Remote, text
 from guest.wire import Segment
 
 SUFFIX = ".ko.xz"
@@ -60,6 +61,15 @@ def insert(there: Remote, image: bytes) -> None:
         if e.errno == errno.EEXIST:
             raise Present from None
         raise
+
+
+def remove(there: Remote, name: str) -> None:
+    """delete_module(2); nothing if there is no such module. Raises BpfError (EBUSY)."""
+    try:
+        there.syscall(DELETE_MODULE, text(plain(name)), os.O_NONBLOCK)
+    except BpfError as e:
+        if e.errno != errno.ENOENT:
+            raise
 
 
 def plain(name: str) -> str:

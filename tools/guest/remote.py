@@ -19,8 +19,8 @@ from guest.wire import Answer, Call, Segment
 #: numbers of system calls on x86-64
 READ, WRITE, OPEN, CLOSE, MMAP, MUNMAP, DUP, GETPID, FCNTL, MKDIR, UNLINK, READLINK = (
     0, 1, 2, 3, 9, 11, 32, 39, 72, 83, 87, 89)
-MOUNT, INIT_MODULE, PERF_EVENT_OPEN, PROCESS_VM_READV, PROCESS_VM_WRITEV, BPF = (
-    165, 175, 298, 310, 311, 321)
+MOUNT, INIT_MODULE, DELETE_MODULE, PERF_EVENT_OPEN, PROCESS_VM_READV, PROCESS_VM_WRITEV, BPF = (
+    165, 175, 176, 298, 310, 311, 321)
 AT_ONCE = 1 << 20
 ECHO = struct.Struct("<IIQQ")
 #: seconds: for a call, for a greeting; how often a greeting is tried

@@ -246,20 +246,22 @@ class Finder:
         """
         target_id, count = _element(self.btf, member.type)
         target = self.btf.type(target_id)
+        special = BY_NAME.get(target.name)
         if not count:
             return []
-        if not isinstance(target, t.Struct):
+        if special is None or special.name not in self.wanted:
+            if isinstance(target, t.Struct):
+                fits = room in (0, target.size * count)
+                return self._nested(target_id, target, member.offset, count, level) if fits else []
             field = self.pointer(target, member.offset)
             return _repeat([field], 8, count) if field and room in (0, 8 * count) else []
-        if room not in (0, target.size * count):
-            return []
-        special = BY_NAME.get(target.name)
-        if special is None or special.name not in self.wanted:
-            return self._nested(target_id, target, member.offset, count, level)
+        # whatever goes by the name is one of the few that there may be
         if special.once and special.name in seen:
             raise BadFields(errno.E2BIG)
         seen.add(special.name)
-        if member.offset % special.align or target.size != special.size:
+        if room not in (0, special.size * count) or member.offset % special.align:
+            return []
+        if not isinstance(target, t.Struct) or target.size != special.size:
             return []
         field = Field(special, member.offset)
         return _repeat([self._root(where, field) if special.node else field], target.size, count)

@@ -35,7 +35,7 @@ def check_spin_lock(attr: MapAttr, row: rows.Map) -> None:
     offset = attr.spin_lock_off
     require(offset == -1 or 0 <= offset <= attr.value_size - SPIN_LOCK_SIZE, EINVAL,
             "spin lock outside the value")
-    require(offset == -1 or row.spin_lock, EOPNOTSUPP, "spin lock in the value")
+    require(offset == -1 or "bpf_spin_lock" in row.specials, EOPNOTSUPP, "spin lock in the value")
 
 
 def check_type(attr: MapAttr) -> rows.Map:

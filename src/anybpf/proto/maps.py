@@ -68,8 +68,8 @@ class Map(NamedTuple):
     """Key and value BTF types: `"optional"`, `"required"` or `"refused"` (ENOTSUPP)."""
     keyless: bool = False
     """BTF may leave the key out: the type looks at BTF itself."""
-    spin_lock: bool = False
-    """Values may have a `struct bpf_spin_lock`."""
+    specials: frozenset[str] = frozenset()
+    """Special members that values may have: `"bpf_spin_lock"`, `"kptr"`, ..."""
     unsupported: int = 0
     """The `map_flags` bits that are answered with ENOTSUPP."""
     excludes: tuple[int, ...] = ()
@@ -81,6 +81,8 @@ class Map(NamedTuple):
     extra_step: int = 1
     value_first: bool = False
     """A value that is too big is refused before anything else is looked at."""
+    adds: int = 0
+    """The `map_flags` bits that the kernel sets itself: a lookup gives what it keeps for itself."""
 
     def check(self, key_size: int, value_size: int, max_entries: int, flags: int = 0,
               map_extra: int = 0) -> int:
@@ -131,6 +133,12 @@ _CGROUP_KEY = Size(only=(8, 16))
 _HASHED = Size(too_big=errno.E2BIG)
 # a key and its value lie behind a struct htab_elem of 48 bytes in one piece of memory
 _ELEMENT = KMALLOC_MAX - 48 - 1
+# special members of values
+_LOCKS = frozenset(("bpf_spin_lock", "bpf_res_spin_lock"))
+_WORK = frozenset(("bpf_timer", "bpf_wq", "bpf_task_work"))
+_KPTRS = frozenset(("kptr", "kptr_untrusted", "percpu_kptr", "bpf_refcount"))
+_ROOTS = frozenset(("bpf_list_head", "bpf_rb_root"))
+_LOCAL = _LOCKS | _KPTRS
 _PERCPU = Size(1, PERCPU_MAX, too_big=errno.E2BIG)
 # a stack_trace map of build ids holds struct bpf_stack_build_id, 32 bytes each
 BUILD_IDS = Size(32, 127 * 32, step=32)
@@ -141,41 +149,45 @@ _STORED = Size(1, U16_MAX - 128, too_big=errno.E2BIG)
 
 def _row(name: str, since: str, key: Size, value: Size, flags: int, entries: Size = _ANY, *,
          required: int = 0, percpu: bool = False, holds: str = "", btf: str = "optional",
-         keyless: bool = False, spin_lock: bool = False, unsupported: int = 0,
+         keyless: bool = False, specials: frozenset[str] = frozenset(), unsupported: int = 0,
          excludes: tuple[int, ...] = (), total: int = 0, extra_max: int = 0, extra_step: int = 1,
-         value_first: bool = False) -> Map:
+         value_first: bool = False, adds: int = 0) -> Map:
     """The row of map type `name`; the number follows from the name."""
     number: int = getattr(uapi, f"BPF_MAP_TYPE_{name.upper()}")
     return Map(number, name, since, key, value, entries, flags, required, percpu, holds, btf,
-               keyless, spin_lock, unsupported, excludes, total, extra_max, extra_step,
-               value_first)
+               keyless, specials, unsupported, excludes, total, extra_max, extra_step,
+               value_first, adds)
 
 
 MAPS: tuple[Map, ...] = (
-    _row("hash", "3.19", _HASHED, _HASHED, _HASH | _NUMA, spin_lock=True, total=_ELEMENT),
+    _row("hash", "3.19", _HASHED, _HASHED, _HASH | _NUMA,
+         specials=_LOCKS | _WORK | _KPTRS | _ROOTS, total=_ELEMENT),
     _row("array", "3.19", _U32, Size(1, INT_MAX, too_big=errno.E2BIG),
          _NUMA | _ACCESS | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP,
-         keyless=True, spin_lock=True),
+         keyless=True, specials=_LOCKS | _WORK | _KPTRS | _ROOTS),
     _row("prog_array", "4.2", _U32, _U32, _NUMA | _ACCESS_USER, holds="prog"),
     _row("perf_event_array", "4.3", _U32, _U32,
          _NUMA | _ACCESS_USER | uapi.BPF_F_PRESERVE_ELEMS, holds="perf_event", btf="refused"),
-    _row("percpu_hash", "4.6", _HASHED, _PERCPU, _HASH, percpu=True, total=_ELEMENT),
-    _row("percpu_array", "4.6", _U32, _PERCPU, _ACCESS, percpu=True, keyless=True),
+    _row("percpu_hash", "4.6", _HASHED, _PERCPU, _HASH, percpu=True, specials=_KPTRS,
+         total=_ELEMENT),
+    _row("percpu_array", "4.6", _U32, _PERCPU, _ACCESS, percpu=True, keyless=True,
+         specials=_KPTRS),
     _row("stack_trace", "4.6", _U32, Size(8, 127 * 8, step=8),
          _NUMA | _ACCESS_USER | uapi.BPF_F_STACK_BUILD_ID, btf="refused"),
     _row("cgroup_array", "4.8", _U32, _U32, _NUMA | _ACCESS_USER, holds="cgroup", btf="refused"),
     _row("lru_hash", "4.10", _HASHED, _HASHED, _LRU | _NUMA,
          unsupported=uapi.BPF_F_NO_PREALLOC, excludes=(uapi.BPF_F_NO_COMMON_LRU | _NUMA,),
-         total=_ELEMENT),
+         specials=_WORK | _KPTRS | _ROOTS, total=_ELEMENT),
     _row("lru_percpu_hash", "4.10", _HASHED, _PERCPU, _LRU | _NUMA, percpu=True,
-         unsupported=uapi.BPF_F_NO_PREALLOC, excludes=(_NUMA,), total=_ELEMENT),
+         unsupported=uapi.BPF_F_NO_PREALLOC, excludes=(_NUMA,), specials=_KPTRS,
+         total=_ELEMENT),
     _row("lpm_trie", "4.11", Size(5, 260), Size(1, 4194024),
          uapi.BPF_F_NO_PREALLOC | _NUMA | _ACCESS, required=uapi.BPF_F_NO_PREALLOC, keyless=True),
     _row("array_of_maps", "4.12", _U32, _U32, _NUMA | _ACCESS_USER, holds="map", btf="refused"),
     _row("hash_of_maps", "4.12", _HASHED, _U32, _HASH | _NUMA, holds="map",
          btf="refused", total=_ELEMENT),
     _row("devmap", "4.14", _U32, _U32_OR_U64, _NUMA | _ACCESS_USER, holds="ifindex",
-         btf="refused"),
+         btf="refused", adds=uapi.BPF_F_RDONLY_PROG),
     _row("sockmap", "4.14", _U32, _U32_OR_U64, _NUMA | _ACCESS_USER, holds="socket",
          btf="refused"),
     # as many entries as the kernel was built for CPUs (CONFIG_NR_CPUS)
@@ -185,28 +197,28 @@ MAPS: tuple[Map, ...] = (
     _row("sockhash", "4.18", Size(1, 512, too_big=errno.E2BIG), _U32_OR_U64,
          _NUMA | _ACCESS_USER, holds="socket", btf="refused"),
     _row("cgroup_storage", "4.19", _CGROUP_KEY, Size(1, U16_MAX - 128, too_big=errno.E2BIG),
-         _NUMA | _ACCESS, _NONE, keyless=True, spin_lock=True),
+         _NUMA | _ACCESS, _NONE, keyless=True, specials=_LOCKS),
     _row("reuseport_sockarray", "4.19", _U32, _U32_OR_U64, _NUMA | _ACCESS, holds="socket"),
     _row("percpu_cgroup_storage", "4.20", _CGROUP_KEY, _PERCPU, _NUMA | _ACCESS, _NONE,
          percpu=True, keyless=True),
     _row("queue", "4.20", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG), _NUMA | _ACCESS),
     _row("stack", "4.20", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG), _NUMA | _ACCESS),
     _row("sk_storage", "5.2", _U32, _STORED, _STORAGE, _NONE, required=uapi.BPF_F_NO_PREALLOC,
-         btf="required", spin_lock=True),
+         btf="required", specials=_LOCAL),
     _row("devmap_hash", "5.4", _U32, _U32_OR_U64, _NUMA | _ACCESS_USER, holds="ifindex",
-         btf="refused"),
+         btf="refused", adds=uapi.BPF_F_RDONLY_PROG),
     _row("struct_ops", "5.6", _U32, Size(), uapi.BPF_F_LINK | uapi.BPF_F_VTYPE_BTF_OBJ_FD,
          Size(only=(1,)), btf="required"),
     _row("ringbuf", "5.8", _NONE, _NONE, _NUMA, _PAGES),
     _row("inode_storage", "5.10", _U32, _STORED, _STORAGE, _NONE,
-         required=uapi.BPF_F_NO_PREALLOC, btf="required", spin_lock=True),
+         required=uapi.BPF_F_NO_PREALLOC, btf="required", specials=_LOCAL),
     _row("task_storage", "5.11", _U32, _STORED, _STORAGE, _NONE,
-         required=uapi.BPF_F_NO_PREALLOC, btf="required", spin_lock=True),
+         required=uapi.BPF_F_NO_PREALLOC, btf="required", specials=_LOCAL | {"uptr"}),
     _row("bloom_filter", "5.16", _NONE, Size(1, KMALLOC_MAX, too_big=errno.E2BIG),
          _NUMA | uapi.BPF_F_ZERO_SEED | _ACCESS, keyless=True, extra_max=15, value_first=True),
     _row("user_ringbuf", "6.1", _NONE, _NONE, _NUMA, _PAGES),
     _row("cgrp_storage", "6.2", _U32, _STORED, _STORAGE, _NONE, required=uapi.BPF_F_NO_PREALLOC,
-         btf="required", spin_lock=True),
+         btf="required", specials=_LOCAL),
     _row("arena", "6.9", _NONE, _NONE,
          uapi.BPF_F_MMAPABLE | uapi.BPF_F_SEGV_ON_FAULT | uapi.BPF_F_NO_USER_CONV,
          Size(1, 1 << 20, too_big=errno.E2BIG), required=uapi.BPF_F_MMAPABLE,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from anybpf import uapi
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.maps import MapAttr, create
+from anybpf.proto.maps import BY_TYPE
 from anybpf.syscall.attr import Attr
 from anybpf.syscall.facts import kernel_types, map_facts
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
-from anybpf.syscall.map_btf import check_map_btf, spin_lock_offset
+from anybpf.syscall.map_btf import TypedMap, check_map_btf
 from anybpf.syscall.names import object_name
 from anybpf.syscall.objects import (
     BtfObject,
@@ -127,14 +128,23 @@ def _create(state: State, attr: Attr, flags: int) -> MapObject:
     native = _native(state, attr, flags, inner, name, -1)
     object_name(attr.raw("map_name"))
     btf = _map_btf(state, attr)
-    if btf is not None:
-        check_map_btf(btf, native)
-        offset = spin_lock_offset(btf)
-        native = native if offset < 0 else _native(state, attr, flags, inner, name, offset)
+    if btf is not None and (offset := _lock_of_checked(state, native, flags, btf)) >= 0:
+        native = _native(state, attr, flags, inner, name, offset)
     like = map_facts(inner, kernel_types(state)) if inner else None
     map = MapObject(state, native, name, btf, _exclusive(state, attr), like)
     state.kernel.add_map(native)
     return map
+
+
+def _lock_of_checked(state: State, native: Map, flags: int, btf: MapBtf) -> int:
+    """Where the value has its `struct bpf_spin_lock`, in bytes; -1: it has none.
+
+    Raises the kernel's error where types and map do not fit.
+    """
+    typed = TypedMap(BY_TYPE[native.type], btf.object.btf, btf.key, btf.value, native.key_size,
+                     native.value_size, native.max_entries, flags, kernel_types(state))
+    check_map_btf(typed)
+    return next((f.offset for f in typed.fields if f.special.name == "bpf_spin_lock"), -1)
 
 
 # -- elements

@@ -14,6 +14,7 @@ from anybpf.core.prog import Prog
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.isa.insn import Insn, decode, encode, is_ld_imm64
 from anybpf.net.context import context_table
+from anybpf.net.dev import devices_of
 from anybpf.proto.progs import BY_TYPE as PROGS
 from anybpf.proto.progs import fixed_attach
 from anybpf.syscall import attach_type
@@ -42,7 +43,11 @@ _LICENCE_SIZE = 128
 #: what to do where the verifier does not model something
 WITHOUT = ("Machine(verify=False), or `anybpf run --checked`, runs programs that the verifier has "
            "not seen, and tests each access.")
-_ON_DEVICES = (uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_XDP)
+#: program types that may be bound to a device, or offloaded to it: flags that go with that
+_BOUND_FLAGS = {
+    uapi.BPF_PROG_TYPE_SCHED_CLS: 0,
+    uapi.BPF_PROG_TYPE_XDP: uapi.BPF_F_XDP_DEV_BOUND_ONLY | uapi.BPF_F_XDP_HAS_FRAGS,
+}
 
 
 class Source(NamedTuple):
@@ -70,14 +75,18 @@ def _check_target(state: State, attr: Attr) -> None:
         raise BpfError(EINVAL, "attach_prog_fd is neither program nor BTF")
 
 
-def _check_device(kind: int, attr: Attr) -> None:
-    """Programs bound to a network device."""
+def _check_device(state: State, kind: int, attr: Attr) -> None:
+    """Programs bound to a network device (bpf_prog_dev_bound_init, kernel/bpf/offload.c)."""
     if not attr["prog_ifindex"]:
         return
-    bound_only = attr["prog_flags"] & uapi.BPF_F_XDP_DEV_BOUND_ONLY
-    if kind not in _ON_DEVICES or (bound_only and kind != uapi.BPF_PROG_TYPE_XDP):
-        raise BpfError(EINVAL, "programs of this type are not bound to devices")
-    raise BpfError(EOPNOTSUPP, "no device takes offloaded programs")
+    flags = attr["prog_flags"]
+    bound_only = flags & uapi.BPF_F_XDP_DEV_BOUND_ONLY
+    allowed = _BOUND_FLAGS.get(kind)
+    if allowed is None or flags & ~allowed or (flags and not bound_only):
+        raise BpfError(EINVAL, "programs of this type and flags are not bound to devices")
+    if attr["prog_ifindex"] not in devices_of(state.kernel):
+        raise BpfError(EINVAL, f"no device {attr['prog_ifindex']}")
+    raise BpfError(EOPNOTSUPP, "no device takes programs")
 
 
 def _check_attr(state: State, attr: Attr) -> int:
@@ -102,7 +111,7 @@ def read_source(state: State, attr: Attr) -> Source:
     licence = read_string(state.memory, attr["license"], _LICENCE_SIZE - 1)
     if attr["signature"]:
         raise NotSupported("signed programs", "6.18")
-    _check_device(kind, attr)
+    _check_device(state, kind, attr)
     if kind not in PROGS:
         raise BpfError(EINVAL, f"no program type {kind}")
     name = object_name(attr.raw("prog_name"))

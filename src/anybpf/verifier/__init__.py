@@ -54,8 +54,7 @@ LEARN = (
 )
 WALK = (
     subprogs.prototypes,    # what global functions take
-    cfg.check,              # everything is reachable
-    cfg.effects,            # which functions change the packet
+    cfg.check,              # everything is reachable; which functions change the packet, or sleep
     cfg.postorder,          # the order for analyses that go backwards
     attach_target.check,    # where it attaches, whether it may sleep
     cfg.loops,              # what belongs to which loop

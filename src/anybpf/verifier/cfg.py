@@ -14,7 +14,6 @@ from anybpf.isa.insn import (
     Insn,
     is_call,
     is_helper_call,
-    is_kfunc_call,
     is_ld_imm64,
     is_pseudo_call,
     is_pseudo_func,
@@ -23,7 +22,14 @@ from anybpf.isa.insn import (
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto.helpers import BY_ID, Does
 from anybpf.verifier.env import Env
-from anybpf.verifier.kfuncs import ASYNC_CALLBACKS, CHANGES_PACKET, SYNC_CALLBACKS, is_iter_next, of
+from anybpf.verifier.kfuncs import (
+    ASYNC_CALLBACKS,
+    CHANGES_PACKET,
+    SYNC_CALLBACKS,
+    called,
+    is_iter_next,
+    of,
+)
 from anybpf.verifier.reject import Reject
 
 _DISCOVERED, _EXPLORED = 1, 2
@@ -67,7 +73,7 @@ def _mark_join(env: Env, idx: int) -> None:
 
 def _call_edges(env: Env, idx: int, insn: Insn, after: int) -> tuple[int, ...]:
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
-    kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+    kfunc = called(env, insn)
     if (row is not None and row.does & Does.ASYNC_CALLBACK) or (
             kfunc is not None and kfunc.name in ASYNC_CALLBACKS):
         env.aux[idx].prune_point = True
@@ -103,6 +109,7 @@ def _explore(env: Env, start: int, state: bytearray) -> None:
     while stack:
         top = stack[-1]
         following = _next_edge(env, top, state)
+        _mark_effects(env, top, following)
         if following is None:
             state[top] = _EXPLORED
             stack.pop()
@@ -133,28 +140,30 @@ def _check_reached(env: Env, state: bytearray) -> None:
         idx += 1
 
 
-def effects(env: Env) -> None:
-    """Which functions may change the packet or sleep, by themselves or by what they call."""
-    changed = True
-    while changed:
-        changed = False
-        for subprog in env.subprogs:
-            before = subprog.changes_packet, subprog.might_sleep
-            for idx in range(subprog.start, subprog.end):
-                changes, sleeps = _effects(env, idx)
-                subprog.changes_packet |= changes
-                subprog.might_sleep |= sleeps
-            changed |= before != (subprog.changes_packet, subprog.might_sleep)
+def _mark_effects(env: Env, idx: int, following: int | None) -> None:
+    """A call changes the packet or sleeps, by itself or by what it calls (merge_callee_effects).
 
-
-def _effects(env: Env, idx: int) -> tuple[bool, bool]:
-    """Whether a call may change the packet, and whether it may sleep."""
+    It is marked each time that the exploration comes by, as callees are known only when they were
+    explored themselves: of functions that call each other some remain unmarked.
+    """
     insn = env.insns[idx]
-    if not is_call(insn):
-        return False, False
-    if is_pseudo_call(insn):
-        callee = env.subprogs[env.subprog_at(idx + insn.imm + 1)]
-        return callee.changes_packet, callee.might_sleep
+    if is_pseudo_call(insn) or is_pseudo_func(insn):
+        if following != successors(env.insns, idx)[0]:
+            callee = env.subprogs[env.subprog_at(idx + insn.imm + 1)]
+            _mark(env, idx, callee.changes_packet, callee.might_sleep)
+    elif is_call(insn):
+        _mark(env, idx, *_own_effects(env, insn))
+
+
+def _mark(env: Env, idx: int, changes: bool, sleeps: bool) -> None:
+    if changes or sleeps:
+        subprog = env.subprog_around(idx)
+        subprog.changes_packet |= changes
+        subprog.might_sleep |= sleeps
+
+
+def _own_effects(env: Env, insn: Insn) -> tuple[bool, bool]:
+    """Whether what is called of the kernel may change the packet, and whether it may sleep."""
     kfunc = of(env, insn)
     if kfunc is not None:
         return kfunc.name in CHANGES_PACKET, kfunc.might_sleep
@@ -163,7 +172,7 @@ def _effects(env: Env, idx: int) -> tuple[bool, bool]:
         return False, False
     # what a tail call runs may change the packet, and then the function's caller goes on
     changes = bool(row.does & Does.CHANGES_PACKET) or row.id == uapi.BPF_FUNC_tail_call
-    return changes, bool(row.does & Does.MIGHT_SLEEP)
+    return changes, bool(row.does & Does.MIGHT_SLEEP) and env.helper(row.id) is not None
 
 
 def postorder(env: Env) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
-from anybpf.proto import contexts, progs
+from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
 from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
@@ -89,6 +91,15 @@ class Aux:
         self.alu_state = 0
 
 
+#: above a call's number: the place of its types in the array of descriptors
+KFUNC_PLACE = 32
+
+
+def kfunc_key(insn: Insn) -> int:
+    """What tells the functions of `Env.kfuncs` apart."""
+    return insn.off << KFUNC_PLACE | insn.imm & uapi.U32
+
+
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
@@ -115,7 +126,7 @@ class Env:
         self.used_maps: list[MapFacts] = []
         #: how far the program reaches into buffers of a kind, which its attachment checks
         self.buffer_reach: dict[str, int] = {}
-        #: kernel functions that are called, by the number of their type
+        #: kernel functions that are called, by the number of their type and whose types those are
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
@@ -178,6 +189,18 @@ class Env:
         """The number of the function that begins at slot `start`."""
         return next(i for i, s in enumerate(self.subprogs) if s.start == start)
 
+    def subprog_around(self, idx: int) -> Subprog:
+        """The function that slot `idx` belongs to."""
+        return self.subprogs[bisect_right(self.subprogs, idx, key=attrgetter("start")) - 1]
+
+    def helper(self, number: int) -> Helper | None:
+        """The helper as the program may call it; None: it may not, or the kernel has none."""
+        facts = self.facts
+        target = self.target.name if self.target is not None else ""
+        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
+                            target)
+        return row if row is not None and row.name not in facts.lacks else None
+
     def update_peak(self) -> None:
         self.peak_states = max(self.peak_states,
                                self.explored_states + self.free_states + self.backedges)
@@ -229,7 +252,8 @@ class Env:
         if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
             return None
         # a call that was left out names type 0, which has no name
-        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        kfunc = self.kfuncs.get(kfunc_key(insn))
+        name = kfunc.name if kfunc is not None else ""
         return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:

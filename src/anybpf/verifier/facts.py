@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
+from anybpf.proto import maps
 from anybpf.proto.access import ALL_CAPS
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ FD_SIZE = 4
 def map_address(number: int) -> int:
     """Where the map of this number is said to be in the kernel's memory."""
     return 0xFFFF_8880_0000_0000 + 0x1000 * number
-
-
-_INDEXES = frozenset({uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH})
 
 
 @dataclass(eq=False)
@@ -57,9 +55,8 @@ class MapFacts:
     btf: Btf | None = None
 
     def __post_init__(self) -> None:
-        if self.type in _INDEXES:
-            # a lookup gives what the kernel itself keeps
-            self.flags |= uapi.BPF_F_RDONLY_PROG
+        row = maps.BY_TYPE.get(self.type)
+        self.flags |= row.adds if row is not None else 0
         if self.inner is not None:
             # what inner maps have in common is known, not which one there will be
             self.inner = replace(self.inner, name="", content=None, frozen=False)
@@ -71,6 +68,13 @@ class MapFacts:
     @property
     def has_lock(self) -> bool:
         return any(f.special.name in LOCKS for f in self.fields)
+
+
+class TypesFacts(NamedTuple):
+    """Types behind a descriptor: whose they are, if a module's of the kernel."""
+
+    btf: Btf
+    module: str = ""
 
 
 class FuncArg(NamedTuple):
@@ -208,8 +212,8 @@ class Facts:
     #: program's whether it uses them or not
     fd_array: Sequence[int] | Mapping[int, int] | None = None
     bound: int = 0
-    #: the descriptors that are types
-    btfs: Container[int] = frozenset()
+    #: the descriptors that are types; it may raise BpfError for what is none
+    btfs: Mapping[int, TypesFacts] = field(default_factory=dict)
     #: the function, hook or tracepoint that is attached to: its number in the types of the program
     #: or module below, or in the kernel's
     attach_btf_id: int = 0

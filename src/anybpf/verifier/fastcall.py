@@ -9,8 +9,8 @@ from __future__ import annotations
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.isa.insn import Insn, is_call, is_helper_call, is_kfunc_call
-from anybpf.proto import access, kinds
 from anybpf.proto import kfuncs as rows
+from anybpf.proto import kinds
 from anybpf.proto.helpers import BY_ID, Does
 from anybpf.verifier import kfuncs
 from anybpf.verifier.env import Env, Subprog
@@ -55,9 +55,8 @@ def _summary(env: Env, insn: Insn) -> tuple[int, bool]:
     """The caller-saved registers that the callee leaves alone, and whether it becomes code in line.
     """
     if is_helper_call(insn) and insn.imm in BY_ID:
-        facts = env.facts
-        row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
-        if row is not None and row.name not in facts.lacks:
+        row = env.helper(insn.imm)
+        if row is not None:
             return _kept(len(row.args), row.ret != kinds.RET_VOID), bool(row.does & Does.FASTCALL)
     kfunc = kfuncs.of(env, insn) if is_kfunc_call(insn) else None
     if kfunc is None:

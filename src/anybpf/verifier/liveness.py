@@ -11,7 +11,6 @@ from collections.abc import Callable
 from anybpf import uapi
 from anybpf.isa.insn import Insn, is_call, is_helper_call, is_ld_imm64, slots
 from anybpf.isa.opcodes import MAY_GOTO
-from anybpf.proto import access
 from anybpf.proto.helpers import BY_ID
 from anybpf.verifier.cfg import successors
 from anybpf.verifier.env import Env
@@ -69,12 +68,12 @@ def _jmp(insn: Insn) -> UseDef:
 
 def _call_uses(env: Env, insn: Insn) -> int:
     """The arguments of a helper that this program may call; all of them of any other call."""
-    facts, row = env.facts, None
+    row = None
     kfunc = of(env, insn)
     if kfunc is not None:
         return ((1 << len(kfunc.params)) - 1) << 1
-    if is_helper_call(insn) and insn.imm in BY_ID and BY_ID[insn.imm].name not in facts.lacks:
-        row = access.helper(insn.imm, facts.type, facts.attach_type, facts.caps, facts.sleepable)
+    if is_helper_call(insn) and insn.imm in BY_ID:
+        row = env.helper(insn.imm)
     return ((1 << len(row.args)) - 1) << 1 if row is not None else ARGUMENTS
 
 

@@ -155,7 +155,8 @@ class _Reader:
 
     def _tagged(self, number: int, word: str, tags: set[str], type_id: int) -> FuncArg:
         if word == "trusted":
-            _only(number, tags, "trusted", "nullable")
+            if "nonnull" in tags:
+                raise _Bad(f"arg#{number} has invalid combination of tags")
             return FuncArg("trusted_btf", nullable="nullable" in tags,
                            type_id=self._in_kernel(number, type_id))
         if tags != {word}:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from errno import E2BIG, EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func
+from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier import exceptions
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import THROW
+from anybpf.verifier.kfuncs import called as called_kfunc
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 
@@ -32,11 +33,13 @@ _PRIVATE_TYPES = frozenset({
 def check(env: Env) -> None:
     """Every chain of calls from the main function and from callbacks that run later."""
     private = has_private_stacks(env)
-    seen: set[_Visit] = set()
     throws: set[tuple[int, bool]] = set()
+    common: set[int] = set()
+    # the main function is last: what callbacks that run later call may run inside of it
     for number in reversed(range(len(env.subprogs))):
         if not number or env.subprogs[number].is_async_callback:
-            _visit(env, (number, 0, 1, private and not number), seen)
+            stacks = _Stacks(env, private and not number, common)
+            stacks.visit(number, 0, 1)
             exceptions.check_tail_calls(env, number)
             _check_throws(env, number, False, throws)
 
@@ -55,37 +58,60 @@ def _rounded(size: int) -> int:
     return (size + ROUND - 1) // ROUND * ROUND
 
 
-#: function, what its callers take of the common stack, frames, private stacks
-_Visit = tuple[int, int, int, bool]
+class _Stacks:
+    """The chains of calls that begin in one function.
 
+    `common` has the functions that use the common stack in any case; those found here are added
+    where nothing here has a stack of its own.
+    """
 
-def _visit(env: Env, visit: _Visit, seen: set[_Visit]) -> None:
-    """One function, unless it was `seen` under the same circumstances."""
-    if visit in seen:
-        return
-    seen.add(visit)
-    number, depth, frames, private = visit
-    subprog = env.subprogs[number]
-    if number and subprog.has_tail_call and depth >= MAX_BEFORE_TAIL_CALL:
-        raise Reject(EACCES, "tail_calls are not allowed when call stack of previous frames is "
-                             f"{depth} bytes. Too large")
-    size = _rounded(subprog.stack_depth)
-    if not private or size < PRIVATE:
+    def __init__(self, env: Env, private: bool, common: set[int]) -> None:
+        self.env, self.private, self.common = env, private, common
+        #: function, what its callers take of the common stack, frames
+        self.seen: set[tuple[int, int, int]] = set()
+
+    def visit(self, number: int, depth: int, frames: int) -> None:
+        """One function, unless it was seen under the same circumstances."""
+        if (number, depth, frames) in self.seen:
+            return
+        self.seen.add((number, depth, frames))
+        depth = self._enter(number, depth, frames)
+        subprog = self.env.subprogs[number]
+        for idx in range(subprog.start, subprog.end):
+            called = _called(self.env, idx)
+            if called < 0:
+                continue
+            exceptions.check_call(self.env, idx, called)
+            if frames >= MAX_FRAMES:
+                raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
+            self.visit(called, depth, frames + 1)
+
+    def _enter(self, number: int, depth: int, frames: int) -> int:
+        """What is taken of the common stack in the function."""
+        subprog = self.env.subprogs[number]
+        if number and subprog.has_tail_call and depth >= MAX_BEFORE_TAIL_CALL:
+            raise Reject(EACCES, "tail_calls are not allowed when call stack of previous frames "
+                                 f"is {depth} bytes. Too large")
+        size = _rounded(subprog.stack_depth)
+        if not self.private:
+            self.common.add(number)
+        elif number not in self.common and size >= PRIVATE:
+            return depth
         depth += size
         if depth > MAX_STACK:
             raise Reject(EACCES, f"combined stack size of {frames} calls is {depth}. Too large")
-    for idx in range(subprog.start, subprog.end):
-        insn = env.insns[idx]
-        if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
-            continue
-        called = env.subprog_at(idx + insn.imm + 1)
-        if env.subprogs[called].is_async_callback and is_pseudo_func(insn):
-            # it runs on a stack of its own
-            continue
-        exceptions.check_call(env, idx, called)
-        if frames >= MAX_FRAMES:
-            raise Reject(E2BIG, f"the call stack of {frames} frames is too deep !")
-        _visit(env, (called, depth, frames + 1, private), seen)
+        return depth
+
+
+def _called(env: Env, idx: int) -> int:
+    """The function that runs on the same stack, if the instruction calls one, or names it; -1."""
+    insn = env.insns[idx]
+    if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
+        return -1
+    called = env.subprog_at(idx + insn.imm + 1)
+    # a callback that runs later does so on a stack of its own
+    later = env.subprogs[called].is_async_callback and is_pseudo_func(insn)
+    return -1 if later else called
 
 
 def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int, bool]]) -> None:
@@ -97,14 +123,12 @@ def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int,
     seen.add((number, called_back))
     for idx in range(subprog.start, subprog.end):
         insn = env.insns[idx]
-        kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+        kfunc = called_kfunc(env, insn)
         if called_back and kfunc is not None and kfunc.name == THROW:
             raise Reject(EINVAL, f"bpf_throw kfunc (insn {idx}) cannot be called from callback "
                                  f"subprog {number}")
-        if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
-            continue
-        called = env.subprog_at(idx + insn.imm + 1)
-        if is_pseudo_call(insn) or not env.subprogs[called].is_async_callback:
+        called = _called(env, idx)
+        if called >= 0:
             _check_throws(env, called, called_back, seen)
 
 

@@ -15,7 +15,7 @@ LOOP = "r6 = 0\nl: r6 += 1\ncall bpf_get_prandom_u32\nif r6 < 4 goto l\nexit"
 
 def learnt(text: str) -> Env:
     env = Env(assemble(text), Facts(uapi.BPF_PROG_TYPE_SOCKET_FILTER), Options())
-    for run in (subprogs.find, resolve.maps, cfg.check, cfg.effects, cfg.postorder, cfg.loops,
+    for run in (subprogs.find, resolve.maps, cfg.check, cfg.postorder, cfg.loops,
                 liveness.registers):
         run(env)
     return env
@@ -50,7 +50,7 @@ def test_effects_reach_callers() -> None:
     env = Env(assemble("call f\nr0 = 0\nexit\nf: r2 = 0\ncall bpf_xdp_adjust_head\nr0 = 0\nexit"),
               Facts(uapi.BPF_PROG_TYPE_XDP), Options())
     subprogs.find(env)
-    cfg.effects(env)
+    cfg.check(env)
     assert [s.changes_packet for s in env.subprogs] == [True, True]
 
 

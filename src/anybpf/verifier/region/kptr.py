@@ -66,7 +66,7 @@ def access(what: Access, field: Field, btf: Btf | None) -> None:
 def loaded_flags(env: Env, field: Field, types: Btf, type_id: int) -> int:
     """How far a pointer that was read from a map is trusted (btf_ld_kptr_type)."""
     name = field.special.name
-    own = types is not env.facts.kernel_btf
+    own = not btf_walk.is_kernel(types, env.facts.kernel_btf)
     safe = name == PERCPU or (name == OWNED and (
         own or types.type(type_id).name in RCU_PROTECTED))
     if not safe or not btf_ptr.in_rcu(env):
@@ -96,7 +96,7 @@ def check_match(env: Env, reg: Reg, regno: int, field: Field, btf: Btf | None) -
 
 
 def _flags_misfit(env: Env, reg: Reg, field: Field) -> bool:
-    if btf_ptr.types_of(reg) is env.facts.kernel_btf:
+    if btf_walk.is_kernel(btf_ptr.types_of(reg), env.facts.kernel_btf):
         good = PTR_MAYBE_NULL | PTR_TRUSTED | MEM_RCU
         if field.special.name == UNREFERENCED:
             good |= PTR_UNTRUSTED

@@ -11,7 +11,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, LoadError, NotSupported
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
-from anybpf.proto import access, kinds, maps
+from anybpf.proto import kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
@@ -100,10 +100,8 @@ def find(env: Env, number: int) -> Helper:
     facts, name = env.facts, f"{helper_name(number)}#{number}"
     if number and number not in BY_ID:
         raise env.reject(EINVAL, f"invalid func {name}")
-    target = env.target.name if env.target is not None else ""
-    row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
-                        target)
-    if row is None or row.name in facts.lacks:
+    row = env.helper(number)
+    if row is None:
         raise env.reject(EINVAL, f"program of this type cannot use helper {name}")
     if row.gpl and not facts.gpl:
         raise env.reject(

@@ -46,10 +46,11 @@ CALLER_SAVED = range(6)
 def call(walk: Walk, insn: Insn) -> int:
     """Check the call, then do what it does to the state."""
     env = walk.env
-    if not insn.imm:
+    found = kfuncs.called(env, insn)
+    if found is None:
         # refused after the walk, if the walk came here at all
         return NEXT
-    kfunc = _callable(env, env.kfuncs[insn.imm])
+    kfunc = _callable(env, found)
     made = Call(walk, kfunc)
     if kfunc.name in _LOCKERS:
         _fail_to_lock(walk)

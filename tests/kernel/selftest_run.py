@@ -1,0 +1,184 @@
+r"""All of the kernel's selftests before our verifier and one kernel's; the outcomes as JSON.
+
+    PYTHONPATH=tests:tools ANYBPF_KERNEL=guest python -m kernel.selftest_run outcomes.json \
+        [--missing host.json] [--only PATTERN] [--tree NAME] [--limit N] [--jobs N]
+
+`--missing` takes only those programs that another kernel did not bring to its verifier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import oracle
+from anybpf.errors import BpfError, LoadError
+from anybpf.toolchain import CompileError
+from kernel import selftest_module
+from kernel.both_verifiers import Both
+from kernel.selftest_compare import TOO_LONG, Outcome, compare
+from kernel.selftest_progs import compiled, outcomes, sources
+from kernel.selftest_sources import Tree, trees
+from kernel.selftest_tables import Replay, Table, tables
+from kernel.verdicts import GUEST, kernel_btf
+
+FOLDER = Path("build/selftests")
+CHUNK = 40
+#: stands for all programs of an object that was not made
+ALL = "*"
+
+
+class Wanted(NamedTuple):
+    """Which programs to compare; `programs` None: all of those whose sources match."""
+
+    programs: frozenset[tuple[str, str, str]] | None = None
+    pattern: str = ""
+
+    def program(self, tree: str, source: str, name: str) -> bool:
+        if self.programs is None:
+            return True
+        return not self.programs.isdisjoint({(tree, source, name), (tree, source, ALL)})
+
+    def source(self, tree: str, source: str) -> bool:
+        if self.pattern and not re.search(self.pattern, source):
+            return False
+        return self.programs is None or any(p[:2] == (tree, source) for p in self.programs)
+
+
+def table_outcomes(tree: str, limit: int, tests: Sequence[Table]) -> list[Outcome]:
+    """Some tests of the tables."""
+    made = []
+    for test in tests:
+        both = Both()
+        replay = Replay(both, kernel_btf())
+        try:
+            made.append(compare(both, test.file, test.name, replay.attr(test), limit))
+        except BpfError as error:
+            made.append(Outcome(test.file, test.name, "", crash=f"not made: {error}"))
+        finally:
+            replay.close()
+    return [replace(one, tree=tree, tables=True) for one in made]
+
+
+def object_outcomes(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Outcome]:
+    """Programs of a C file."""
+    return [replace(one, tree=tree.name) for one in _of_object(tree, limit, wanted, source)]
+
+
+def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Outcome]:
+    try:
+        path = compiled(tree, source, FOLDER / tree.name)
+        return list(outcomes(path, source.stem, limit,
+                             partial(wanted.program, tree.name, source.stem)))
+    except CompileError as error:
+        return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
+    except (LoadError, NotImplementedError) as error:
+        return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0].rsplit("error: ", 1)[-1][:120]
+
+
+def chunks(tests: Iterable[Table]) -> Iterator[list[Table]]:
+    left = iter(tests)
+    while some := list(islice(left, CHUNK)):
+        yield some
+
+
+Map = Callable[[Callable[[Any], list[Outcome]], Iterable[Any]], Iterator[list[Outcome]]]
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Map]:
+    """A `map` of several processes; a guest has one client, this process."""
+    if GUEST is not None:
+        yield map
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield pool.map
+
+
+def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
+    """Both kinds of a tree's selftests."""
+    _bring_module(tree)
+    tests = [test for test in tables(tree, FOLDER / f"tables-{tree.name}")
+             if wanted.source(tree.name, test.file)
+             and wanted.program(tree.name, test.file, test.name)]
+    yield from chain.from_iterable(each(partial(table_outcomes, tree.name, limit), chunks(tests)))
+    paths = [path for path in sources(tree) if wanted.source(tree.name, path.stem)]
+    yield from chain.from_iterable(each(partial(object_outcomes, tree, limit, wanted), paths))
+
+
+def _bring_module(tree: Tree) -> None:
+    """The test module of the tree into the guest, if it is the guest that is asked."""
+    if GUEST is None:
+        return
+    owner = selftest_module.owner(tree, trees())
+    try:
+        selftest_module.load(GUEST, owner, FOLDER / f"module-{owner.name}")
+    except (subprocess.CalledProcessError, BpfError) as error:
+        print(f"no test module: {error}")
+
+
+class Run(NamedTuple):
+    """What came out with one kernel."""
+
+    release: str
+    outcomes: list[Outcome]
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        found = json.loads(path.read_text())
+        return cls(found["release"], [Outcome(**row) for row in found["outcomes"]])
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [one.row() for one in self.outcomes]
+        path.write_text(json.dumps({"release": self.release, "outcomes": rows}, indent=0))
+
+
+def release() -> str:
+    """The version of the kernel that is asked, without what its builder calls it."""
+    return (GUEST.release if GUEST is not None else platform.release()).partition("-")[0]
+
+
+def missing(path: Path) -> frozenset[tuple[str, str, str]]:
+    """The programs that did not come to a kernel's verifier."""
+    return frozenset((o.tree, o.source, o.name) for o in Run.read(path).outcomes if not o.asked)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--missing", type=Path)
+    parser.add_argument("--only", default="", help="sources whose names match")
+    parser.add_argument("--tree", default="")
+    parser.add_argument("--limit", type=int, default=TOO_LONG)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    wanted = Wanted(missing(given.missing) if given.missing else None, given.only)
+    chosen = [tree for tree in trees() if given.tree in ("", tree.name)]
+    with workers(given.jobs) as each:
+        found = [replace(one, oracle=oracle.chosen()) for tree in chosen
+                 for one in run(tree, given.limit, wanted, each)]
+    Run(release(), found).write(given.output)
+    for one in found:
+        if one.difference or (one.crash and one.asked):
+            print(one.tree, one.source, one.name, one.kernel, one.ours or "-",
+                  one.difference or one.crash)
+
+
+if __name__ == "__main__":
+    main()
