@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -84,6 +85,13 @@ class MapKind(NamedTuple):
     extra: int = 0
     exclusive: bytes = b""
     copies: int = 0
+
+    @property
+    def user_memory(self) -> range:
+        """What `map_extra` says of an arena."""
+        size = self.max_entries * mmap.PAGESIZE
+        placed = self.type == uapi.BPF_MAP_TYPE_ARENA and self.extra
+        return range(self.extra, self.extra + size) if placed else range(0)
 
 
 MAPS = {
@@ -269,7 +277,7 @@ class Case:
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
                 btf=self.types.parsed() if kind.value_type else None,
                 exclusive=kind.exclusive,
-                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
+                user_memory=kind.user_memory,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 

@@ -55,7 +55,7 @@ def _below_record(what: Access) -> bool:
 
 def _field(what: Access) -> Field | None:
     env = what.env
-    if env.view is None:
+    if env.view is None or (what.write and env.view.store_feature in env.facts.lacks):
         return None
     find = contexts.store if what.write else contexts.load
     found = find(env.view, what.off, what.size, env.facts.attach_type, env.bpf_capable)

@@ -53,7 +53,7 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     if arg.kind in _TYPED:
         _TYPED[arg.kind](walk, number, reg, arg)
         return
-    if reg.kind & kinds.KIND_MASK not in args.AT_OFFSET:
+    if reg.kind not in args.AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
     if arg.kind == "ctx":
         if reg.kind != kinds.PTR_TO_CTX:
