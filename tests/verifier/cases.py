@@ -197,9 +197,7 @@ class Case:
         return self._assembled(fds)[0]
 
     def _assembled(self, fds: dict[str, int]) -> tuple[list[Insn], dict[str, int]]:
-        symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
-        symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
-                    for name, fd in fds.items()}
+        symbols = map_symbols(fds)
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
                             "\n".join(map(_repeated, self.parts["prog"][1])))
         source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
@@ -341,6 +339,12 @@ class Case:
     def _table(self, part: str, fds: dict[str, int]) -> Table:
         count, size, data = self.table(part, fds)
         return Table(count, size, lambda offset, length: data[offset:offset + length], _tell)
+
+
+def map_symbols(fds: dict[str, int]) -> dict[str, Pseudo]:
+    """What `NAME ll` and `NAME.value ll` stand for."""
+    return {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()} | {
+        f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in fds.items()}
 
 
 def _no_bytes(offset: int, size: int) -> bytes:
