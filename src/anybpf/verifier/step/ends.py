@@ -11,6 +11,7 @@ from typing import NamedTuple
 from anybpf import bits, uapi
 from anybpf.errors import ENOTSUPP
 from anybpf.proto import kinds
+from anybpf.proto.progs import Returns
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import packet
@@ -99,6 +100,7 @@ def check_return(env: Env, regno: int = 0) -> None:
         _check_result(env, regno, wanted, "program exit")
 
 
+<<<<<<< HEAD
 def _gives_nothing(env: Env, frame: Frame) -> bool:
     """The program's result goes to a hook without one, so that r0 need not be set."""
     main = frame.subprog in (0, env.exception_callback)
@@ -122,6 +124,17 @@ def _wanted(env: Env) -> Wanted | None:
 
 
 def _check_result(env: Env, regno: int, wanted: Wanted, where: str) -> None:
+=======
+def _wanted(env: Env) -> Returns | None:
+    """What the program may give back; None: any number."""
+    if env.extends is not None and env.prog_type == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
+        # one that attaches by BTF, which otherwise only tracing programs do
+        return Returns(0, 0)
+    return env.prog.returned(env.facts.attach_type)
+
+
+def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
+>>>>>>> main
     reg = env.regs[regno]
     if reg.kind != kinds.SCALAR_VALUE:
         raise env.reject(EINVAL, f"At {where} the register R{regno} is not a known value "
