@@ -53,15 +53,9 @@ from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
-<<<<<<< HEAD
-from anybpf.verifier import Facts, MapFacts
-from anybpf.verifier.facts import Records, Table, TypesFacts
-from kernel.verdicts import kernel_btf, kernel_module, kernel_symbols
-=======
 from anybpf.verifier import Facts, MapFacts, verify
 from anybpf.verifier.facts import ProgramFacts, Records, Table, TypesFacts
-from kernel.verdicts import kernel_btf, kernel_module
->>>>>>> main
+from kernel.verdicts import kernel_btf, kernel_module, kernel_symbols
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent

@@ -10,11 +10,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL, PTR_TRUSTED
-<<<<<<< HEAD
-from anybpf.verifier import fmodel, ranges
-=======
-from anybpf.verifier import fmodel, prototypes
->>>>>>> main
+from anybpf.verifier import fmodel, prototypes, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
@@ -177,15 +173,6 @@ def _may_be_null(target: Attachment, number: int) -> bool:
     return named or number in target.nullable
 
 
-<<<<<<< HEAD
-def _index(target: Attachment, off: int) -> int:
-    """The argument at `off`; the kernel counts in the ones that are skipped."""
-    btf, end, off = target.btf, 0, off & uapi.U32
-=======
-def _kind(made: t.Type) -> str:
-    return "UNKNOWN" if isinstance(made, t.Void) else made.kind_name
-
-
 def _count(target: Attachment) -> int:
     """How many arguments there are; as many as a call may have where the types say nothing."""
     return len(target.proto.params[target.skipped:]) if target.proto is not None else ANY_ARGS
@@ -193,10 +180,9 @@ def _count(target: Attachment) -> int:
 
 def _index(target: Attachment, off: int) -> int:
     """The argument at `off`; the kernel counts in the ones that are skipped."""
-    btf, end = target.btf, 0
+    btf, end, off = target.btf, 0, off & uapi.U32
     if target.proto is None:
         return off // WORD
->>>>>>> main
     for number, param in enumerate(target.proto.params):
         end += _words(btf, param.type)
         if off < end:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from anybpf import bits, uapi
 from anybpf.errors import ENOTSUPP
 from anybpf.proto import kinds
-from anybpf.proto.progs import Returns
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import packet
@@ -100,17 +99,20 @@ def check_return(env: Env, regno: int = 0) -> None:
         _check_result(env, regno, wanted, "program exit")
 
 
-<<<<<<< HEAD
 def _gives_nothing(env: Env, frame: Frame) -> bool:
     """The program's result goes to a hook without one, so that r0 need not be set."""
-    main = frame.subprog in (0, env.exception_callback)
-    return (main and env.facts.type == uapi.BPF_PROG_TYPE_LSM and env.target is not None
-            and env.facts.attach_type != uapi.BPF_LSM_CGROUP and env.target.proto.type == 0)
+    main, target = frame.subprog in (0, env.exception_callback), env.target
+    return (main and env.prog_type == uapi.BPF_PROG_TYPE_LSM and target is not None
+            and env.facts.attach_type != uapi.BPF_LSM_CGROUP
+            and target.proto is not None and target.proto.type == 0)
 
 
 def _wanted(env: Env) -> Wanted | None:
     """What the program may give; None: anything."""
-    kind, where, target = env.facts.type, env.facts.attach_type, env.target
+    kind, where, target = env.prog_type, env.facts.attach_type, env.target
+    if env.extends is not None and kind == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
+        # one that attaches by BTF, which otherwise only tracing programs do
+        return Wanted(0, 0)
     if kind == uapi.BPF_PROG_TYPE_TRACING and where in _FOR_LSM:
         raise Reject(ENOTSUPP, "", end="")
     if kind != uapi.BPF_PROG_TYPE_LSM or target is None:
@@ -124,17 +126,6 @@ def _wanted(env: Env) -> Wanted | None:
 
 
 def _check_result(env: Env, regno: int, wanted: Wanted, where: str) -> None:
-=======
-def _wanted(env: Env) -> Returns | None:
-    """What the program may give back; None: any number."""
-    if env.extends is not None and env.prog_type == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
-        # one that attaches by BTF, which otherwise only tracing programs do
-        return Returns(0, 0)
-    return env.prog.returned(env.facts.attach_type)
-
-
-def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
->>>>>>> main
     reg = env.regs[regno]
     if reg.kind != kinds.SCALAR_VALUE:
         raise env.reject(EINVAL, f"At {where} the register R{regno} is not a known value "
