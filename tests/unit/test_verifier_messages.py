@@ -31,7 +31,7 @@ CPUS = 2
 
 
 def log_of(case: Case) -> str:
-    """What our verifier says of a case; where the kernel's types lack its own, what it expects."""
+    """What our verifier says of a case; where the kernel lacks what it needs, what it expects."""
     fds = case.fds()
     try:
         verdict = verify(case.insns(fds), case.facts(fds, CPUS), Options(LEVEL))
