@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from errno import E2BIG, EBADF, EFAULT, EINVAL, EPROTO
+from functools import lru_cache
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -32,6 +33,8 @@ CHANGES_PACKET = frozenset({"bpf_xdp_pull_data"})
 METADATA = frozenset({"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash",
                       "bpf_xdp_metadata_rx_vlan_tag"})
 THROW = "bpf_throw"
+#: declaration tag of functions that are in a set for programs
+TAG = "bpf_kfunc"
 
 
 #: modules whose functions one program may call
@@ -142,9 +145,17 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
-    allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
+    allowed = (row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
+               and number in (_tagged(btf) or (number,)))
     return Kfunc(number, func.name, btf, proto.type, proto.params,
                  row.flags if row is not None else 0, allowed)
+
+
+@lru_cache(maxsize=64)
+def _tagged(btf: Btf) -> frozenset[int]:
+    """The functions that this kernel was built to offer, where its types say so (`bpf_kfunc`)."""
+    return frozenset(btf.expect(i, t.DeclTag).type
+                     for i in btf.find_all(TAG, uapi.BTF_KIND_DECL_TAG))
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
