@@ -145,10 +145,21 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
-    allowed = (row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
-               and number in (_tagged(btf) or (number,)))
     return Kfunc(number, func.name, btf, proto.type, proto.params,
-                 row.flags if row is not None else 0, allowed)
+                 row.flags if row is not None else 0,
+                 _is_allowed(env, btf, number, func.name))
+
+
+def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
+    row = rows.BY_NAME.get(name)
+    return (row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
+            and number in (_tagged(btf) or (number,)))
+
+
+def reconsider(env: Env) -> None:
+    """The program's type is another than was thought: an extension has its target's."""
+    for kfunc in env.kfuncs.values():
+        kfunc.allowed = _is_allowed(env, kfunc.btf, kfunc.id, kfunc.name)
 
 
 @lru_cache(maxsize=64)

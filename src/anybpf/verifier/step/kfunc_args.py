@@ -400,7 +400,7 @@ def _struct_of(env: Env, reg: Reg) -> tuple[Btf, int]:
     base = reg.kind & KIND_MASK
     if base == kinds.PTR_TO_BTF_ID:
         return btf_ptr.types_of(reg), reg.btf_id
-    return btf_args.kernel(env), btf_args.struct_id(env, regtype.TYPED_BY_KIND[base])
+    return btf_ptr.kernel(env), btf_ptr.struct_id(env, regtype.TYPED_BY_KIND[base])
 
 
 def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
@@ -427,8 +427,8 @@ def _says_more(reg: Reg) -> bool:
 
 def _map(call: Call, arg: Arg) -> None:
     env = call.env
-    wanted = btf_args.struct_id(env, "bpf_map")
-    _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
+    wanted = btf_ptr.struct_id(env, "bpf_map")
+    _check_typed(call, arg, btf_ptr.kernel(env).type(wanted), wanted)
 
 
 _OWN_MAPS = {
