@@ -8,7 +8,6 @@ from anybpf import uapi
 from anybpf.btf.types import DeclTag
 from anybpf.proto import kfuncs
 from anybpf.proto.kfuncs import KF_SLEEPABLE
-from anybpf.verifier.kfuncs import TAG
 from kernel.verdicts import (
     EXIT,
     SLEEPING,
@@ -29,7 +28,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=ref
 def ids() -> dict[str, int]:
     """BTF id of each kfunc that the running kernel was built to offer, too."""
     btf = kernel_btf()
-    offered = {btf.expect(i, DeclTag).type for i in btf.find_all(TAG, uapi.BTF_KIND_DECL_TAG)}
+    tags = btf.find_all("bpf_kfunc", uapi.BTF_KIND_DECL_TAG)
+    offered = {btf.expect(tag, DeclTag).type for tag in tags}
     found = {k.name: btf.find(k.name, uapi.BTF_KIND_FUNC) for k in kfuncs.KFUNCS}
     return {name: number for name, number in found.items() if number in offered}
 

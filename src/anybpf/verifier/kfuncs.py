@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from errno import E2BIG, EBADF, EFAULT, EINVAL, EPROTO
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -33,10 +33,10 @@ CHANGES_PACKET = frozenset({"bpf_xdp_pull_data"})
 METADATA = frozenset({"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash",
                       "bpf_xdp_metadata_rx_vlan_tag"})
 THROW = "bpf_throw"
-#: declaration tag of functions that are in a set for programs
-TAG = "bpf_kfunc"
 
 
+#: functions that a kernel's types tag as kernel functions
+_tagged: WeakKeyDictionary[Btf, frozenset[int]] = WeakKeyDictionary()
 #: modules whose functions one program may call
 MAX_MODULES = 256
 
@@ -152,8 +152,8 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
 
 def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
     row = rows.BY_NAME.get(name)
-    return (row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
-            and number in (_tagged(btf) or (number,)))
+    return (row is not None and _is_registered(btf, number)
+            and row.callable_from(env.facts.type, env.facts.attach_type))
 
 
 def reconsider(env: Env) -> None:
@@ -162,11 +162,17 @@ def reconsider(env: Env) -> None:
         kfunc.allowed = _is_allowed(env, kfunc.btf, kfunc.id, kfunc.name)
 
 
-@lru_cache(maxsize=64)
-def _tagged(btf: Btf) -> frozenset[int]:
-    """The functions that this kernel was built to offer, where its types say so (`bpf_kfunc`)."""
-    return frozenset(btf.expect(i, t.DeclTag).type
-                     for i in btf.find_all(TAG, uapi.BTF_KIND_DECL_TAG))
+def _is_registered(btf: Btf, number: int) -> bool:
+    """Whether the kernel has the function in one of its sets.
+
+    How it was built decides; its types tag those that it has. Older ones have no such tags.
+    """
+    tagged = _tagged.get(btf)
+    if tagged is None:
+        tags = btf.find_all("bpf_kfunc", uapi.BTF_KIND_DECL_TAG)
+        found = (btf.expect(tag, t.DeclTag).type for tag in tags if tag >= btf.start_id)
+        tagged = _tagged[btf] = frozenset(found)
+    return number in tagged or not tagged
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
