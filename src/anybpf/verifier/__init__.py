@@ -116,8 +116,7 @@ def _verdict(env: Env, reject: Reject | None) -> Verdict:
                    env.max_states_per_insn, env.total_states, env.peak_states, depths,
                    env.log.longest, time_us, tuple(env.relocated),
                    tuple(s.start for s in env.subprogs), tuple(env.used_maps),
-                   env.max_ctx_offset, tuple(_functions(env)),
-                   any(s.tail_call_reachable for s in env.subprogs))
+                   env.max_ctx_offset, tuple(_functions(env)))
 
 
 def _functions(env: Env) -> Iterator[FunctionFacts]:

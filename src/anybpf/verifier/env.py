@@ -64,7 +64,6 @@ class Subprog:
         self.keep_fastcall_stack = False
         self.has_tail_call = False
         self.has_ld_abs = False
-        self.tail_call_reachable = False
         self.postorder: list[int] = []
 
 

@@ -190,7 +190,6 @@ class ProgramFacts:
     extends: int = 0
     #: it is a tracing program that is attached to a program itself
     traces_program: bool = False
-    tail_call_reachable: bool = False
 
     @classmethod
     def of(cls, facts: Facts, verdict: Verdict) -> ProgramFacts:
@@ -199,8 +198,7 @@ class ProgramFacts:
         extends = to is not None and facts.type == uapi.BPF_PROG_TYPE_EXT
         traces = to is not None and to.type == facts.type == uapi.BPF_PROG_TYPE_TRACING
         return cls(facts.type, facts.attach_type, facts.btf, verdict.functions,
-                   to.type if to is not None and extends else 0, traces,
-                   verdict.tail_call_reachable)
+                   to.type if to is not None and extends else 0, traces)
 
     @property
     def context(self) -> int:
@@ -333,7 +331,6 @@ class Verdict:
     max_ctx_offset: int = 0
     #: for who attaches to it
     functions: tuple[FunctionFacts, ...] = ()
-    tail_call_reachable: bool = False
 
     @property
     def accepted(self) -> bool:
