@@ -1,5 +1,6 @@
 /* A queueing discipline that sends packets in the order in which they came. */
 #include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
@@ -46,14 +47,14 @@ int BPF_PROG(fifo_enqueue, struct sk_buff *skb, struct Qdisc *sch,
 	by_hash[bpf_skb_get_hash(skb) & 15]++;
 	if (sch->q.qlen >= sch->limit)
 		return drop(skb, to_free);
-	made = bpf_obj_new_impl(bpf_core_type_id_local(struct waiting), NULL);
+	made = bpf_obj_new_impl(bpf_core_type_id_local(struct waiting), 0);
 	if (!made)
 		return drop(skb, to_free);
 	skb = bpf_kptr_xchg(&made->skb, skb);
 	if (skb)
 		bpf_qdisc_skb_drop(skb, to_free);
 	bpf_spin_lock(&lock);
-	bpf_list_push_back_impl(&queue, &made->node, NULL, 0);
+	bpf_list_push_back_impl(&queue, &made->node, 0, 0);
 	bpf_spin_unlock(&lock);
 	sch->q.qlen++;
 	sch->qstats.backlog += length;
@@ -65,18 +66,18 @@ struct sk_buff *BPF_PROG(fifo_dequeue, struct Qdisc *sch)
 {
 	struct bpf_list_node *node;
 	struct waiting *first;
-	struct sk_buff *skb = NULL;
+	struct sk_buff *skb = 0;
 
 	bpf_spin_lock(&lock);
 	node = bpf_list_pop_front(&queue);
 	bpf_spin_unlock(&lock);
 	if (!node)
-		return NULL;
+		return 0;
 	first = container(node, struct waiting, node);
 	skb = bpf_kptr_xchg(&first->skb, skb);
-	bpf_obj_drop_impl(first, NULL);
+	bpf_obj_drop_impl(first, 0);
 	if (!skb)
-		return NULL;
+		return 0;
 	sch->q.qlen--;
 	sch->qstats.backlog -= skb->len;
 	bpf_qdisc_bstats_update(sch, skb);
@@ -99,7 +100,7 @@ void BPF_PROG(fifo_reset, struct Qdisc *sch)
 	int i;
 
 	bpf_for(i, 0, sch->q.qlen) {
-		skb = NULL;
+		skb = 0;
 		bpf_spin_lock(&lock);
 		node = bpf_list_pop_front(&queue);
 		bpf_spin_unlock(&lock);
@@ -109,7 +110,7 @@ void BPF_PROG(fifo_reset, struct Qdisc *sch)
 		skb = bpf_kptr_xchg(&first->skb, skb);
 		if (skb)
 			bpf_kfree_skb(skb);
-		bpf_obj_drop_impl(first, NULL);
+		bpf_obj_drop_impl(first, 0);
 	}
 	sch->q.qlen = 0;
 }

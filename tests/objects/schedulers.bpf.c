@@ -176,7 +176,7 @@ void BPF_PROG(vtime_enable, struct task_struct *p)
 SEC("struct_ops.s/vtime_init_task")
 s32 BPF_PROG(vtime_init_task, struct task_struct *p, struct scx_init_task_args *args)
 {
-	if (args->fork && p->flags & 0x00200000 /* PF_KTHREAD */)
+	if (args->fork)
 		p->scx.disallow = true;
 	return bpf_task_storage_get(&tasks, p, 0, BPF_LOCAL_STORAGE_GET_F_CREATE) ? 0 : -12;
 }
