@@ -207,15 +207,19 @@ class Env:
         """The function that slot `idx` belongs to."""
         return self.subprogs[bisect_right(self.subprogs, idx, key=attrgetter("start")) - 1]
 
+    @property
+    def target_name(self) -> str:
+        """The function, hook or tracepoint that the program attaches to."""
+        return self.target.name if self.target is not None else ""
+
     def helper(self, number: int) -> Helper | None:
         """The helper as the program may call it; None: it may not, or the kernel has none."""
         facts = self.facts
         if self.extends is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING \
                 and number in _OF_TRAMPOLINES:
             return None
-        target = self.target.name if self.target is not None else ""
         row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
-                            target)
+                            self.target_name)
         return row if row is not None and row.name not in facts.lacks else None
 
     def update_peak(self) -> None:

@@ -287,6 +287,10 @@ def _string(call: Call, arg: Arg) -> None:
 
 def _iterator(call: Call, arg: Arg) -> None:
     env, kfunc, walk = call.env, call.kfunc, call.walk
+    if not env.state.sleepable and not rows.may_iterate(kfunc.name, env.prog_type,
+                                                        env.facts.attach_type):
+        raise env.reject(EINVAL, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable "
+                                 "progs")
     if arg.reg.kind != kinds.PTR_TO_STACK:
         raise env.reject(EINVAL, f"arg#{arg.number} expected pointer to an iterator on stack")
     kind = iter_type(kfunc, arg)
