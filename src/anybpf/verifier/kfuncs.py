@@ -142,9 +142,19 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
-    allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
     return Kfunc(number, func.name, btf, proto.type, proto.params,
-                 row.flags if row is not None else 0, allowed)
+                 row.flags if row is not None else 0, _is_allowed(env, func.name))
+
+
+def _is_allowed(env: Env, name: str) -> bool:
+    row = rows.BY_NAME.get(name)
+    return row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
+
+
+def reconsider(env: Env) -> None:
+    """The program's type is another than was thought: an extension has its target's."""
+    for kfunc in env.kfuncs.values():
+        kfunc.allowed = _is_allowed(env, kfunc.name)
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
