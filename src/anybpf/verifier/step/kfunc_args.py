@@ -12,7 +12,7 @@ from errno import EACCES, EFAULT, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError, NotSupported
+from anybpf.errors import LoadError
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.helpers import HELPERS
@@ -483,12 +483,6 @@ def _resilient(call: Call, arg: Arg) -> None:
         fields.lock_resilient(env, reg, arg.regno, kind)
     else:
         fields.give_back(env, reg, arg.regno, fields.RESILIENT, kind)
-
-
-def _later(what: str) -> Callable[[Call, Arg], None]:
-    def refuse(call: Call, arg: Arg) -> None:
-        raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
-    return refuse
 
 
 #: what is looked at before the pointer's offset
