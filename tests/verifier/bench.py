@@ -11,6 +11,7 @@ from typing import Any
 
 from anybpf import uapi
 from anybpf.btf.types import Struct
+from anybpf.isa.insn import Insn
 from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
@@ -144,14 +145,20 @@ class Setup:
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
         case = self.case
+        return self.load(case, level, case.insns(self.fds), case.flags, self.records)
+
+    def load(self, case: Case, level: int, insns: list[Insn], flags: int,
+             records: dict[str, Any]) -> Answer:
+        """The same of other instructions, attached as this case says."""
         array = case.fd_array(self.fds)
         module = module_fd(case.module) if case.module else 0
-        fields = dict(self.records)
+        fields = dict(records)
         if array:
             fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
                        "fd_array_cnt": case.bound}
-        attr = self.calls.packed(self.calls.prog_fields(
-            case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
+        calls = Calls(self.calls.backend)
+        attr = calls.packed(calls.prog_fields(
+            insns, prog_type=case.prog_type, prog_flags=flags,
             expected_attach_type=case.attach, attach_btf_id=case.target, attach_prog_fd=module,
             license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
-        return ask_kernel(self.calls.backend, attr, level)
+        return ask_kernel(calls.backend, attr, level)

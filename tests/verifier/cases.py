@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -84,6 +85,13 @@ class MapKind(NamedTuple):
     extra: int = 0
     exclusive: bytes = b""
     copies: int = 0
+
+    @property
+    def user_memory(self) -> range:
+        """What `map_extra` says of an arena."""
+        size = self.max_entries * mmap.PAGESIZE
+        placed = self.type == uapi.BPF_MAP_TYPE_ARENA and self.extra
+        return range(self.extra, self.extra + size) if placed else range(0)
 
 
 MAPS = {
@@ -189,9 +197,7 @@ class Case:
         return self._assembled(fds)[0]
 
     def _assembled(self, fds: dict[str, int]) -> tuple[list[Insn], dict[str, int]]:
-        symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
-        symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
-                    for name, fd in fds.items()}
+        symbols = map_symbols(fds)
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
                             "\n".join(map(_repeated, self.parts["prog"][1])))
         source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
@@ -269,7 +275,7 @@ class Case:
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
                 btf=self.types.parsed() if kind.value_type else None,
                 exclusive=kind.exclusive,
-                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
+                user_memory=kind.user_memory,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 
@@ -332,6 +338,12 @@ class Case:
     def _table(self, part: str, fds: dict[str, int]) -> Table:
         count, size, data = self.table(part, fds)
         return Table(count, size, lambda offset, length: data[offset:offset + length], _tell)
+
+
+def map_symbols(fds: dict[str, int]) -> dict[str, Pseudo]:
+    """What `NAME ll` and `NAME.value ll` stand for."""
+    return {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()} | {
+        f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in fds.items()}
 
 
 def _no_bytes(offset: int, size: int) -> bytes:

@@ -35,6 +35,8 @@ _SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 _FIRST_FD = 100
 #: the number of the first module's types; 1 is the kernel's own
 _FIRST_MODULE = 2
+#: where user space is said to have mapped an arena
+_USER_MEMORY = 0x7F00_0000_0000
 
 
 class Host(Protocol):
@@ -61,6 +63,22 @@ class Fields:
     def name(self, member: str) -> str:
         offset, size = bpf.ATTR[member]
         return self._data[offset:offset + size].split(b"\0")[0].decode(errors="replace")
+
+
+@dataclass
+class Unread:
+    """`size` bytes that are 0 whatever is written there."""
+
+    size: int
+
+    def __getitem__(self, where: slice) -> bytes:
+        return bytes(len(range(self.size)[where]))
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing was taken."""
 
 
 @dataclass
@@ -158,6 +176,15 @@ class Offline:
             fields=value_fields(btf, attr["btf_value_type_id"], self.types),
             has_btf=btf is not None, btf=btf)
         return fd
+
+    def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> Unread:
+        """Memory of a map, which no program will ever read; an arena must have some."""
+        return self.mmap_at(fd, size, _USER_MEMORY)
+
+    def mmap_at(self, fd: int, size: int, address: int) -> Unread:
+        """The same at an address of the caller's choice."""
+        self._maps[fd].user_memory = range(address, address + size)
+        return Unread(size)
 
     def _map_update(self, attr: Fields) -> int:
         """Only data sections have content that is known: one value."""

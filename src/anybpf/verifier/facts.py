@@ -49,8 +49,8 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
-    #: whether an arena's address in user space is known
-    placed: bool = True
+    #: where an arena's memory lies in user space; empty: nobody has said yet
+    user_memory: range = range(0)
     #: the types that it was made with, which pointers to a program's own objects need
     btf: Btf | None = None
 
@@ -221,7 +221,8 @@ class Facts:
     attach_module: Btf | None = None
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
-    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    #: helpers that the kernel was built without, by name (`probe_write_user`), and stores that its
+    #: policy keeps away (`View.store_feature`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1

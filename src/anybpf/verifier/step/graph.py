@@ -10,7 +10,7 @@ from errno import EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.btf.fields import LOCKS, Field
+from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
@@ -88,7 +88,8 @@ def _check_locked(env: Env, reg: Reg, fields: tuple[Field, ...], name: str) -> N
     if state.locks and held:
         return
     text = "held lock and object are not in the same allocation\n" if state.locks else ""
-    lock = next((one.offset for one in fields if one.special.name in LOCKS), -22)
+    # a bpf_res_spin_lock holds as well, but it is not the one whose place is told
+    lock = next((one.offset for one in fields if one.special.name == "bpf_spin_lock"), -EINVAL)
     raise env.reject(EINVAL, f"{text}bpf_spin_lock at off={lock} must be held for {name}")
 
 

@@ -24,8 +24,8 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
+from anybpf.verifier.step import call as calls
 from anybpf.verifier.step import (
-    btf_args,
     ends,
     fields,
     graph,
@@ -35,7 +35,6 @@ from anybpf.verifier.step import (
     regs,
     resources,
 )
-from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.kfunc_call import Call
 from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, NEXT, Walk
@@ -310,9 +309,9 @@ def _slice(made: Call) -> None:
 def _cast_to_context(made: Call) -> None:
     """The context as the kernel has it (get_kern_ctx_btf_id)."""
     env = made.env
-    btf = btf_args.kernel(env)
+    btf = btf_ptr.kernel(env)
     name = f"BPF_PROG_TYPE_{env.prog.name.upper()}_kern"
-    pairs = btf.expect(btf_args.struct_id(env, "bpf_ctx_convert"), t.Struct)
+    pairs = btf.expect(btf_ptr.struct_id(env, "bpf_ctx_convert"), t.Struct)
     member = pairs.member(name)
     if member is None or not isinstance(btf.type(member.type), t.Composite):
         number = member.type if member is not None else 0
@@ -323,7 +322,7 @@ def _cast_to_context(made: Call) -> None:
 def _rdonly_cast(made: Call) -> None:
     """Any address taken for that of a struct."""
     env, number = made.env, made.constant or 0
-    btf, r0 = btf_args.kernel(env), made.env.regs[0]
+    btf, r0 = btf_ptr.kernel(env), made.env.regs[0]
     if number >= len(btf):
         raise env.reject(EINVAL,
                          f"Unknown type ID {bits.s64(number)} passed to kfunc bpf_rdonly_cast")
