@@ -14,7 +14,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.proto import attach, kfuncs, progs
 from anybpf.proto.kfuncs import Kfunc
-from kernel.verdicts import GUEST, kernel_btf, kernel_module, module_fd
+from kernel.verdicts import GUEST, kernel_btf, kernel_module
 from verifier.cases import Case
 
 #: modules whose functions are called where the kernel has them as modules
@@ -87,10 +87,9 @@ KINDS = (
     Kind("kprobe attach=trace_kprobe_session"),
     Kind("kprobe"),
     Kind("netfilter attach=netfilter"),
-    Kind("struct_ops attach=cgroup_inet_ingress target=tcp_congestion_ops"),
 )
-#: what is put before the kernel as a map of its own for a work queue: 6.18 looks at the map's special
-#: fields without asking whether it has any, and takes all kinds of things for a map, and falls over
+#: what is put before the kernel as the map of a work queue: 6.18 looks at the map's special fields
+#: without asking whether it has any, takes all kinds of things for a map, and falls over
 HARMLESS = frozenset({
     "0", "1", "-1", "8", "2^32", "number", "the context", "moved context", "stack",
     "unwritten stack", "odd stack", "end of stack", "nothing", "works", "list", "tree", "work",

@@ -118,6 +118,12 @@ class Setup:
             self._records("func_info")
             self._records("line_info")
 
+    def turn_to(self, case: Case) -> None:
+        """Another case with the same maps and types."""
+        self.case = case
+        self.records = {"prog_btf_fd": self.btf}
+        self._records("func_info")
+
     def _map(self, name: str, kind: MapKind) -> int:
         fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
                                   "map_extra": kind.extra}
