@@ -117,6 +117,7 @@ class Setup:
         if self.btf is not None:
             self._records("func_info")
             self._records("line_info")
+        self.attached = self._attached()
 
     def turn_to(self, case: Case) -> None:
         """Another case with the same maps and types."""
@@ -148,6 +149,14 @@ class Setup:
         if count:
             self.records |= {part: data, f"{part}_cnt": count, f"{part}_rec_size": size}
 
+    def _attached(self) -> int:
+        """The descriptor of what is attached to: a program, or a module's types."""
+        if self.case.attached is None:
+            return module_fd(self.case.module) if self.case.module else 0
+        there = Setup(self.case.attached, self.calls, dict(self.fds))
+        return self.calls.must(uapi.BPF_PROG_LOAD, **there.fields(
+            there.case, there.case.insns(there.fds), there.case.flags, there.records))
+
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
         case = self.case
@@ -156,15 +165,19 @@ class Setup:
     def load(self, case: Case, level: int, insns: list[Insn], flags: int,
              records: dict[str, Any]) -> Answer:
         """The same of other instructions, attached as this case says."""
+        calls = Calls(self.calls.backend)
+        attr = calls.packed(self.fields(case, insns, flags, records))
+        return ask_kernel(calls.backend, attr, level)
+
+    def fields(self, case: Case, insns: list[Insn], flags: int,
+               records: dict[str, Any]) -> dict[str, Any]:
+        """What BPF_PROG_LOAD is given."""
         array = case.fd_array(self.fds)
-        module = module_fd(case.module) if case.module else 0
         fields = dict(records)
         if array:
             fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
                        "fd_array_cnt": case.bound}
-        calls = Calls(self.calls.backend)
-        attr = calls.packed(calls.prog_fields(
-            insns, prog_type=case.prog_type, prog_flags=flags,
-            expected_attach_type=case.attach, attach_btf_id=case.target, attach_prog_fd=module,
-            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
-        return ask_kernel(calls.backend, attr, level)
+        return self.calls.prog_fields(
+            insns, prog_type=case.prog_type, prog_flags=flags, expected_attach_type=case.attach,
+            attach_btf_id=case.target, attach_prog_fd=self.attached,
+            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields)

@@ -23,6 +23,8 @@ between there may be
   `extra=N` (map_extra), `exclusive=HEX` (excl_prog_hash), `copies=N` (NAME0, NAME1, ...);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
+* `[target_prog TYPE WORD ...]`, `[target_types]`: a program that is loaded before, and attached
+  to: `target=NAME` then is one of its functions. It may have a target itself (`target_target_...`);
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
 * `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. Words of both: `rec_size=N` and, for what a
   longer record ends in, `tail=N`. A file or text `@N` is offset N in the table of strings.
@@ -51,13 +53,16 @@ from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
-from anybpf.verifier import Facts, MapFacts
-from anybpf.verifier.facts import Records, Table, TypesFacts
+from anybpf.verifier import Facts, MapFacts, verify
+from anybpf.verifier.facts import ProgramFacts, Records, Table, TypesFacts
 from kernel.verdicts import kernel_btf, kernel_module
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
-HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
+HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject"
+                    r"|(?:target_)+(?:prog|types))\s*(.*?)\]$")
+#: sections of the program that is attached to begin so
+ABOUT_TARGET = "target_"
 #: a member's offset in the kernel: `{task_struct.mm}`
 MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
 #: the number of a type of the program: `{struct node}`
@@ -161,12 +166,27 @@ class Case:
         """The module whose function is attached to; empty: the kernel's own."""
         return self.option("prog", "target").rpartition(":")[0]
 
+    @cached_property
+    def attached(self) -> Case | None:
+        """The program that this one attaches to."""
+        parts = {name.removeprefix(ABOUT_TARGET): part for name, part in self.parts.items()
+                 if name.startswith(ABOUT_TARGET)}
+        return Case(self.file, self.name, parts, "", ()) if parts else None
+
+    def _attached_facts(self, fds: dict[str, int], cpus: int) -> ProgramFacts | None:
+        if self.attached is None:
+            return None
+        facts = self.attached.facts(fds, cpus)
+        return ProgramFacts.of(facts, verify(self.attached.insns(fds), facts))
+
     @property
     def target(self) -> int:
         """The tracepoint or function that is attached to, in the kernel's or module's types."""
         name = self.option("prog", "target").rpartition(":")[2]
         if name.isdecimal() or not name:
             return int(name or 0)
+        if self.attached is not None:
+            return self.attached.types.ids[name]
         types = self.module_types() or kernel_types()
         number = next(filter(None, (types.find(name, kind) for kind in TARGETS)), 0)
         if not number:
@@ -326,6 +346,7 @@ class Case:
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
                      attach_btf_id=self.target, attach_module=self.module_types(),
+                     attach_prog=self._attached_facts(fds, cpus),
                      fd_array=self.fd_array(fds) or None, bound=self.bound, btfs=self._btfs(fds),
                      digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)

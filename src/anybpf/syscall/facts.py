@@ -137,7 +137,8 @@ class Surroundings:
         if isinstance(target, BtfObject):
             return target.btf
         assert isinstance(target, ProgObject)
-        return target.as_target()
+        assert target.facts.as_target is not None
+        return target.facts.as_target
 
     def tell(self, member: str, value: int) -> None:
         self._attr[member] = value

@@ -14,7 +14,16 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
+from anybpf.verifier.facts import (
+    Attachment,
+    Facts,
+    FuncArg,
+    LineInfo,
+    MapFacts,
+    Options,
+    ProgramFacts,
+    line_at,
+)
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -59,6 +68,9 @@ class Subprog:
         self.postorder: list[int] = []
 
 
+#: helpers for programs that run around a function, which what extends one does not
+_OF_TRAMPOLINES = frozenset({uapi.BPF_FUNC_get_func_arg, uapi.BPF_FUNC_get_func_arg_cnt,
+                             uapi.BPF_FUNC_get_func_ret, uapi.BPF_FUNC_get_attach_cookie})
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
 LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
@@ -130,6 +142,8 @@ class Env:
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
+        #: the program that an extension extends, whose type and attach type `facts` then have
+        self.extends: ProgramFacts | None = None
         #: the function that the program's types say catches exceptions; 0: none
         self.exception_callback = 0
         #: some path ends by bpf_throw()
@@ -196,6 +210,9 @@ class Env:
     def helper(self, number: int) -> Helper | None:
         """The helper as the program may call it; None: it may not, or the kernel has none."""
         facts = self.facts
+        if self.extends is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING \
+                and number in _OF_TRAMPOLINES:
+            return None
         target = self.target.name if self.target is not None else ""
         row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
                             target)

@@ -168,7 +168,7 @@ class FunctionFacts(NamedTuple):
     #: the FUNC in the program's types; 0: it has none
     type_id: int = 0
     name: str = ""
-    #: static, or its types say something else than its code
+    #: its types say something else than its code
     unreliable: bool = False
     changes_packet: bool = False
     might_sleep: bool = False
@@ -189,6 +189,21 @@ class ProgramFacts:
     #: it is a tracing program that is attached to a program itself
     traces_program: bool = False
     tail_call_reachable: bool = False
+
+    @classmethod
+    def of(cls, facts: Facts, verdict: Verdict) -> ProgramFacts:
+        """The same of a program that was accepted."""
+        to = facts.attach_prog
+        extends = to is not None and facts.type == uapi.BPF_PROG_TYPE_EXT
+        traces = to is not None and to.type == facts.type == uapi.BPF_PROG_TYPE_TRACING
+        return cls(facts.type, facts.attach_type, facts.btf, verdict.functions,
+                   to.type if to is not None and extends else 0, traces,
+                   verdict.tail_call_reachable)
+
+    @property
+    def context(self) -> int:
+        """The type of the program whose context functions of this one take."""
+        return self.extends or self.type
 
 
 @dataclass
@@ -248,11 +263,11 @@ class Facts:
 
 
 class Attachment(NamedTuple):
-    """What a tracing program attaches to: its name and prototype."""
+    """What a tracing program attaches to: its name, and its prototype if that is to be believed."""
 
     name: str
     btf: Btf
-    proto: FuncProto
+    proto: FuncProto | None
     #: first arguments that programs do not see
     skipped: int = 0
     #: numbers of arguments that may be NULL
@@ -261,6 +276,8 @@ class Attachment(NamedTuple):
     kinds: Mapping[int, int] = MappingProxyType({})
     #: arguments are valid and cannot go away
     trusted: bool = False
+    #: it is in a program, whose functions take pointers to the context of this type of program
+    context: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from errno import E2BIG, EBADF, EFAULT, EINVAL, EPROTO
+from weakref import WeakKeyDictionary
 
 from anybpf import uapi
 from anybpf.btf import types as t
@@ -34,6 +35,8 @@ METADATA = frozenset({"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash
 THROW = "bpf_throw"
 
 
+#: functions that a kernel's types tag as kernel functions
+_tagged: WeakKeyDictionary[Btf, frozenset[int]] = WeakKeyDictionary()
 #: modules whose functions one program may call
 MAX_MODULES = 256
 
@@ -142,9 +145,34 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
-    allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
     return Kfunc(number, func.name, btf, proto.type, proto.params,
-                 row.flags if row is not None else 0, allowed)
+                 row.flags if row is not None else 0,
+                 _is_allowed(env, btf, number, func.name))
+
+
+def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
+    row = rows.BY_NAME.get(name)
+    return (row is not None and _is_registered(btf, number)
+            and row.callable_from(env.facts.type, env.facts.attach_type))
+
+
+def reconsider(env: Env) -> None:
+    """The program's type is another than was thought: an extension has its target's."""
+    for kfunc in env.kfuncs.values():
+        kfunc.allowed = _is_allowed(env, kfunc.btf, kfunc.id, kfunc.name)
+
+
+def _is_registered(btf: Btf, number: int) -> bool:
+    """Whether the kernel has the function in one of its sets.
+
+    How it was built decides; its types tag those that it has. Older ones have no such tags.
+    """
+    tagged = _tagged.get(btf)
+    if tagged is None:
+        tags = btf.find_all("bpf_kfunc", uapi.BTF_KIND_DECL_TAG)
+        found = (btf.expect(tag, t.DeclTag).type for tag in tags if tag >= btf.start_id)
+        tagged = _tagged[btf] = frozenset(found)
+    return number in tagged or not tagged
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:

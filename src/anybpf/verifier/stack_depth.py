@@ -46,7 +46,7 @@ def check(env: Env) -> None:
 
 def has_private_stacks(env: Env) -> bool:
     """The JIT gives large frames a stack of their own (bpf_enable_priv_stack)."""
-    if any(subprog.has_tail_call for subprog in env.subprogs):
+    if env.extends is not None or any(subprog.has_tail_call for subprog in env.subprogs):
         return False
     facts = env.facts
     traced = (facts.type == uapi.BPF_PROG_TYPE_TRACING

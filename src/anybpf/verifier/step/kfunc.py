@@ -13,7 +13,7 @@ from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.access import CAP_SYS_BOOT
 from anybpf.proto.kinds import PTR_MAYBE_NULL
-from anybpf.verifier import kfuncs, ranges
+from anybpf.verifier import kfuncs, prototypes, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
@@ -314,13 +314,10 @@ def _cast_to_context(made: Call) -> None:
     """The context as the kernel has it (get_kern_ctx_btf_id)."""
     env = made.env
     btf = btf_ptr.kernel(env)
-    name = f"BPF_PROG_TYPE_{env.prog.name.upper()}_kern"
-    pairs = btf.expect(btf_ptr.struct_id(env, "bpf_ctx_convert"), t.Struct)
-    member = pairs.member(name)
-    if member is None or not isinstance(btf.type(member.type), t.Composite):
-        number = member.type if member is not None else 0
+    number = prototypes.kernel_context(btf, env.prog_type)
+    if not number or not isinstance(btf.type(number), t.Composite):
         raise env.reject(EINVAL, f"kern ctx type id {number} is not a struct")
-    btf_ptr.point(env, env.regs[0], btf, member.type, kinds.PTR_TRUSTED)
+    btf_ptr.point(env, env.regs[0], btf, number, kinds.PTR_TRUSTED)
 
 
 def _rdonly_cast(made: Call) -> None:
