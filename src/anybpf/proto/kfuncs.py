@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from anybpf import uapi
 from anybpf.proto import attach, kfunc_rows, progs
 from anybpf.proto.struct_ops import FILTERS
 
@@ -80,13 +79,3 @@ def _row(name: str, ret: str, args: str, flags: str, sets: str, since: str) -> K
 SETS: dict[str, KfuncSet] = {name: _set(name, *row) for name, row in kfunc_rows.SETS.items()}
 KFUNCS: tuple[Kfunc, ...] = tuple(_row(*row) for row in kfunc_rows.ROWS)
 BY_NAME: dict[str, Kfunc] = {k.name: k for k in KFUNCS}
-
-
-def may_iterate(name: str, prog_type: int, attach_type: int) -> bool:
-    """Whether a program that does not sleep may begin the iteration.
-
-    The tasks of a control group are walked under a lock that what is traced may hold.
-    """
-    if name != "bpf_iter_css_task_new" or prog_type == uapi.BPF_PROG_TYPE_LSM:
-        return True
-    return prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER

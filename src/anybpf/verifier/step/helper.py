@@ -8,7 +8,7 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.errors import Bug, LoadError
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
 from anybpf.proto import hooks, kinds, maps
@@ -68,13 +68,12 @@ def call(walk: Walk, insn: Insn) -> None:
 
 
 def _check_func_ip(env: Env, row: Helper) -> None:
-    if env.prog_type == uapi.BPF_PROG_TYPE_TRACING:
-        if env.facts.attach_type not in hooks.TRAMPOLINES:
-            raise env.reject(ENOTSUPP, f"func {row.symbol}#{row.id} supported only for "
-                                       "fentry/fexit/fmod_ret programs")
-    elif env.prog_type != uapi.BPF_PROG_TYPE_KPROBE:
-        raise env.reject(ENOTSUPP, f"func {row.symbol}#{row.id} not supported for program type "
-                                   f"{env.facts.type}")
+    where, named = env.facts, f"func {row.symbol}#{row.id}"
+    if where.type == uapi.BPF_PROG_TYPE_TRACING:
+        if where.attach_type not in hooks.TRAMPOLINES:
+            raise env.reject(ENOTSUPP, f"{named} supported only for fentry/fexit/fmod_ret programs")
+    elif where.type != uapi.BPF_PROG_TYPE_KPROBE:
+        raise env.reject(ENOTSUPP, f"{named} not supported for program type {where.type}")
 
 
 def _writes_packet(made: Call) -> bool:
@@ -208,7 +207,7 @@ def _result(made: Call) -> None:
         _result_percpu(made, flags)
         return
     if base not in _RESULTS:
-        raise NotSupported(f"the result of helper {row.symbol} in the verifier")
+        raise Bug(f"no rule for the result of {row.symbol}")
     if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
         flags &= ~kinds.PTR_MAYBE_NULL
     mark_pointer(r0, _RESULTS[base] | flags)
@@ -307,8 +306,11 @@ def _tail_call(made: Call) -> None:
 
 
 def _set_retval(made: Call) -> None:
-    env, target = made.env, made.env.target
-    if env.prog_type == uapi.BPF_PROG_TYPE_LSM and target is not None and target.results is None:
+    """What a hook returns instead, if it returns anything."""
+    env = made.env
+    target = env.target
+    if env.facts.type == uapi.BPF_PROG_TYPE_LSM and target is not None \
+            and target.proto is not None and target.proto.type == 0:
         raise env.reject(EINVAL, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return "
                                  "value!")
 
