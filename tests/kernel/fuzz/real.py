@@ -87,19 +87,26 @@ class Takes(Both):
         self.taken.append(Taken(sample, bytearray(attr), facts, self, names, text))
 
 
-def programs() -> Iterator[Taken]:
-    """The programs of all objects found; their maps stay."""
-    for name, data in _objects():
+def programs(folder: Path | None = None) -> Iterator[Taken]:
+    """The programs of all objects found (in a folder); their maps stay."""
+    for name, data in _objects() if folder is None else _files(folder):
         backend = Takes()
         try:
             opened = Object.open(data, name=name)
             if not all(map(_small, opened.maps.values())):
                 continue
+            for program in opened.programs.values():
+                program.autoload = True
             opened.load(backend)
             KEPT.append(opened)
         except (BpfError, NotSupported, LoadError):
             continue
         yield from backend.taken
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.glob("*.o")):
+        yield path.stem, path.read_bytes()
 
 
 def _objects() -> Iterator[tuple[str, bytes]]:
