@@ -8,10 +8,10 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.errors import Bug, LoadError
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
-from anybpf.proto import kinds, maps
+from anybpf.proto import hooks, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
@@ -28,8 +28,6 @@ MAX_ERRNO = 4095
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
-#: helpers that tracing programs may call at some places only, which bpf(2)'s own never are
-_NOT_IN_SYSCALLS = frozenset({"sk_storage_get", "sk_storage_delete", "d_path"})
 #: helpers whose result is at most the size they were given, or an errno
 _SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
                             "probe_read_kernel_str", "probe_read_user_str"})
@@ -70,11 +68,12 @@ def call(walk: Walk, insn: Insn) -> None:
 
 
 def _check_func_ip(env: Env, row: Helper) -> None:
-    if env.facts.type == uapi.BPF_PROG_TYPE_TRACING:
-        raise NotSupported(f"helper {row.symbol} in tracing programs in the verifier")
-    if env.facts.type != uapi.BPF_PROG_TYPE_KPROBE:
-        raise env.reject(ENOTSUPP, f"func {row.symbol}#{row.id} not supported for program type "
-                                   f"{env.facts.type}")
+    where, named = env.facts, f"func {row.symbol}#{row.id}"
+    if where.type == uapi.BPF_PROG_TYPE_TRACING:
+        if where.attach_type not in hooks.TRAMPOLINES:
+            raise env.reject(ENOTSUPP, f"{named} supported only for fentry/fexit/fmod_ret programs")
+    elif where.type != uapi.BPF_PROG_TYPE_KPROBE:
+        raise env.reject(ENOTSUPP, f"{named} not supported for program type {where.type}")
 
 
 def _writes_packet(made: Call) -> bool:
@@ -106,7 +105,8 @@ def find(env: Env, number: int) -> Helper:
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
-    if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
+    if not hooks.allowed(row.name, env.prog_type, facts.attach_type, env.target_name,
+                         facts.attach_prog is not None):
         raise env.reject(EINVAL, "helper call is not allowed in probe")
     return row
 
@@ -207,7 +207,7 @@ def _result(made: Call) -> None:
         _result_percpu(made, flags)
         return
     if base not in _RESULTS:
-        raise NotSupported(f"the result of helper {row.symbol} in the verifier")
+        raise Bug(f"no rule for the result of {row.symbol}")
     if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
         flags &= ~kinds.PTR_MAYBE_NULL
     mark_pointer(r0, _RESULTS[base] | flags)
@@ -306,8 +306,13 @@ def _tail_call(made: Call) -> None:
 
 
 def _set_retval(made: Call) -> None:
-    if made.env.facts.type == uapi.BPF_PROG_TYPE_LSM:
-        raise NotSupported("bpf_set_retval() in LSM programs in the verifier")
+    """What a hook returns instead, if it returns anything."""
+    env = made.env
+    target = env.target
+    if env.facts.type == uapi.BPF_PROG_TYPE_LSM and target is not None \
+            and target.proto is not None and target.proto.type == 0:
+        raise env.reject(EINVAL, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return "
+                                 "value!")
 
 
 def _snprintf(made: Call) -> None:
