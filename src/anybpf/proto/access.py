@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.proto import helpers
+from anybpf.proto import helpers, hooks
 from anybpf.proto.helpers import Helper
 
 # bits of what a loader may hold: CAP_BPF, CAP_PERFMON, and more than both
@@ -230,6 +230,47 @@ def helper(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CA
     if grant(number, prog_type, attach_type, caps, sleepable, target) is None:
         return None
     return helpers.proto_for(number, prog_type, attach_type)
+
+
+#: functions that programs which trace them may ask for paths in (btf_allowlist_d_path)
+_PATHS_IN = frozenset((
+    "security_file_permission", "security_inode_getattr", "security_file_open",
+    "security_path_truncate", "vfs_truncate", "vfs_fallocate", "dentry_open", "vfs_getattr",
+    "filp_close"))
+#: tracing programs of other kinds would change what they look at
+_STORES_IN = (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_FENTRY,
+              uapi.BPF_TRACE_FEXIT)
+_STORAGE = "bpf_sk_storage"
+
+
+def _may_ask_paths(prog_type: int, attach_type: int, target: str | None) -> bool:
+    """Locks must not be held that d_path takes (bpf_d_path_allowed)."""
+    if prog_type == uapi.BPF_PROG_TYPE_LSM:
+        return target in hooks.SLEEPABLE
+    iterates = prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER
+    return iterates or target in _PATHS_IN
+
+
+def _may_store(prog_type: int, attach_type: int, target: str | None) -> bool:
+    """The helper is not called in itself (bpf_sk_storage_tracing_allowed)."""
+    if prog_type == uapi.BPF_PROG_TYPE_TRACING:
+        return (attach_type in _STORES_IN and target is not None
+                and not target.startswith(_STORAGE))
+    return prog_type != uapi.BPF_PROG_TYPE_SYSCALL
+
+
+#: helper: its rule about places, given program type, attach type and what is attached to
+_PLACES = {"d_path": _may_ask_paths, "sk_storage_get": _may_store,
+           "sk_storage_delete": _may_store}
+
+
+def fits_place(name: str, prog_type: int, attach_type: int, target: str | None) -> bool:
+    """Whether a program that has the helper may call it where it is attached.
+
+    `target` is the kernel's function or hook, or empty; None for what is attached to a program.
+    """
+    rule = _PLACES.get(name)
+    return rule is None or rule(prog_type, attach_type, target)
 
 
 def callers(number: int) -> tuple[int, ...]:

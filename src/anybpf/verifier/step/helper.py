@@ -11,7 +11,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, LoadError, NotSupported
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
-from anybpf.proto import kinds, maps
+from anybpf.proto import access, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
@@ -28,8 +28,6 @@ MAX_ERRNO = 4095
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
-#: helpers that tracing programs may call at some places only, which bpf(2)'s own never are
-_NOT_IN_SYSCALLS = frozenset({"sk_storage_get", "sk_storage_delete", "d_path"})
 #: helpers whose result is at most the size they were given, or an errno
 _SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
                             "probe_read_kernel_str", "probe_read_user_str"})
@@ -106,9 +104,16 @@ def find(env: Env, number: int) -> Helper:
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
-    if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
+    if not access.fits_place(row.name, facts.type, facts.attach_type, _attached_to(env)):
         raise env.reject(EINVAL, "helper call is not allowed in probe")
     return row
+
+
+def _attached_to(env: Env) -> str | None:
+    """The name of the kernel's function; None for one of a program."""
+    if env.facts.attach_prog is not None:
+        return None
+    return env.target.name if env.target is not None else ""
 
 
 def _check_sections(env: Env, row: Helper) -> None:
