@@ -102,6 +102,8 @@ _ITER = (uapi.BPF_TRACE_ITER,)
 _TRAMPOLINE = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
 _TRACING = (*_TRACE, _STACKS, _SK_STORAGE, _grant(_SKC_NAMES), _grant("""
     skb_output xdp_output sock_from_file get_socket_cookie xdp_get_buff_len d_path"""))
+_SEQ = _grant("seq_printf seq_write seq_printf_btf", attach=_ITER)
+_LSM_CGROUP = (uapi.BPF_LSM_CGROUP,)
 _CGROUP_RETVAL = _grant("get_retval set_retval")
 
 _CONNECT_INET = (uapi.BPF_CGROUP_INET4_CONNECT, uapi.BPF_CGROUP_INET6_CONNECT)
@@ -181,18 +183,19 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         *_TRACING, _grant("btf_find_by_name_kind sys_close kallsyms_lookup_name"),
         _grant("sys_bpf", CAP_PERFMON)),
     uapi.BPF_PROG_TYPE_TRACING: (
-        *_TRACING, _grant("seq_printf seq_write seq_printf_btf", attach=_ITER),
+        *_TRACING, _SEQ,
         _grant("setsockopt getsockopt", attach=_ITER)._replace(
             targets=("bpf_iter_tcp", "bpf_iter_unix")),
         _grant("get_func_arg get_func_ret get_func_arg_cnt", attach=_TRAMPOLINE),
         _COOKIE._replace(attach=(*_TRAMPOLINE, uapi.BPF_TRACE_RAW_TP))),
     uapi.BPF_PROG_TYPE_LSM: (
-        *_TRACING, _COOKIE, _grant("""
-        inode_storage_get inode_storage_delete bprm_opts_set get_func_arg get_func_ret
-        get_func_arg_cnt"""),
-        _grant("ima_inode_hash ima_file_hash", sleepable=True),
-        _grant("get_local_storage get_retval set_retval setsockopt getsockopt get_netns_cookie",
-               attach=(uapi.BPF_LSM_CGROUP,))),
+        *_TRACING, _SEQ, _grant("""
+        inode_storage_get inode_storage_delete bprm_opts_set ima_inode_hash ima_file_hash"""),
+        _grant("get_attach_cookie get_func_arg get_func_ret get_func_arg_cnt",
+               attach=(uapi.BPF_LSM_MAC,)),
+        _grant("get_local_storage get_retval set_retval", attach=_LSM_CGROUP),
+        _grant("setsockopt getsockopt", attach=_LSM_CGROUP)._replace(
+            targets=tuple(hooks.WITH_SOCKET))),
     # struct bpf_dummy_ops has no helpers at all
     uapi.BPF_PROG_TYPE_STRUCT_OPS: (
         *(grant._replace(targets=(*_CONGESTION, "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops"))
@@ -231,47 +234,6 @@ def helper(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CA
     if grant(number, prog_type, attach_type, caps, sleepable, target) is None:
         return None
     return helpers.proto_for(number, prog_type, attach_type)
-
-
-#: functions that programs which trace them may ask for paths in (btf_allowlist_d_path)
-_PATHS_IN = frozenset((
-    "security_file_permission", "security_inode_getattr", "security_file_open",
-    "security_path_truncate", "vfs_truncate", "vfs_fallocate", "dentry_open", "vfs_getattr",
-    "filp_close"))
-#: tracing programs of other kinds would change what they look at
-_STORES_IN = (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_FENTRY,
-              uapi.BPF_TRACE_FEXIT)
-_STORAGE = "bpf_sk_storage"
-
-
-def _may_ask_paths(prog_type: int, attach_type: int, target: str | None) -> bool:
-    """Locks must not be held that d_path takes (bpf_d_path_allowed)."""
-    if prog_type == uapi.BPF_PROG_TYPE_LSM:
-        return target in hooks.SLEEPABLE
-    iterates = prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER
-    return iterates or target in _PATHS_IN
-
-
-def _may_store(prog_type: int, attach_type: int, target: str | None) -> bool:
-    """The helper is not called in itself (bpf_sk_storage_tracing_allowed)."""
-    if prog_type == uapi.BPF_PROG_TYPE_TRACING:
-        return (attach_type in _STORES_IN and target is not None
-                and not target.startswith(_STORAGE))
-    return prog_type != uapi.BPF_PROG_TYPE_SYSCALL
-
-
-#: helper: its rule about places, given program type, attach type and what is attached to
-_PLACES = {"d_path": _may_ask_paths, "sk_storage_get": _may_store,
-           "sk_storage_delete": _may_store}
-
-
-def fits_place(name: str, prog_type: int, attach_type: int, target: str | None) -> bool:
-    """Whether a program that has the helper may call it where it is attached.
-
-    `target` is the kernel's function or hook, or empty; None for what is attached to a program.
-    """
-    rule = _PLACES.get(name)
-    return rule is None or rule(prog_type, attach_type, target)
 
 
 def callers(number: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, LoadError
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
-from anybpf.proto import access, kinds, maps
+from anybpf.proto import hooks, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
@@ -67,14 +67,10 @@ def call(walk: Walk, insn: Insn) -> None:
         packet.forget(env)
 
 
-#: attach types of programs that run around a function
-_AROUND = frozenset({uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN})
-
-
 def _check_func_ip(env: Env, row: Helper) -> None:
     where, named = env.facts, f"func {row.symbol}#{row.id}"
     if where.type == uapi.BPF_PROG_TYPE_TRACING:
-        if where.attach_type not in _AROUND:
+        if where.attach_type not in hooks.TRAMPOLINES:
             raise env.reject(ENOTSUPP, f"{named} supported only for fentry/fexit/fmod_ret programs")
     elif where.type != uapi.BPF_PROG_TYPE_KPROBE:
         raise env.reject(ENOTSUPP, f"{named} not supported for program type {where.type}")
@@ -109,16 +105,10 @@ def find(env: Env, number: int) -> Helper:
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
-    if not access.fits_place(row.name, facts.type, facts.attach_type, _attached_to(env)):
+    if not hooks.allowed(row.name, env.prog_type, facts.attach_type, env.target_name,
+                         facts.attach_prog is not None):
         raise env.reject(EINVAL, "helper call is not allowed in probe")
     return row
-
-
-def _attached_to(env: Env) -> str | None:
-    """The name of the kernel's function; None for one of a program."""
-    if env.facts.attach_prog is not None:
-        return None
-    return env.target.name if env.target is not None else ""
 
 
 def _check_sections(env: Env, row: Helper) -> None:
