@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import oracle
-from anybpf.errors import BpfError, LoadError
+from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.toolchain import CompileError
 from kernel import selftest_module
 from kernel.both_verifiers import Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
-from kernel.selftest_progs import compiled, outcomes, sources
+from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
 from kernel.selftest_tables import Replay, Table, tables
 from kernel.verdicts import GUEST, kernel_btf
@@ -77,13 +77,15 @@ def object_outcomes(tree: Tree, limit: int, wanted: Wanted, source: Path) -> lis
 
 
 def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Outcome]:
+    def find(name: str) -> Path:
+        return compiled(tree, source.with_stem(name), FOLDER / tree.name)
+
     try:
-        path = compiled(tree, source, FOLDER / tree.name)
-        return list(outcomes(path, source.stem, limit,
-                             partial(wanted.program, tree.name, source.stem)))
+        given = Source(find(source.stem), source.stem, find)
+        return list(outcomes(given, limit, partial(wanted.program, tree.name, source.stem)))
     except CompileError as error:
         return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
-    except (LoadError, NotImplementedError) as error:
+    except (LoadError, NotSupported) as error:
         return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
 
 
@@ -171,13 +173,17 @@ def main() -> None:
     wanted = Wanted(missing(given.missing) if given.missing else None, given.only)
     chosen = [tree for tree in trees() if given.tree in ("", tree.name)]
     with workers(given.jobs) as each:
-        found = [replace(one, oracle=oracle.chosen()) for tree in chosen
+        found = [told(replace(one, oracle=oracle.chosen())) for tree in chosen
                  for one in run(tree, given.limit, wanted, each)]
     Run(release(), found).write(given.output)
-    for one in found:
-        if one.difference or (one.crash and one.asked):
-            print(one.tree, one.source, one.name, one.kernel, one.ours or "-",
-                  one.difference or one.crash)
+
+
+def told(one: Outcome) -> Outcome:
+    """Print what differs, as it comes."""
+    if one.difference or (one.crash and one.asked):
+        print(one.tree, one.source, one.name, one.kernel, one.ours or "-",
+              one.difference or one.crash, flush=True)
+    return one
 
 
 if __name__ == "__main__":
