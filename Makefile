@@ -65,10 +65,11 @@ fuzz-btf: build
 	$(BIN)/python tools/fuzz_btf.py $(or $(SECONDS),60)
 
 # made-up programs before the running kernel's verifier and ours, for a minute (SECONDS=n: longer);
-# what differs is shrunk and written to fuzz-verifier/
+# what differs is shrunk and written to fuzz-verifier/. FUZZ=--typed: objects, locks, typed pointers;
+# FUZZ=--cases: changed case files; FUZZ=--real: changed programs of packages
 fuzz-verifier: build
-	cd tests && $(abspath $(BIN))/python -m kernel.fuzz --seconds $(or $(SECONDS),60) \
-		--out ../fuzz-verifier
+	cd tests && PYTHONPATH=.:../tools $(abspath $(BIN))/python -m kernel.fuzz \
+		--seconds $(or $(SECONDS),60) --out ../fuzz-verifier $(FUZZ)
 
 clean:
 	rm -rf build $(VENV)

@@ -8,7 +8,6 @@ import pytest
 
 CASES = "tests/verifier/test_cases.py::test_kernels_verdict_and_log"
 OBJECTS = "tests/kernel/test_verifier_objects.py::test_the_same_log"
-STORES = "tests/kernel/test_context_rows.py::test_the_same_stores_are_allowed"
 EFFECTS = "tests/kernel/test_helper_effects.py::test_the_result_is_of_that_kind"
 
 #: what holds for the reference and not for the guest -> the tests in which that shows
@@ -43,9 +42,6 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
         CASES: ("jump-what 32-bit comparisons teach",)},
     "a forgotten state in a loop keeps its place until the loop is left": {
         CASES: ("random-a state in a loop that was forgotten counts until the loop is left",)},
-    "kprobe programs may not write their registers, even before they are attached": {
-        CASES: ("context-kprobe write", "globals-kprobe ctx for mem"),
-        STORES: ("kprobe-0", "kprobe-42", "kprobe-56", "kprobe-48")},
     "struct bpf_map has no members for security modules": {
         CASES: ("maps-members of structs of other maps",)},
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},

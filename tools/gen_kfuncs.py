@@ -69,6 +69,8 @@ FLAGS = dict.fromkeys(("bpf_list_front", "bpf_list_back", "bpf_rbtree_root", "bp
     "hid_bpf_hw_request": ("SLEEPABLE",), "hid_bpf_hw_output_report": ("SLEEPABLE",),
     "hid_bpf_input_report": ("SLEEPABLE",),
 }
+#: and those that a running kernel does not show
+NO_FLAGS = {"bpf_arena_alloc_pages": {"RET_NULL"}}
 SINCE = {
     "bpf_strnlen": "6.17", "bpf_kfunc_call_memb_release": "5.18",
     "bpf_kfunc_call_test_release": "5.18", "bpf_modify_return_test_tp": "6.11",
@@ -184,6 +186,7 @@ def row(name: str, proto: dict[str, Any], places: list[tuple[str, dict[str, Any]
     """The generated line for one kfunc."""
     flags = {f.removeprefix("KF_") for _, func in places for f in func.get("flags", ())}
     flags |= set(FLAGS.get(name, ()))
+    flags -= NO_FLAGS.get(name, set())
     flags |= {"FASTCALL"} if "bpf_fastcall" in proto["tags"] else set()
     args = ", ".join(declare(n, t) for n, t in proto["args"])
     fields = (name, proto["ret"], args, " ".join(sorted(flags)),

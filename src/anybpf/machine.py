@@ -24,7 +24,7 @@ from anybpf.syscall.state import State, TraceLine
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from anybpf.attach.bpf_lirc import Receiver
     from anybpf.btf.parse import Btf
@@ -84,6 +84,7 @@ class Machine:
 
     `cpus` is the number of possible CPUs, `seed` fixes every random number, `btf` is the kernel's
     own BTF (None: it has none; "builtin": the few common types of `anybpf.btf.builtin`),
+    `modules` the types of its modules by name, each `Btf(data, base=btf)`,
     `verify` refuses programs that the kernel's verifier refuses, in its words; `checked` runs
     programs with every memory access tested.
     `shutdown`, or the end of a `with` block, frees everything; a Machine that is just forgotten is
@@ -96,7 +97,8 @@ class Machine:
 
     def __init__(self, *, cpus: int = 4, seed: int = 0, btf: Btf | Literal["builtin"] | None = None,
                  checked: bool = True, verify: bool = True,
-                 memory: UserMemory | None = None) -> None:
+                 memory: UserMemory | None = None,
+                 modules: Mapping[str, Btf] | None = None) -> None:
         self.kernel = Kernel(ncpus=cpus, seed=seed)
         for number, address in _helper_addresses().items():
             self.kernel.set_helper(number, address)
@@ -106,6 +108,11 @@ class Machine:
         self._btf = _types(btf)
         if self._btf is not None:
             BtfObject(self._state.btfs, self._btf, self._btf.to_bytes(), "vmlinux").get()
+        self._modules = dict(modules or {})
+        for module, types in self._modules.items():
+            if types.base is None or types.base is not self._btf:
+                raise ValueError(f"the types of module {module} lie on top of others than `btf`")
+            BtfObject(self._state.btfs, types, types.to_bytes(), module).get()
 
     # -- the backend protocol
 
@@ -163,10 +170,9 @@ class Machine:
 
         Nothing lies there; they are the same in every Machine with this BTF.
         """
-        if self._btf is None:
-            return {}
-        found = {name: [i for kind in _SYMBOL_KINDS if (i := self._btf.find(name, kind))]
-                 for name in names}
+        known = [one for one in (self._btf, *self._modules.values()) if one is not None]
+        found = {name: [i for types in known for kind in _SYMBOL_KINDS
+                        if (i := types.find(name, kind))] for name in names}
         return {name: [_KERNEL_TEXT + 16 * ids[0]] for name, ids in found.items() if ids}
 
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -67,19 +67,20 @@ class Result(NamedTuple):
 
 def verify(source: Source | Object, *, program: str | None = None, log_level: int = 0,
            btf: Btf | None = None, cpus: int | None = None,
-           host: Host | None = None) -> list[Result]:
+           host: Host | None = None, modules: Mapping[str, Btf] | None = None) -> list[Result]:
     """Verify all programs of an object, or one; the object is not loaded, and stays as it is.
 
     `source` is what `Object.open` takes, or an `Object` whose settings (variables, sizes, types)
     then count. `btf` has the kernel's types, such as `anybpf.btf.kernel.load_vmlinux()`; without
     any, programs with CO-RE are a `load-error`. `cpus` is the number of the kernel's CPUs (default:
     of this machine); `host` is a kernel to ask for its version, configuration and symbols.
+    `modules` has the types of its modules by name, each `Btf(data, base=btf)`.
 
     Raises LoadError (malformed), OSError (cannot be read), KeyError (no such program).
     """
     obj = source if isinstance(source, Object) else Object.open(source)
     chosen = [obj.programs[program]] if program is not None else list(obj.programs.values())
-    backend = Offline(btf, cpus or os.cpu_count() or 1, log_level, host)
+    backend = Offline(btf, cpus or os.cpu_count() or 1, log_level, host, modules=modules or {})
     return [_verify_one(obj, one, backend) for one in chosen]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.attr import facts
 from anybpf.verifier.facts import ProgramFacts
-from kernel.verdicts import kernel_btf, kernel_symbols
+from kernel.verdicts import kernel_btf, kernel_symbols, lacking
 
 LOG_SIZE = 1 << 24
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
@@ -74,6 +75,12 @@ def masked(log: str) -> str:
 
 def errno_name(number: int) -> str:
     return {0: "OK", 524: "ENOTSUPP"}.get(number) or errno.errorcode[number]
+
+
+def address_of(memory: mmap.mmap) -> int:
+    """Where the memory is mapped, in this process or in the guest's."""
+    known: int | None = getattr(memory, "address", None)
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory)) if known is None else known
 
 
 @cache
@@ -159,6 +166,15 @@ class Both:
         for known in (self.maps, self.types, self.programs):
             known.pop(fd, None)
 
+    def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
+        """The kernel's memory; that of an arena has its address from here on."""
+        memory = self.kernel.mmap(fd, size, offset=offset, writable=writable)
+        known = self.maps.get(fd)
+        if known is not None and known.type == uapi.BPF_MAP_TYPE_ARENA:
+            start = address_of(memory)
+            known.user_memory = range(start, start + size)
+        return memory
+
     def bpf(self, cmd: int, attr: bytearray) -> int:
         if cmd == uapi.BPF_PROG_LOAD:
             self._load(attr)
@@ -187,8 +203,6 @@ class Both:
 
     def facts(self, fields: Fields) -> Facts:
         """What the verifier is told of it."""
-        from kernel.sweeps import lacking
-
         return replace(
             facts(fields, self), gpl=ctypes.string_at(fields["license"]) in GPL_COMPATIBLE,
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
@@ -244,6 +258,7 @@ class Both:
             fields["map_type"], fields["key_size"], size, fields["max_entries"],
             fields["map_flags"], fields.text("map_name"), inner=inner, fields=special,
             has_btf=btf is not None, btf=btf,
+            user_memory=_user_memory(fields),
             content=bytes(size) if fields["map_type"] == uapi.BPF_MAP_TYPE_ARRAY else None)
 
     def updated(self, fields: Fields, answer: int) -> None:
@@ -272,6 +287,12 @@ def module_types(kernel: Linux, fd: int) -> Btf:
 @lru_cache(8)
 def _split(data: bytes) -> Btf:
     return Btf(data, kernel_btf())
+
+
+def _user_memory(fields: Fields) -> range:
+    """Where an arena is to be mapped, if its maker says so."""
+    start = fields["map_extra"] if fields["map_type"] == uapi.BPF_MAP_TYPE_ARENA else 0
+    return range(start, start + fields["max_entries"] * mmap.PAGESIZE) if start else range(0)
 
 
 class Fields:

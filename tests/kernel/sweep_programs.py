@@ -12,13 +12,17 @@ from kernel.verdicts import EXIT, LDX, STX, Case, call, copy, map_fd, mov, slot,
 
 #: contexts that go on and on: so many bytes of them are looked at
 LIMITS = {"tracepoint": 64, "syscall": 64, "pt_regs": 80}
+#: so many bytes of contexts that BTF tells are looked at, and so many arguments are used
+TARGETED_END, ARGUMENTS = 56, 4
 ST = {1: 0x72, 2: 0x6A, 4: 0x62, 8: 0x7A}
 
 
 def context_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every load and store at every offset, in every size."""
-    context = contexts.VIEWS[case.prog.type].context
-    end = LIMITS.get(context, contexts.CONTEXTS[context].size + 9)
+    view = contexts.VIEWS.get(case.prog.type)
+    end = TARGETED_END
+    if view is not None:
+        end = LIMITS.get(view.context, contexts.CONTEXTS[view.context].size + 9)
     for off in (-8, -1, *range(end)):
         for size in (1, 2, 4, 8):
             where = f"{off} {size}"
@@ -74,6 +78,11 @@ SOCKETS = {
 OTHER = 5  # BPF_JNE
 
 
+def arena(maps: Maps, reg: int) -> bytes:
+    """reg = an address in an arena."""
+    return map_fd(reg, maps.fds["arena"]) + mov(reg, 8) + slot(0xBF, reg, reg, 1, 1)
+
+
 def packet(case: Case, reg: int) -> bytes | None:
     """reg = 64 bytes of packet."""
     found = PACKETS.get(case.prog.name)
@@ -109,7 +118,7 @@ def offered(case: Case, maps: Maps, reg: int) -> dict[str, bytes | None]:
         "a locked value": map_fd(reg, maps.fds["locked"], value=True),
         "a lock": map_fd(reg, maps.fds["locked"], value=True) + slot(0x07, reg, imm=LOCK_AT),
         "a timer": map_fd(reg, maps.fds["timed"], value=True) + slot(0x07, reg, imm=TIMER_AT),
-        "packet": packet(case, reg), "a socket": socket(case, reg),
+        "packet": packet(case, reg), "a socket": socket(case, reg), "an arena": arena(maps, reg),
     }
 
 
@@ -208,7 +217,6 @@ def looked_up(maps: Maps, name: str) -> bytes:
 
 def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
     """Code that puts all kinds of pointers and numbers into r7; r6 is the context."""
-    view = contexts.VIEWS[case.prog.type]
     to_r7 = copy(7, 0)
     found = {
         "a number": mov(7, 4), "some number": call(7) + to_r7,
@@ -225,6 +233,8 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
         "inner map": looked_up(maps, "hash_of_maps") + NOT_NULL + to_r7,
         "record": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + NOT_NULL
         + to_r7,
+        "arena": arena(maps, 7), "moved arena": arena(maps, 7) + slot(0x07, 7, imm=-64),
+        "arena's variable": map_fd(7, maps.fds["arena"], value=True),
         "record or null": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + to_r7,
     }
     if access.grant(LOOKUP, case.prog.type, case.attach) is not None:
@@ -237,6 +247,16 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
                            + slot(0x07, 2, imm=64) + slot(0xBD, 2, 0, 2) + EXIT)
         found["unchecked packet"] = slot(LDX[size], 7, 6, start)
         found["end of packet"] = slot(LDX[size], 7, 6, end)
+    return found | context_pointers(case)
+
+
+def context_pointers(case: Case) -> dict[str, bytes]:
+    """Code that puts what the context points to into r7."""
+    view = contexts.VIEWS.get(case.prog.type)
+    if view is None:
+        return {f"argument {i}{how}": slot(LDX[8], 7, 6, 8 * i) + check for i in range(ARGUMENTS)
+                for how, check in (("", b""), (" not null", slot(0x55, 7, off=2) + EXIT))}
+    found = {}
     for field in contexts.CONTEXTS[view.context].fields:
         if field.kind & kinds.KIND_MASK in (kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON,
                                             kinds.PTR_TO_FLOW_KEYS, kinds.PTR_TO_TP_BUFFER):
@@ -248,8 +268,9 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
         sock = slot(LDX[8], 7, 6, 168) + slot(0x55, 7, off=2) + EXIT + copy(1, 7)
         for number in (95, 96):
             if access.grant(number, case.prog.type, case.attach) is not None:
-                found[f"socket of {number}"] = sock + call(number) + to_r7
-                found[f"socket of {number} not null"] = sock + call(number) + NOT_NULL + to_r7
+                found[f"socket of {number}"] = sock + call(number) + copy(7, 0)
+                found[f"socket of {number} not null"] = (sock + call(number) + NOT_NULL
+                                                             + copy(7, 0))
     return found
 
 
@@ -266,7 +287,8 @@ def uses(maps: Maps) -> dict[str, bytes]:
     for name, code in (("neg", slot(0x87, 7)), ("neg32", slot(0x84, 7)),
                        ("mov32", slot(0xBC, 8, 7)), ("movsx", slot(0xBF, 8, 7, 16)),
                        ("movsx32", slot(0xBC, 8, 7, 8)), ("swap", slot(0xD7, 7, imm=64)),
-                       ("be16", slot(0xDC, 7, imm=16))):
+                       ("be16", slot(0xDC, 7, imm=16)), ("cast", slot(0xBF, 8, 7, 1, 1)),
+                       ("cast back", slot(0xBF, 8, 7, 1, 1 << 16))):
         made[name] = code
     for op in JUMPS:
         for cls in (5, 6):

@@ -6,6 +6,7 @@ A sweep is a generator of programs; `difference()` gives the first line that dif
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
@@ -17,10 +18,9 @@ from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.errors import NotSupported
 from anybpf.isa.insn import decode
-from anybpf.proto import helpers, progs
 from anybpf.verifier import Facts, MapFacts, Options, verify
 from kernel.both_verifiers import errno_name, masked
-from kernel.verdicts import EXIT, LINUX, Case, bpf, call, kernel_btf, packed, target_id
+from kernel.verdicts import LINUX, Case, bpf, kernel_btf, lacking, packed, target_id
 
 LOG_SIZE = 1 << 18
 LOG = ctypes.create_string_buffer(LOG_SIZE)
@@ -82,6 +82,7 @@ KINDS = {
     "locked_hash": Kind("HASH", btf="locked"),
     "timed": Kind("ARRAY", entries=1, btf="timed"),
     "timed_hash": Kind("HASH", btf="timed"),
+    "arena": Kind("ARENA", 0, 0, 1, uapi.BPF_F_MMAPABLE, extra=1 << 44),
     "array_of_maps": Kind("ARRAY_OF_MAPS", 4, 4),
     "hash_of_maps": Kind("HASH_OF_MAPS", 4, 4),
 }
@@ -141,6 +142,7 @@ class Maps:
         self.facts[fd] = MapFacts(
             number, kind.key, kind.value, kind.entries, kind.flags, name[:15], fields=fields,
             has_btf=bool(kind.btf), inner=self.facts.get(inner),
+            user_memory=range(kind.extra, kind.extra + kind.entries * mmap.PAGESIZE),
             content=kind.content.ljust(kind.value, b"\0") if whole else None)
         if kind.content:
             self._fill(fd, kind)
@@ -161,15 +163,6 @@ class Maps:
         self.facts[fd].frozen = True
 
 
-@cache
-def lacking() -> frozenset[str]:
-    """Helpers that the running kernel was built without."""
-    case = Case(progs.BY_NAME["kprobe"], 0)
-    names = ("probe_write_user", "override_return")
-    return frozenset(name for name in names if "cannot use helper" in kernels(
-        Program(case, call(helpers.BY_NAME[name].id) + EXIT))[1])
-
-
 class Program(NamedTuple):
     """Code for one program type under one attach type."""
 
@@ -177,11 +170,6 @@ class Program(NamedTuple):
     code: bytes
     name: str = ""
     gpl: bool = True
-
-    @property
-    def flags(self) -> int:
-        """Programs that call bpf(2) sleep."""
-        return uapi.BPF_F_SLEEPABLE if self.case.prog.type == uapi.BPF_PROG_TYPE_SYSCALL else 0
 
 
 def kernels(program: Program) -> tuple[str, str]:
@@ -193,7 +181,7 @@ def kernels(program: Program) -> tuple[str, str]:
     fd = bpf(uapi.BPF_PROG_LOAD, packed(
         (case.prog.type, 4), (len(program.code) // 8, 4), (ctypes.addressof(code), 8),
         (ctypes.addressof(text), 8), (LEVEL, 4), (LOG_SIZE, 4), (ctypes.addressof(LOG), 8),
-        (0, 4), (program.flags, 4), (0, 16), (0, 4), (case.attach, 4), (0, 36),
+        (0, 4), (case.flags, 4), (0, 16), (0, 4), (case.attach, 4), (0, 36),
         (target_id(case.target), 4)))
     if fd >= 0:
         LINUX.close(fd)
@@ -204,8 +192,8 @@ def ours(program: Program, maps: Maps) -> tuple[str, str]:
     """Our verdict and log; raises NotSupported."""
     case = program.case
     facts = Facts(case.prog.type, case.attach or case.prog.default_attach, gpl=program.gpl,
-                  sleepable=bool(program.flags), flags=program.flags, maps=maps.facts,
-                  lacks=lacking(), kernel_btf=kernel_btf(),
+                  sleepable=bool(case.flags), flags=case.flags, maps=maps.facts,
+                  lacks=lacking(), kernel_btf=kernel_btf(), attach_btf_id=target_id(case.target),
                   cpus=LINUX.num_possible_cpus)
     verdict = verify(decode(program.code), facts, Options(LEVEL))
     return errno_name(verdict.errno), masked(verdict.log)

@@ -19,7 +19,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError
 from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.linux import Linux
-from anybpf.proto import progs
+from anybpf.proto import contexts, helpers, progs
 from guest.backend import Guest
 from guest.modules import Modules
 
@@ -70,9 +70,16 @@ class Case(NamedTuple):
     attach: int
     target: str = ""
     """What the program is for, where BTF tells its context: a type of the kernel's."""
+    sleepable: bool = False
 
     def __str__(self) -> str:
-        return f"{self.prog.name}-{self.target or self.attach}"
+        return f"{self.prog.name}-{self.target or self.attach}{'-sleeps' * self.sleepable}"
+
+    @property
+    def flags(self) -> int:
+        """Programs that call bpf(2) sleep, too."""
+        sleeps = self.sleepable or self.prog.type == uapi.BPF_PROG_TYPE_SYSCALL
+        return uapi.BPF_F_SLEEPABLE if sleeps else 0
 
 
 def slot(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
@@ -127,12 +134,11 @@ def open_program(case: Case, insns: bytes, license_text: str = "GPL", level: int
     """A program's descriptor, or minus the error number; the log goes to LOG."""
     code = ctypes.create_string_buffer(insns, len(insns))
     text = ctypes.create_string_buffer(license_text.encode())
-    flags = uapi.BPF_F_SLEEPABLE if case.prog.type == uapi.BPF_PROG_TYPE_SYSCALL else 0
     LOG[0] = b"\0"
     return bpf(uapi.BPF_PROG_LOAD, packed(
         (case.prog.type, 4), (len(insns) // 8, 4), (ctypes.addressof(code), 8),
         (ctypes.addressof(text), 8), (level, 4), (LOG_SIZE if level else 0, 4),
-        (ctypes.addressof(LOG) if level else 0, 8), (0, 4), (flags, 4), (0, 16), (0, 4),
+        (ctypes.addressof(LOG) if level else 0, 8), (0, 4), (case.flags, 4), (0, 16), (0, 4),
         (case.attach, 4), (0, 36), (target_id(case.target), 4)))
 
 
@@ -172,7 +178,7 @@ def kernel_module(name: str) -> Btf:
     found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
     if found is None:
         raise KeyError(name)
-    return found.btf
+    return Btf(found.btf.data, base=kernel_btf())
 
 
 def module_fd(name: str) -> int:
@@ -206,7 +212,18 @@ TARGETED = [
     Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_RAW_TP, "btf_trace_sched_switch"),
     # the attach type is the index of a member: ssthresh
     Case(progs.BY_NAME["struct_ops"], 0, "tcp_congestion_ops"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_ITER, "bpf_iter_tcp"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_ITER, "bpf_iter_task", sleepable=True),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_FENTRY, "bpf_fentry_test1"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_FEXIT, "bpf_fentry_test2"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_MODIFY_RETURN, "bpf_modify_return_test"),
+    Case(progs.BY_NAME["tracing"], uapi.BPF_TRACE_FENTRY, "__x64_sys_getpgid", sleepable=True),
+    Case(progs.BY_NAME["lsm"], uapi.BPF_LSM_MAC, "bpf_lsm_file_open"),
+    Case(progs.BY_NAME["lsm"], uapi.BPF_LSM_MAC, "bpf_lsm_bprm_committed_creds", sleepable=True),
+    Case(progs.BY_NAME["lsm"], uapi.BPF_LSM_CGROUP, "bpf_lsm_socket_post_create"),
 ]
+#: programs that may sleep, and load by themselves
+SLEEPING = [Case(progs.BY_NAME["kprobe"], 0, sleepable=True)]
 
 
 @cache
@@ -235,6 +252,18 @@ def need_type(case: Case) -> None:
         else loadable(case.prog.type)
     if not loads:
         pytest.skip(f"this kernel loads no {case} programs")
+
+
+@cache
+def lacking() -> frozenset[str]:
+    """Helpers that the running kernel was built without, and stores that its policy keeps away."""
+    case = Case(progs.BY_NAME["kprobe"], 0)
+    names = ("probe_write_user", "override_return")
+    found = {name for name in names if "cannot use helper" in load(
+        case, call(helpers.BY_NAME[name].id) + EXIT).log}
+    if load(case, slot(0x7A, 1) + EXIT).errno:
+        found.add(contexts.KPROBE_WRITE)
+    return frozenset(found)
 
 
 def refusal() -> str:

@@ -11,11 +11,12 @@ from typing import Any
 
 from anybpf import uapi
 from anybpf.btf.types import Struct
+from anybpf.isa.insn import Insn
 from anybpf.linux import Linux
 from kernel.both_verifiers import Answer, ask_kernel
 from kernel.calls import Calls
 from kernel.verdicts import GUEST, module_fd
-from verifier.cases import MAPS, Case, MapKind, kernel_types
+from verifier.cases import MAPS, MODULE, OWN_TYPES, Case, MapKind, kernel_types
 
 #: functions with five names each, more names than the kernel remembers
 FUNCTIONS = 30
@@ -110,9 +111,13 @@ class Setup:
         fds |= {name: self._map("", MAPS[name]) for name in ("progs", "devices")}
         for name, kind in case.own_maps.items():
             fds[name] = self._map(name, kind)
+        for word in case.types_in_array:
+            fds[word] = self.btf or 0 if word == OWN_TYPES else module_fd(
+                word.removeprefix(MODULE))
         if self.btf is not None:
             self._records("func_info")
             self._records("line_info")
+        self.attached = self._attached()
 
     def _map(self, name: str, kind: MapKind) -> int:
         fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
@@ -138,17 +143,35 @@ class Setup:
         if count:
             self.records |= {part: data, f"{part}_cnt": count, f"{part}_rec_size": size}
 
+    def _attached(self) -> int:
+        """The descriptor of what is attached to: a program, or a module's types."""
+        if self.case.attached is None:
+            return module_fd(self.case.module) if self.case.module else 0
+        there = Setup(self.case.attached, self.calls, dict(self.fds))
+        return self.calls.must(uapi.BPF_PROG_LOAD, **there.fields(
+            there.case, there.case.insns(there.fds), there.case.flags, there.records))
+
     def ask(self, level: int) -> Answer:
         """The kernel's verdict and log."""
         case = self.case
+        return self.load(case, level, case.insns(self.fds), case.flags, self.records)
+
+    def load(self, case: Case, level: int, insns: list[Insn], flags: int,
+             records: dict[str, Any]) -> Answer:
+        """The same of other instructions, attached as this case says."""
+        calls = Calls(self.calls.backend)
+        attr = calls.packed(self.fields(case, insns, flags, records))
+        return ask_kernel(calls.backend, attr, level)
+
+    def fields(self, case: Case, insns: list[Insn], flags: int,
+               records: dict[str, Any]) -> dict[str, Any]:
+        """What BPF_PROG_LOAD is given."""
         array = case.fd_array(self.fds)
-        module = module_fd(case.module) if case.module else 0
-        fields = dict(self.records)
+        fields = dict(records)
         if array:
             fields |= {"fd_array": struct.pack(f"<{len(array)}i", *array),
                        "fd_array_cnt": case.bound}
-        attr = self.calls.packed(self.calls.prog_fields(
-            case.insns(self.fds), prog_type=case.prog_type, prog_flags=case.flags,
-            expected_attach_type=case.attach, attach_btf_id=case.target, attach_prog_fd=module,
-            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields))
-        return ask_kernel(self.calls.backend, attr, level)
+        return self.calls.prog_fields(
+            insns, prog_type=case.prog_type, prog_flags=flags, expected_attach_type=case.attach,
+            attach_btf_id=case.target, attach_prog_fd=self.attached,
+            license=b"GPL\0" if case.gpl else b"Proprietary\0", **fields)

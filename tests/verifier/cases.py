@@ -10,8 +10,10 @@
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
 `target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `guest` (only the guest
-can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). A
-line `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
+can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). In
+the array, `module:NAME` are a module's types, whose functions can be called then (`module.NAME.it`
+is the address of what is called so there), and `types` the program's own. A line
+`5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
 between there may be
@@ -21,6 +23,8 @@ between there may be
   `extra=N` (map_extra), `exclusive=HEX` (excl_prog_hash), `copies=N` (NAME0, NAME1, ...);
 * `[types]`: C declarations (`c_types`). The functions among them are the program's, in order: the
   first at slot 0, the others at the labels with their names;
+* `[target_prog TYPE WORD ...]`, `[target_types]`: a program that is loaded before, and attached
+  to: `target=NAME` then is one of its functions. It may have a target itself (`target_target_...`);
 * `[func_info WORD ...]`: instead of those: `SLOT TYPE_NAME_OR_ID` each;
 * `[line_info WORD ...]`: `SLOT FILE LINE TEXT` each. Words of both: `rec_size=N` and, for what a
   longer record ends in, `tail=N`. A file or text `@N` is offset N in the table of strings.
@@ -32,6 +36,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -48,13 +53,16 @@ from anybpf.btf.types import Composite
 from anybpf.isa.asm import Pseudo, parse
 from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
-from anybpf.verifier import Facts, MapFacts
-from anybpf.verifier.facts import Records, Table
+from anybpf.verifier import Facts, MapFacts, verify
+from anybpf.verifier.facts import ProgramFacts, Records, Table, TypesFacts
 from kernel.verdicts import kernel_btf, kernel_module
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
-HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject)\s*(.*?)\]$")
+HEADER = re.compile(r"\[(case|prog|maps|types|func_info|line_info|accept|reject"
+                    r"|(?:target_)+(?:prog|types))\s*(.*?)\]$")
+#: sections of the program that is attached to begin so
+ABOUT_TARGET = "target_"
 #: a member's offset in the kernel: `{task_struct.mm}`
 MEMBER = re.compile(r"\{(\w+)\.(\w+)\}")
 #: the number of a type of the program: `{struct node}`
@@ -83,6 +91,13 @@ class MapKind(NamedTuple):
     exclusive: bytes = b""
     copies: int = 0
 
+    @property
+    def user_memory(self) -> range:
+        """What `map_extra` says of an arena."""
+        size = self.max_entries * mmap.PAGESIZE
+        placed = self.type == uapi.BPF_MAP_TYPE_ARENA and self.extra
+        return range(self.extra, self.extra + size) if placed else range(0)
+
 
 MAPS = {
     "array": MapKind(uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 4),
@@ -100,6 +115,8 @@ MAPS = {
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
 LINE_SHIFT = 10
+#: in the array of descriptors: types of a module, and of the program
+MODULE, OWN_TYPES = "module:", "types"
 #: kinds of types that programs attach to
 TARGETS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_TYPEDEF, uapi.BTF_KIND_STRUCT)
 REPEATED = re.compile(r"(\d+) x (.*)")
@@ -149,12 +166,27 @@ class Case:
         """The module whose function is attached to; empty: the kernel's own."""
         return self.option("prog", "target").rpartition(":")[0]
 
+    @cached_property
+    def attached(self) -> Case | None:
+        """The program that this one attaches to."""
+        parts = {name.removeprefix(ABOUT_TARGET): part for name, part in self.parts.items()
+                 if name.startswith(ABOUT_TARGET)}
+        return Case(self.file, self.name, parts, "", ()) if parts else None
+
+    def _attached_facts(self, fds: dict[str, int], cpus: int) -> ProgramFacts | None:
+        if self.attached is None:
+            return None
+        facts = self.attached.facts(fds, cpus)
+        return ProgramFacts.of(facts, verify(self.attached.insns(fds), facts))
+
     @property
     def target(self) -> int:
         """The tracepoint or function that is attached to, in the kernel's or module's types."""
         name = self.option("prog", "target").rpartition(":")[2]
         if name.isdecimal() or not name:
             return int(name or 0)
+        if self.attached is not None:
+            return self.attached.types.ids[name]
         types = self.module_types() or kernel_types()
         number = next(filter(None, (types.find(name, kind) for kind in TARGETS)), 0)
         if not number:
@@ -185,16 +217,33 @@ class Case:
         return self._assembled(fds)[0]
 
     def _assembled(self, fds: dict[str, int]) -> tuple[list[Insn], dict[str, int]]:
-        symbols = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()}
-        symbols |= {f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd)
-                    for name, fd in fds.items()}
+        symbols = map_symbols(fds)
         source = MEMBER.sub(lambda m: str(member_offset(*m.groups())),
                             "\n".join(map(_repeated, self.parts["prog"][1])))
         source = TYPE.sub(lambda m: str(self.types.ids[m[1]]), source)
         symbols |= dict(_kernel_symbols(source))
-        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, number)
-                    for name, number in kfunc_ids(source).items()}
+        symbols |= self._module_symbols(source, fds)
+        symbols |= {name: Pseudo(uapi.BPF_PSEUDO_KFUNC_CALL, *found)
+                    for name, found in kfunc_ids(source, self.modules).items()}
         return tuple(parse(source, symbols))
+
+    @property
+    def modules(self) -> dict[int, Btf]:
+        """The types of modules by their places in the array. Raises KeyError."""
+        words = self.option("prog", "fd_array").split(",")
+        return {place: kernel_module(word.removeprefix(MODULE))
+                for place, word in enumerate(words) if word.startswith(MODULE)}
+
+    def _module_symbols(self, source: str, fds: dict[str, int]) -> dict[str, Pseudo]:
+        """Addresses of variables and functions of modules."""
+        found = {}
+        for name, symbol in re.findall(r"\bmodule\.(\w+)\.(\w+)", source):
+            types = kernel_module(name)
+            number = int(symbol) if symbol.isdecimal() else (
+                types.find(symbol, uapi.BTF_KIND_VAR) or types.find(symbol, uapi.BTF_KIND_FUNC))
+            found[f"module.{name}.{symbol}"] = Pseudo(
+                uapi.BPF_PSEUDO_BTF_ID, number, fds[MODULE + name])
+        return found
 
     def fd_array(self, fds: dict[str, int]) -> list[int]:
         """The descriptors that loads index; `NAME*5` is NAME0 to NAME4."""
@@ -222,7 +271,18 @@ class Case:
 
     def fds(self) -> dict[str, int]:
         """Descriptors that nothing stands behind."""
-        return {name: FIRST_FD + i for i, name in enumerate(self.maps)}
+        return {name: FIRST_FD + i for i, name in enumerate((*self.maps, *self.types_in_array))}
+
+    @property
+    def types_in_array(self) -> list[str]:
+        """The words of the array of descriptors that are types."""
+        words = self.option("prog", "fd_array").split(",")
+        return [word for word in words if word == OWN_TYPES or word.startswith(MODULE)]
+
+    def _btfs(self, fds: dict[str, int]) -> dict[int, TypesFacts]:
+        return {fds[word]: TypesFacts(self.types.parsed()) if word == OWN_TYPES else
+                TypesFacts(kernel_module(name := word.removeprefix(MODULE)), name)
+                for word in self.types_in_array}
 
     def _map_facts(self, fds: dict[str, int]) -> dict[int, MapFacts]:
         made: dict[str, MapFacts] = {}
@@ -235,7 +295,7 @@ class Case:
                 inner=made.get(kind.inner), fields=fields, has_btf=bool(kind.value_type),
                 btf=self.types.parsed() if kind.value_type else None,
                 exclusive=kind.exclusive,
-                placed=kind.type != uapi.BPF_MAP_TYPE_ARENA or kind.extra != 0,
+                user_memory=kind.user_memory,
                 content=content if kind.type == uapi.BPF_MAP_TYPE_ARRAY else None)
         return {fds[name]: facts for name, facts in made.items()}
 
@@ -286,7 +346,8 @@ class Case:
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
                      attach_btf_id=self.target, attach_module=self.module_types(),
-                     fd_array=self.fd_array(fds) or None, bound=self.bound,
+                     attach_prog=self._attached_facts(fds, cpus),
+                     fd_array=self.fd_array(fds) or None, bound=self.bound, btfs=self._btfs(fds),
                      digest=lambda insns: hashlib.sha256(encode(list(insns))).digest(),
                      records=self._records(fds) if "types" in self.parts else None)
 
@@ -298,6 +359,12 @@ class Case:
     def _table(self, part: str, fds: dict[str, int]) -> Table:
         count, size, data = self.table(part, fds)
         return Table(count, size, lambda offset, length: data[offset:offset + length], _tell)
+
+
+def map_symbols(fds: dict[str, int]) -> dict[str, Pseudo]:
+    """What `NAME ll` and `NAME.value ll` stand for."""
+    return {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()} | {
+        f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in fds.items()}
 
 
 def _no_bytes(offset: int, size: int) -> bytes:
@@ -322,16 +389,22 @@ def kernel_types() -> Btf:
     return kernel_btf() if Path("/sys/kernel/btf/vmlinux").exists() else builtin()
 
 
-def kfunc_ids(source: str) -> dict[str, int]:
-    """The kernel functions that a program calls by name, and their numbers in the kernel's types.
+def kfunc_ids(source: str, modules: dict[int, Btf]) -> dict[str, tuple[int, int]]:
+    """The kernel functions that a program calls by name: (number in the kernel's types, 0), or
+    (number in a module's, place of the module).
 
     Raises KeyError where the types do not have one.
     """
     names = [name for name in re.findall(r"\bcall (\w+)", source) if name in kfuncs.BY_NAME]
-    found = {name: kernel_types().find(name, uapi.BTF_KIND_FUNC) for name in names}
-    if not all(found.values()):
-        raise KeyError(*(name for name, number in found.items() if not number))
-    return found
+    return {name: _kfunc_id(name, modules) for name in names}
+
+
+def _kfunc_id(name: str, modules: dict[int, Btf]) -> tuple[int, int]:
+    for place, types in ((0, kernel_types()), *modules.items()):
+        number = types.find(name, uapi.BTF_KIND_FUNC)
+        if number:
+            return number, place
+    raise KeyError(name)
 
 
 def member_offset(struct: str, member: str) -> int:

@@ -65,6 +65,11 @@ class GuestMemory:
         self._there.poke(self._checked + start, bytes(data))
 
     @property
+    def address(self) -> int:
+        """Where it is in the guest's process. Raises ValueError once it is unmapped."""
+        return self._checked
+
+    @property
     def _checked(self) -> int:
         if not self._address:
             raise ValueError("the memory is not mapped any more")

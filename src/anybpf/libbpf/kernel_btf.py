@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -103,6 +103,12 @@ class KernelBtf:
         return self._fds[module.id]
 
     def _read_modules(self) -> Iterator[ModuleBtf]:
+        """What the backend has parsed already, or else all that it can be asked for."""
+        known: Callable[[], Iterable[ModuleBtf]] | None = getattr(
+            self.backend, "kernel_modules", None)
+        yield from self._ask_for_modules() if known is None else known()
+
+    def _ask_for_modules(self) -> Iterator[ModuleBtf]:
         for number in self._ids():
             try:
                 found = self._read_module(number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
@@ -21,10 +21,11 @@ from anybpf.btf.relo_cands import Target
 from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.isa.insn import decode
 from anybpf.libbpf import bpf
+from anybpf.libbpf.kernel_btf import ModuleBtf
 from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.verifier import Facts, MapFacts, Options, Verdict, verify
 from anybpf.verifier.attr import facts
-from anybpf.verifier.facts import ProgramFacts, map_address
+from anybpf.verifier.facts import ProgramFacts, TypesFacts, map_address
 
 Addresses = dict[str, list[int]]
 
@@ -32,6 +33,10 @@ Addresses = dict[str, list[int]]
 _KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
 _SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 _FIRST_FD = 100
+#: the number of the first module's types; 1 is the kernel's own
+_FIRST_MODULE = 2
+#: where user space is said to have mapped an arena
+_USER_MEMORY = 0x7F00_0000_0000
 
 
 class Host(Protocol):
@@ -61,6 +66,22 @@ class Fields:
 
 
 @dataclass
+class Unread:
+    """`size` bytes that are 0 whatever is written there."""
+
+    size: int
+
+    def __getitem__(self, where: slice) -> bytes:
+        return bytes(len(range(self.size)[where]))
+
+    def __setitem__(self, where: slice, data: bytes) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing was taken."""
+
+
+@dataclass
 class Outcome:
     """What became of one BPF_PROG_LOAD: a verdict, or the feature that is not modelled."""
 
@@ -75,7 +96,8 @@ class Outcome:
 class Offline:
     """Answers bpf(2) for a loader, and keeps what the verifier says in `outcomes`.
 
-    `types` are the kernel's; `host` is asked for version, configuration and symbols.
+    `types` are the kernel's, `modules` those of its modules, on top of them; `host` is asked for
+    version, configuration and symbols.
     """
 
     types: Btf | None = None
@@ -84,10 +106,11 @@ class Offline:
     host: Host | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     name: str = "verifier"
+    modules: Mapping[str, Btf] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._maps: dict[int, MapFacts] = {}
-        self._btfs: dict[int, Btf] = {}
+        self._btfs: dict[int, TypesFacts] = {}
         self._numbers = count(_FIRST_FD)
         self._checked: dict[bytes, BadBtf | Btf] = {}
 
@@ -105,6 +128,11 @@ class Offline:
         """The kernel's own types, parsed."""
         return self.types
 
+    def kernel_modules(self) -> list[ModuleBtf]:
+        """The modules' types, with numbers that BPF_BTF_GET_FD_BY_ID takes."""
+        return [ModuleBtf(name, number, btf)
+                for number, (name, btf) in enumerate(self.modules.items(), _FIRST_MODULE)]
+
     def kernel_config(self) -> str:
         return self.host.kernel_config() if self.host else ""
 
@@ -115,12 +143,10 @@ class Offline:
         return self._made_up(wanted) | found
 
     def _made_up(self, names: Iterable[str]) -> Addresses:
-        """Addresses for what the kernel's types name."""
-        types = self.types
-        if types is None:
-            return {}
-        ids = {name: [i for kind in _SYMBOL_KINDS if (i := types.find(name, kind))]
-               for name in names}
+        """Addresses for what the kernel's types name, or its modules'."""
+        known = [one for one in (self.types, *self.modules.values()) if one is not None]
+        ids = {name: [i for types in known for kind in _SYMBOL_KINDS
+                      if (i := types.find(name, kind))] for name in names}
         return {name: [_KERNEL_TEXT + 16 * some[0]] for name, some in ids.items() if some}
 
     def close(self, fd: int) -> None:
@@ -141,7 +167,7 @@ class Offline:
 
     def _map_create(self, attr: Fields) -> int:
         fd = next(self._numbers)
-        btf = self._btfs.get(attr["btf_fd"])
+        btf = self._btfs[attr["btf_fd"]].btf if attr["btf_fd"] in self._btfs else None
         self._maps[fd] = MapFacts(
             attr["map_type"], attr["key_size"], attr["value_size"],
             attr["max_entries"] or 1,               # a tool will say how many; veristat says one
@@ -150,6 +176,15 @@ class Offline:
             fields=value_fields(btf, attr["btf_value_type_id"], self.types),
             has_btf=btf is not None, btf=btf)
         return fd
+
+    def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> Unread:
+        """Memory of a map, which no program will ever read; an arena must have some."""
+        return self.mmap_at(fd, size, _USER_MEMORY)
+
+    def mmap_at(self, fd: int, size: int, address: int) -> Unread:
+        """The same at an address of the caller's choice."""
+        self._maps[fd].user_memory = range(address, address + size)
+        return Unread(size)
 
     def _map_update(self, attr: Fields) -> int:
         """Only data sections have content that is known: one value."""
@@ -175,7 +210,16 @@ class Offline:
         if isinstance(known, BadBtf):
             raise BpfError(known.errno or errno.EINVAL)
         fd = next(self._numbers)
-        self._btfs[fd] = known
+        self._btfs[fd] = TypesFacts(known)
+        return fd
+
+    def _module_types(self, attr: Fields) -> int:
+        """A descriptor of a module's types."""
+        found = next((m for m in self.kernel_modules() if m.id == attr["start_id"]), None)
+        if found is None:
+            raise BpfError(errno.ENOENT)
+        fd = next(self._numbers)
+        self._btfs[fd] = TypesFacts(found.btf, found.name)
         return fd
 
     def _prog_load(self, attr: Fields) -> int:
@@ -193,7 +237,7 @@ class Offline:
     def _facts(self, attr: Fields) -> Facts:
         licence = ctypes.string_at(attr["license"])
         return replace(facts(attr, self), gpl=licence in GPL_COMPATIBLE, maps=dict(self._maps),
-                       cpus=self.cpus, kernel_btf=self.types)
+                       btfs=self._btfs, cpus=self.cpus, kernel_btf=self.types)
 
     # -- what memory and descriptors hold (verifier.attr.Around)
 
@@ -204,13 +248,17 @@ class Offline:
         """A program's types. Raises BpfError."""
         if fd not in self._btfs:
             raise BpfError(errno.EBADF)
-        return self._btfs[fd]
+        return self._btfs[fd].btf
 
     def attached(self, fd: int) -> Btf | ProgramFacts:
-        raise NotSupported("attaching to programs and modules in a verification")
+        if fd in self._btfs and self._btfs[fd].module:
+            return self._btfs[fd].btf
+        raise NotSupported("attaching to programs in a verification")
 
     def target(self) -> Target | None:
-        return None if self.types is None else Target(self.types)
+        if self.types is None:
+            return None
+        return Target(self.types, lambda: tuple(self.modules.items()))
 
     def tell(self, member: str, value: int) -> None:
         """Nobody looks at what is written back."""
@@ -233,6 +281,7 @@ _COMMANDS: dict[int, Callable[[Offline, Fields], int]] = {
     uapi.BPF_PROG_LOAD: Offline._prog_load,
     uapi.BPF_PROG_BIND_MAP: Offline._nothing,
     uapi.BPF_BTF_GET_NEXT_ID: Offline._no_more,
+    uapi.BPF_BTF_GET_FD_BY_ID: Offline._module_types,
     uapi.BPF_OBJ_GET_INFO_BY_FD: Offline._no_info,
 }
 

@@ -50,6 +50,8 @@ FIRST = 1  # only at the field's first byte
 ANYWHERE = 2
 
 ALL = ("*",)
+#: programs may change the registers that they are given
+KPROBE_WRITE = "kprobe_write_ctx"
 EVERY_SIZE = (1, 2, 4, 8)
 
 
@@ -123,6 +125,8 @@ class View(NamedTuple):
     """Fields that may be loaded only with CAP_BPF."""
     stores_bpf_capable: tuple[str, ...] = ()
     """Fields that may be stored to only with CAP_BPF."""
+    store_feature: str = ""
+    """What allows stores at all, if a kernel's policy may keep it away: `KPROBE_WRITE`."""
 
     def sees(self, name: str, attach_type: int, bpf_capable: bool = True) -> bool:
         """True if field `name` may be loaded under `attach_type`."""
@@ -340,7 +344,8 @@ CONTEXTS: dict[str, Context] = {c.name: c for c in (
              _pointer("state", 0, TRUSTED_BTF, "nf_hook_state"),
              _pointer("skb", 8, TRUSTED_BTF, "sk_buff")),
     # contexts without a struct of their own: registers, arguments, whatever the caller passes
-    _context("pt_regs", "pt_regs", 168, Field("regs", 0, 168, narrow=ANYWHERE, unit=8)),
+    _context("pt_regs", "pt_regs", 168, Field("regs", 0, 168, narrow=ANYWHERE, unit=8,
+                                           stores=EVERY_SIZE)),
     _context("tracepoint", "tracepoint", 8192, Field("record", 8, 8184, narrow=ANYWHERE, unit=8)),
     _context("bpf_raw_tracepoint_args", "bpf_raw_tracepoint_args", 96,
              Field("args", 0, 96, narrow=ANYWHERE, unit=8)),
@@ -418,7 +423,8 @@ VIEWS: dict[int, View] = {
         stores_only={"level": (uapi.BPF_CGROUP_SETSOCKOPT,),
                      "optname": (uapi.BPF_CGROUP_SETSOCKOPT,)}),
     uapi.BPF_PROG_TYPE_PERF_EVENT: View("bpf_perf_event_data", ALL),
-    uapi.BPF_PROG_TYPE_KPROBE: View("pt_regs", ALL),
+    # whether they are attached to a uprobe, where that has a meaning, is seen later
+    uapi.BPF_PROG_TYPE_KPROBE: View("pt_regs", ALL, ("regs",), store_feature=KPROBE_WRITE),
     uapi.BPF_PROG_TYPE_TRACEPOINT: View("tracepoint", ALL),
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT: View("bpf_raw_tracepoint_args", ALL),
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE: View("raw_tracepoint_writable", ALL),

@@ -58,7 +58,7 @@ ROWS: tuple[tuple[str, str, str, str, str, str], ...] = (
     ("bbr_sndbuf_expand", "u32", "struct sock *sk", "", "tcp_bbr_check_kfunc_ids", "5.13"),
     ("bbr_ssthresh", "u32", "struct sock *sk", "", "tcp_bbr_check_kfunc_ids", "5.13"),
     ("bbr_undo_cwnd", "u32", "struct sock *sk", "", "tcp_bbr_check_kfunc_ids", "5.13"),
-    ("bpf_arena_alloc_pages", "void *", "void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags", "ARENA_ARG2 ARENA_RET RET_NULL SLEEPABLE TRUSTED_ARGS", "arena_kfuncs", "6.9"),
+    ("bpf_arena_alloc_pages", "void *", "void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags", "ARENA_ARG2 ARENA_RET SLEEPABLE TRUSTED_ARGS", "arena_kfuncs", "6.9"),
     ("bpf_arena_free_pages", "void", "void *p__map, void *ptr__ign, u32 page_cnt", "ARENA_ARG2 SLEEPABLE TRUSTED_ARGS", "arena_kfuncs", "6.9"),
     ("bpf_arena_reserve_pages", "int", "void *p__map, void *ptr__ign, u32 page_cnt", "ARENA_ARG2 SLEEPABLE TRUSTED_ARGS", "arena_kfuncs", "6.17"),
     ("bpf_cast_to_kern_ctx", "void *", "void *obj", "FASTCALL", "common_btf_ids", "6.2"),

@@ -18,8 +18,10 @@ from anybpf.syscall.tags import digest
 from anybpf.verifier import Facts, MapFacts, Verdict
 from anybpf.verifier.attr import facts
 from anybpf.verifier.core_relo import KernelTarget
-from anybpf.verifier.facts import ProgramFacts, map_address
+from anybpf.verifier.facts import ProgramFacts, TypesFacts, map_address
 
+#: the name of the kernel's own types, beside which modules have theirs
+VMLINUX = "vmlinux"
 _BY_INDEX = (uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
 _TO_MAP = (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_IDX)
 _TO_VALUE = (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
@@ -48,15 +50,23 @@ class Maps(dict[int, MapFacts]):
         return next(self.objects[fd] for fd, one in self.items() if one is facts)
 
 
-class Types:
+class Types(dict[int, TypesFacts]):
     """The descriptors that are types."""
 
     def __init__(self, state: State) -> None:
+        super().__init__()
         self._state = state
+
+    def __missing__(self, fd: int) -> TypesFacts:
+        """Raises BpfError for what is no BTF."""
+        found = self._state.object(fd, BtfObject)
+        module = found.name if found.kernel and found.name != VMLINUX else ""
+        self[fd] = TypesFacts(found.btf, module)
+        return self[fd]
 
     def __contains__(self, fd: object) -> bool:
         try:
-            return isinstance(fd, int) and isinstance(self._state.files[fd].object, BtfObject)
+            return isinstance(fd, int) and bool(self[fd])
         except BpfError:
             return False
 
@@ -86,7 +96,7 @@ def special_fields(map: MapObject, kernel: Btf | None) -> tuple[Field, ...]:
 
 def kernel_types(state: State) -> Btf | None:
     """The kernel's own types, if it has any."""
-    return next((one.btf for one in state.btfs if one.name == "vmlinux"), None)
+    return next((one.btf for one in state.btfs if one.name == VMLINUX), None)
 
 
 class Surroundings:
@@ -127,7 +137,8 @@ class Surroundings:
         if isinstance(target, BtfObject):
             return target.btf
         assert isinstance(target, ProgObject)
-        return target.as_target()
+        assert target.facts.as_target is not None
+        return target.facts.as_target
 
     def tell(self, member: str, value: int) -> None:
         self._attr[member] = value
@@ -135,7 +146,7 @@ class Surroundings:
     def target(self) -> KernelTarget | None:
         """vmlinux's types and the modules'; None for a kernel without types."""
         types = {one.name: one.btf for one in self._state.btfs if one.kernel}
-        vmlinux = types.pop("vmlinux", None)
+        vmlinux = types.pop(VMLINUX, None)
         return None if vmlinux is None else KernelTarget(vmlinux, lambda: tuple(types.items()))
 
     # -- what the verdict means here

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anybpf import uapi
 from anybpf.syscall.ids import Ids, KernelObject
 from anybpf.syscall.tags import tag
-from anybpf.verifier.facts import FunctionFacts, MapFacts, ProgramFacts
+from anybpf.verifier.facts import MapFacts, ProgramFacts
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -132,11 +132,8 @@ class ProgFacts(NamedTuple):
     verified_insns: int = 0
     #: how many bytes of its context it needs, as far as the verifier knows
     max_ctx_offset: int = 0
-    #: what the verifier found of each function
-    functions: tuple[FunctionFacts, ...] = ()
-    tail_call_reachable: bool = False
-    #: the program that it is attached to, if it is one
-    attach_prog: ProgramFacts | None = None
+    #: what the verifier is told of it when another program attaches to it
+    as_target: ProgramFacts | None = None
 
 
 class ProgObject(KernelObject):
@@ -162,17 +159,6 @@ class ProgObject(KernelObject):
             btf.object.get()
         self.id = state.progs.add(self)
         native.id = self.id
-
-    def as_target(self) -> ProgramFacts:
-        """What the verifier is told of it when another program attaches to it."""
-        facts, to = self.facts, self.facts.attach_prog
-        extends = to is not None and facts.type == uapi.BPF_PROG_TYPE_EXT
-        return ProgramFacts(
-            facts.type, facts.expected_attach_type,
-            self.btf.object.btf if self.btf is not None else None, facts.functions,
-            to.type if to is not None and extends else 0,
-            to is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING,
-            facts.tail_call_reachable)
 
     def bind(self, map: MapObject) -> None:
         """Hold one more map, unless it is held already."""

@@ -35,6 +35,7 @@ from anybpf.syscall.objects import (
 from anybpf.syscall.state import State, refuse_token
 from anybpf.syscall.tags import SLOT
 from anybpf.verifier import Facts, Options, Verdict, verify
+from anybpf.verifier.facts import ProgramFacts
 
 _FLAGS = (uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_TEST_STATE_FREQ
           | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_XDP_HAS_FRAGS
@@ -175,9 +176,7 @@ def prog_load(state: State, attr: Attr) -> int:
     verdict = _verified(state, attr, source.insns, told)
     facts = source.facts._replace(insns=encode(verdict.program), verified_insns=verdict.insns,
                                   max_ctx_offset=verdict.max_ctx_offset,
-                                  functions=verdict.functions,
-                                  tail_call_reachable=verdict.tail_call_reachable,
-                                  attach_prog=told.attach_prog)
+                                  as_target=ProgramFacts.of(told, verdict))
     maps, refs = around.used(verdict), around.references(verdict)
     prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
                       _native(state, facts, maps, refs), verdict.starts)

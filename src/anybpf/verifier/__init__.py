@@ -122,7 +122,7 @@ def _verdict(env: Env, reject: Reject | None) -> Verdict:
 
 def _functions(env: Env) -> Iterator[FunctionFacts]:
     """What those want to know that attach to the program."""
-    for number, subprog in enumerate(env.subprogs):
-        caught = number != 0 and number == env.exception_callback
+    caught = env.subprogs[env.exception_callback] if env.exception_callback else None
+    for subprog in dead_code.functions(env):
         yield FunctionFacts(subprog.type_id, subprog.name, subprog.unreliable,
-                            subprog.changes_packet, subprog.might_sleep, caught)
+                            subprog.changes_packet, subprog.might_sleep, subprog is caught)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from errno import EINVAL, ENOENT
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import LoadError, NotSupported
-from anybpf.proto import hooks, tracepoints
-from anybpf.verifier import fmodel
+from anybpf.proto import contexts, hooks, progs, tracepoints
+from anybpf.verifier import attach_prog, fmodel, kfuncs
 from anybpf.verifier.env import Env
-from anybpf.verifier.facts import Attachment
+from anybpf.verifier.facts import Attachment, FunctionFacts, ProgramFacts
 from anybpf.verifier.reject import Reject
 
 TRACEPOINT = "btf_trace_"
@@ -64,12 +65,13 @@ def _may_sleep(env: Env) -> bool:
     return env.prog.sleepable
 
 
-def _target(env: Env) -> Attachment:
+def _target(env: Env) -> Attachment | None:
     """What the program's context has (bpf_check_attach_target)."""
     named = _named(env)
-    if env.facts.attach_prog is not None:
-        raise NotSupported("programs attached to other programs")
-    if env.facts.type == uapi.BPF_PROG_TYPE_EXT:
+    program = env.facts.attach_prog
+    if program is not None:
+        return _in_program(env, named, program)
+    if attach_prog.is_extension(env):
         raise Reject(EINVAL, "Cannot replace kernel functions")
     find = _TARGETS.get(env.facts.attach_type)
     if find is None:
@@ -79,13 +81,59 @@ def _target(env: Env) -> Attachment:
     return found
 
 
+def _in_program(env: Env, named: Named, program: ProgramFacts) -> Attachment | None:
+    """A function of another program; an extension then has that one's context, or its target."""
+    function = attach_prog.check(env, program, named.number, named.name)
+    if not attach_prog.is_extension(env):
+        return _traced(env, named, program, function)
+    if isinstance(named.type, t.Func):
+        attach_prog.check_same_type(env, named.btf, named.type)
+    proto = _prototype(named)
+    fmodel.check(env, named.btf, proto, named.name)
+    inherit(env, program)
+    if program.type not in _BY_FUNCTION:
+        return None
+    if program.attach_type == uapi.BPF_TRACE_ITER and not named.name.startswith(ITERATOR):
+        raise _silently()
+    skipped = 1 if program.attach_type == uapi.BPF_TRACE_RAW_TP else 0
+    return Attachment(named.name, named.btf, proto, skipped, context=program.context)
+
+
+def _traced(env: Env, named: Named, program: ProgramFacts, function: FunctionFacts) -> Attachment:
+    """What a tracing program sees of a function of a program."""
+    if env.facts.attach_type == uapi.BPF_TRACE_RAW_TP:
+        raise Reject(EINVAL, "Only FENTRY/FEXIT progs are attachable to another BPF prog")
+    if env.facts.attach_type == uapi.BPF_TRACE_ITER:
+        return _iterator(env, named)._replace(context=program.context)
+    if env.facts.attach_type not in _TARGETS:
+        raise _silently()
+    proto = None if function.unreliable else _prototype(named)
+    if proto is not None:
+        fmodel.check(env, named.btf, proto, named.name)
+    if env.facts.sleepable:
+        raise Reject(EINVAL, f"{named.name} is not sleepable")
+    if env.facts.attach_type == uapi.BPF_MODIFY_RETURN:
+        raise Reject(EINVAL, "can't modify return codes of BPF programs")
+    return Attachment(named.name, named.btf, proto, context=program.context)
+
+
+def inherit(env: Env, program: ProgramFacts) -> None:
+    """From here on an extension is judged as the program is that it extends."""
+    env.extends = program
+    env.facts = replace(env.facts, type=program.type, attach_type=program.attach_type)
+    env.prog_type = program.type
+    env.prog = progs.BY_TYPE[program.type]
+    env.view = contexts.VIEWS.get(program.type)
+    kfuncs.reconsider(env)
+
+
 def _named(env: Env) -> Named:
     number, btf = env.facts.attach_btf_id, env.facts.attach_btf
     if not number:
         raise Reject(EINVAL, "Tracing programs must provide btf_id")
     if btf is None:
-        raise Reject(EINVAL, "Tracing program can only be attached to another program annotated "
-                             "with BTF")
+        raise Reject(EINVAL, "FENTRY/FEXIT program can only be attached to another program "
+                             "annotated with BTF")
     try:
         return Named(number, btf, btf.type(number))
     except LoadError:

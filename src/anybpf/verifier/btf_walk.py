@@ -191,10 +191,29 @@ class Match(NamedTuple):
     said: str = ""
 
 
+def _same(btf: Btf, type_id: int, other: Btf | None, number: int) -> bool:
+    """The very same type; those that a module has of the kernel are the kernel's."""
+    if type_id != number or other is None:
+        return False
+    return btf is other or owner(btf, type_id) is owner(other, number)
+
+
+def owner(btf: Btf, type_id: int) -> Btf:
+    """The types, of a split BTF's and those below it, that the type is one of."""
+    while btf.base is not None and type_id < btf.start_id:
+        btf = btf.base
+    return btf
+
+
+def is_kernel(btf: Btf | None, kernel: Btf | None) -> bool:
+    """The kernel's types or a module's, which lie on top of them (btf_is_kernel)."""
+    return btf is not None and kernel is not None and (btf is kernel or btf.base is kernel)
+
+
 def matches(btf: Btf, type_id: int, off: int, wanted_btf: Btf | None, wanted: int,
             strict: bool = False, flexible: bool = True) -> Match:
     """Whether a struct `wanted` begins at `off` of the other (btf_struct_ids_match)."""
-    if off == 0 and btf is wanted_btf and type_id == wanted:
+    if off == 0 and _same(btf, type_id, wanted_btf, wanted):
         return Match(True)
     if strict:
         return Match(False)
@@ -207,7 +226,7 @@ def matches(btf: Btf, type_id: int, off: int, wanted_btf: Btf | None, wanted: in
         if found.what != STRUCT:
             return Match(False)
         type_id, off, flags = found.type_id, 0, found.flags
-        if btf is wanted_btf and type_id == wanted:
+        if _same(btf, type_id, wanted_btf, wanted):
             return Match(True)
 
 

@@ -14,7 +14,6 @@ from anybpf.isa.insn import (
     Insn,
     is_call,
     is_helper_call,
-    is_kfunc_call,
     is_ld_imm64,
     is_pseudo_call,
     is_pseudo_func,
@@ -23,7 +22,14 @@ from anybpf.isa.insn import (
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.proto.helpers import BY_ID, Does
 from anybpf.verifier.env import Env
-from anybpf.verifier.kfuncs import ASYNC_CALLBACKS, CHANGES_PACKET, SYNC_CALLBACKS, is_iter_next, of
+from anybpf.verifier.kfuncs import (
+    ASYNC_CALLBACKS,
+    CHANGES_PACKET,
+    SYNC_CALLBACKS,
+    called,
+    is_iter_next,
+    of,
+)
 from anybpf.verifier.reject import Reject
 
 _DISCOVERED, _EXPLORED = 1, 2
@@ -67,7 +73,7 @@ def _mark_join(env: Env, idx: int) -> None:
 
 def _call_edges(env: Env, idx: int, insn: Insn, after: int) -> tuple[int, ...]:
     row = BY_ID.get(insn.imm) if is_helper_call(insn) else None
-    kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+    kfunc = called(env, insn)
     if (row is not None and row.does & Does.ASYNC_CALLBACK) or (
             kfunc is not None and kfunc.name in ASYNC_CALLBACKS):
         env.aux[idx].prune_point = True

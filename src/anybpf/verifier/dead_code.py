@@ -6,11 +6,16 @@ from errno import EFAULT
 from itertools import groupby
 
 from anybpf.isa.insn import is_ld_imm64, is_pseudo_func, slots
-from anybpf.verifier.env import Env
+from anybpf.verifier.env import Env, Subprog
 from anybpf.verifier.reject import Reject
 
 #: what the rewrites add behind a program for exceptions that nothing catches
 CATCHER = 2
+
+
+def functions(env: Env) -> list[Subprog]:
+    """Those that some path reaches; all of a program that was not walked."""
+    return [s for s in env.subprogs if env.aux[s.start].seen or not env.processed]
 
 
 def check_functions(env: Env) -> None:
@@ -19,7 +24,7 @@ def check_functions(env: Env) -> None:
     The kernel calls that a bug of its own. It tells the place after all rewrites; here it is the
     place after dead code went.
     """
-    left = [s for s in env.subprogs if env.aux[s.start].seen]
+    left = functions(env)
     added = CATCHER if env.throws and not env.exception_callback else 0
     if len(left) + bool(added) < 2:
         return

@@ -23,8 +23,13 @@ from anybpf.verifier.state import (
 
 
 def main_state(env: Env) -> State:
-    """r1 is the context, r10 the frame pointer; types that say something else are not believed."""
+    """r1 is the context, r10 the frame pointer; types that say something else are not believed.
+
+    An extension takes what the function takes that it replaces.
+    """
     main = env.subprogs[0]
+    if env.extends is not None:
+        return function_state(env, 0)
     if main.type_id:
         try:
             main.unreliable = [arg.kind for arg in subprogs.arguments(env, 0)] != ["ctx"]

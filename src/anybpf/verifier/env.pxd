@@ -25,7 +25,7 @@ cdef class Aux:
 
 cdef class Env:
     cdef public object facts, options, prog, view, _line, _started
-    cdef public object digest, target
+    cdef public object digest, target, extends
     cdef public list insns, aux, decoded, subprogs, used_maps, relocated
     cdef public dict _lines, buffer_reach, kfuncs
     cdef public Log log

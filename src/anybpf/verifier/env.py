@@ -14,7 +14,16 @@ from anybpf.isa.disasm import Callbacks, insn_text
 from anybpf.isa.insn import LD_IMM64, Insn, imm64
 from anybpf.proto import access, contexts, progs
 from anybpf.proto.access import CAP_BPF, CAP_PERFMON
-from anybpf.verifier.facts import Attachment, Facts, FuncArg, LineInfo, MapFacts, Options, line_at
+from anybpf.verifier.facts import (
+    Attachment,
+    Facts,
+    FuncArg,
+    LineInfo,
+    MapFacts,
+    Options,
+    ProgramFacts,
+    line_at,
+)
 from anybpf.verifier.log import MAX_PIECE, Log, Sink
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Frame, Hop, Reg, State
@@ -59,6 +68,9 @@ class Subprog:
         self.postorder: list[int] = []
 
 
+#: helpers for programs that run around a function, which what extends one does not
+_OF_TRAMPOLINES = frozenset({uapi.BPF_FUNC_get_func_arg, uapi.BPF_FUNC_get_func_arg_cnt,
+                             uapi.BPF_FUNC_get_func_ret, uapi.BPF_FUNC_get_attach_cookie})
 #: `Aux.loop_inline` of a call that was not walked yet, and of one that stays a call
 LOOP_UNSEEN, LOOP_CALLED = -1, -2
 
@@ -91,6 +103,15 @@ class Aux:
         self.alu_state = 0
 
 
+#: above a call's number: the place of its types in the array of descriptors
+KFUNC_PLACE = 32
+
+
+def kfunc_key(insn: Insn) -> int:
+    """What tells the functions of `Env.kfuncs` apart."""
+    return insn.off << KFUNC_PLACE | insn.imm & uapi.U32
+
+
 class Env:
     """One verification. Passes add to it in the order of `verifier.verify`."""
 
@@ -117,10 +138,12 @@ class Env:
         self.used_maps: list[MapFacts] = []
         #: how far the program reaches into buffers of a kind, which its attachment checks
         self.buffer_reach: dict[str, int] = {}
-        #: kernel functions that are called, by the number of their type
+        #: kernel functions that are called, by the number of their type and whose types those are
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
+        #: the program that an extension extends, whose type and attach type `facts` then have
+        self.extends: ProgramFacts | None = None
         #: the function that the program's types say catches exceptions; 0: none
         self.exception_callback = 0
         #: some path ends by bpf_throw()
@@ -187,6 +210,9 @@ class Env:
     def helper(self, number: int) -> Helper | None:
         """The helper as the program may call it; None: it may not, or the kernel has none."""
         facts = self.facts
+        if self.extends is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING \
+                and number in _OF_TRAMPOLINES:
+            return None
         target = self.target.name if self.target is not None else ""
         row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
                             target)
@@ -243,7 +269,8 @@ class Env:
         if insn.src != uapi.BPF_PSEUDO_KFUNC_CALL:
             return None
         # a call that was left out names type 0, which has no name
-        name = self.kfuncs[insn.imm].name if insn.imm in self.kfuncs else ""
+        kfunc = self.kfuncs.get(kfunc_key(insn))
+        name = kfunc.name if kfunc is not None else ""
         return f"{name}#{insn.imm}"
 
     def _imm_text(self, insn: Insn, number: int) -> str | None:

@@ -212,5 +212,5 @@ def _object_safe(old: Slot, cur: Slot, ids: Ids) -> bool:
     if a.slot_state != b.slot_state or not ids.match(a.ref, b.ref):
         return False
     if old.kind(7) == ITER:
-        return a.kind == b.kind and a.btf is b.btf and a.btf_id == b.btf_id
+        return a.btf is b.btf and a.btf_id == b.btf_id
     return old.kind(7) == IRQ_FLAG or a.slot_depth == b.slot_depth

@@ -121,6 +121,8 @@ def start(env: Env) -> None:
     live = LiveStack(env)
     if env.exception_callback:
         env.subprogs[env.exception_callback].called = True
+    if env.extends is not None:
+        env.log.write(f"Validating {env.subprogs[0].name}() func#0...\n")
     _walk(env, main_state(env), live)
     while _walk_functions(env, live):
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,8 +49,8 @@ class MapFacts:
     has_btf: bool = False
     #: the digest of the only program that may use the map, or empty
     exclusive: bytes = b""
-    #: whether an arena's address in user space is known
-    placed: bool = True
+    #: where an arena's memory lies in user space; empty: nobody has said yet
+    user_memory: range = range(0)
     #: the types that it was made with, which pointers to a program's own objects need
     btf: Btf | None = None
 
@@ -68,6 +68,13 @@ class MapFacts:
     @property
     def has_lock(self) -> bool:
         return any(f.special.name in LOCKS for f in self.fields)
+
+
+class TypesFacts(NamedTuple):
+    """Types behind a descriptor: whose they are, if a module's of the kernel."""
+
+    btf: Btf
+    module: str = ""
 
 
 class FuncArg(NamedTuple):
@@ -161,7 +168,7 @@ class FunctionFacts(NamedTuple):
     #: the FUNC in the program's types; 0: it has none
     type_id: int = 0
     name: str = ""
-    #: static, or its types say something else than its code
+    #: its types say something else than its code
     unreliable: bool = False
     changes_packet: bool = False
     might_sleep: bool = False
@@ -182,6 +189,21 @@ class ProgramFacts:
     #: it is a tracing program that is attached to a program itself
     traces_program: bool = False
     tail_call_reachable: bool = False
+
+    @classmethod
+    def of(cls, facts: Facts, verdict: Verdict) -> ProgramFacts:
+        """The same of a program that was accepted."""
+        to = facts.attach_prog
+        extends = to is not None and facts.type == uapi.BPF_PROG_TYPE_EXT
+        traces = to is not None and to.type == facts.type == uapi.BPF_PROG_TYPE_TRACING
+        return cls(facts.type, facts.attach_type, facts.btf, verdict.functions,
+                   to.type if to is not None and extends else 0, traces,
+                   verdict.tail_call_reachable)
+
+    @property
+    def context(self) -> int:
+        """The type of the program whose context functions of this one take."""
+        return self.extends or self.type
 
 
 @dataclass
@@ -205,8 +227,8 @@ class Facts:
     #: program's whether it uses them or not
     fd_array: Sequence[int] | Mapping[int, int] | None = None
     bound: int = 0
-    #: the descriptors that are types
-    btfs: Container[int] = frozenset()
+    #: the descriptors that are types; it may raise BpfError for what is none
+    btfs: Mapping[int, TypesFacts] = field(default_factory=dict)
     #: the function, hook or tracepoint that is attached to: its number in the types of the program
     #: or module below, or in the kernel's
     attach_btf_id: int = 0
@@ -214,7 +236,8 @@ class Facts:
     attach_module: Btf | None = None
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
-    #: helpers that the kernel was built without, by name (`probe_write_user`)
+    #: helpers that the kernel was built without, by name (`probe_write_user`), and stores that its
+    #: policy keeps away (`View.store_feature`)
     lacks: frozenset[str] = frozenset()
     #: how many CPUs the kernel may have, which bounds bpf_get_smp_processor_id()
     cpus: int = 1
@@ -240,11 +263,11 @@ class Facts:
 
 
 class Attachment(NamedTuple):
-    """What a tracing program attaches to: its name and prototype."""
+    """What a tracing program attaches to: its name, and its prototype if that is to be believed."""
 
     name: str
     btf: Btf
-    proto: FuncProto
+    proto: FuncProto | None
     #: first arguments that programs do not see
     skipped: int = 0
     #: numbers of arguments that may be NULL
@@ -253,6 +276,8 @@ class Attachment(NamedTuple):
     kinds: Mapping[int, int] = MappingProxyType({})
     #: arguments are valid and cannot go away
     trusted: bool = False
+    #: it is in a program, whose functions take pointers to the context of this type of program
+    context: int = 0
 
 
 @dataclass(frozen=True)

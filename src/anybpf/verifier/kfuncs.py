@@ -7,14 +7,17 @@ and callers in the rows of `proto.kfuncs`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from errno import EINVAL, EPROTO
+from errno import E2BIG, EBADF, EFAULT, EINVAL, EPROTO
+from weakref import WeakKeyDictionary
 
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
+from anybpf.errors import BpfError
 from anybpf.isa.insn import Insn, is_kfunc_call, slots
 from anybpf.proto import kfuncs as rows
-from anybpf.verifier.env import Env
+from anybpf.verifier.env import KFUNC_PLACE, Env, kfunc_key
+from anybpf.verifier.facts import TypesFacts
 from anybpf.verifier.reject import Reject
 
 #: different kernel functions that one program may call
@@ -30,6 +33,12 @@ CHANGES_PACKET = frozenset({"bpf_xdp_pull_data"})
 METADATA = frozenset({"bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash",
                       "bpf_xdp_metadata_rx_vlan_tag"})
 THROW = "bpf_throw"
+
+
+#: functions that a kernel's types tag as kernel functions
+_tagged: WeakKeyDictionary[Btf, frozenset[int]] = WeakKeyDictionary()
+#: modules whose functions one program may call
+MAX_MODULES = 256
 
 
 @dataclass(eq=False)
@@ -67,23 +76,61 @@ def add(env: Env, idx: int, insn: Insn) -> None:
         raise Reject(EINVAL, "cannot call kernel function from non-GPL compatible program", idx)
     if not insn.imm and not insn.off:
         return
-    btf = _types(env, idx, insn)
-    if btf is None or insn.imm in env.kfuncs:
+    btf, key = _types(env, idx, insn), kfunc_key(insn)
+    if btf is None or key in env.kfuncs:
         return
     if len(env.kfuncs) == MAX_KFUNCS:
-        raise Reject(7, "too many different kernel function calls", idx)
-    env.kfuncs[insn.imm] = _described(env, btf, idx, insn.imm)
+        raise Reject(E2BIG, "too many different kernel function calls", idx)
+    env.kfuncs[key] = _described(env, btf, idx, insn.imm)
+
+
+def called(env: Env, insn: Insn) -> Kfunc | None:
+    """The function that `insn` calls, if it calls one of the kernel."""
+    return env.kfuncs.get(kfunc_key(insn)) if is_kfunc_call(insn) else None
 
 
 def _types(env: Env, idx: int, insn: Insn) -> Btf | None:
     """The types that the call's number means; None where they are not known."""
-    failed = "failed to find BTF for kernel function"
-    if insn.off < 0:
-        raise Reject(EINVAL, "negative offset disallowed for kernel module function call\n"
-                             + failed, idx)
-    if insn.off and env.facts.fd_array is None:
-        raise Reject(EPROTO, "kfunc offset > 0 without fd_array is invalid\n" + failed, idx)
-    return None if insn.off else env.facts.kernel_btf
+    if not insn.off:
+        return env.facts.kernel_btf
+    try:
+        return _module(env, insn.off)
+    except Reject as reject:
+        said = f"{reject.text}\n" if reject.text else ""
+        raise Reject(reject.errno, f"{said}failed to find BTF for kernel function",
+                     idx) from None
+
+
+def _module(env: Env, place: int) -> Btf:
+    """The types of the module at a place of the array (__find_kfunc_desc_btf)."""
+    known = next((one.btf for key, one in env.kfuncs.items() if key >> KFUNC_PLACE == place), None)
+    if known is not None:
+        return known
+    if place < 0:
+        raise Reject(EINVAL, "negative offset disallowed for kernel module function call")
+    if len({key >> KFUNC_PLACE for key in env.kfuncs} - {0}) == MAX_MODULES:
+        raise Reject(E2BIG, "too many different module BTFs")
+    if env.facts.fd_array is None:
+        raise Reject(EPROTO, "kfunc offset > 0 without fd_array is invalid")
+    try:
+        fd = env.facts.fd_array[place]
+    except (BpfError, LookupError):
+        raise Reject(EFAULT, "") from None
+    found = _behind(env, fd)
+    if not found.module:
+        raise Reject(EINVAL, "BTF fd for kfunc is not a module BTF")
+    return found.btf
+
+
+def _behind(env: Env, fd: int) -> TypesFacts:
+    """The types behind a descriptor."""
+    try:
+        return env.facts.btfs[fd]
+    except KeyError:
+        number = EINVAL if fd in env.facts.maps else EBADF
+    except BpfError as error:
+        number = error.errno or EINVAL
+    raise Reject(number, "invalid module BTF fd specified")
 
 
 def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
@@ -98,9 +145,34 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
     row = rows.BY_NAME.get(func.name)
-    allowed = row is not None and row.callable_from(env.facts.type, env.facts.attach_type)
     return Kfunc(number, func.name, btf, proto.type, proto.params,
-                 row.flags if row is not None else 0, allowed)
+                 row.flags if row is not None else 0,
+                 _is_allowed(env, btf, number, func.name))
+
+
+def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
+    row = rows.BY_NAME.get(name)
+    return (row is not None and _is_registered(btf, number)
+            and row.callable_from(env.facts.type, env.facts.attach_type))
+
+
+def reconsider(env: Env) -> None:
+    """The program's type is another than was thought: an extension has its target's."""
+    for kfunc in env.kfuncs.values():
+        kfunc.allowed = _is_allowed(env, kfunc.btf, kfunc.id, kfunc.name)
+
+
+def _is_registered(btf: Btf, number: int) -> bool:
+    """Whether the kernel has the function in one of its sets.
+
+    How it was built decides; its types tag those that it has. Older ones have no such tags.
+    """
+    tagged = _tagged.get(btf)
+    if tagged is None:
+        tags = btf.find_all("bpf_kfunc", uapi.BTF_KIND_DECL_TAG)
+        found = (btf.expect(tag, t.DeclTag).type for tag in tags if tag >= btf.start_id)
+        tagged = _tagged[btf] = frozenset(found)
+    return number in tagged or not tagged
 
 
 def _check_model(btf: Btf, func: t.Func, proto: t.FuncProto, idx: int) -> None:
@@ -120,7 +192,7 @@ def check_left_out(env: Env) -> None:
 
 def of(env: Env, insn: Insn) -> Kfunc | None:
     """The function that `insn` calls, if it calls a kernel function that this program may call."""
-    found = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+    found = called(env, insn)
     return found if found is not None and found.allowed else None
 
 

@@ -12,7 +12,7 @@ from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import named
 from anybpf.btf.relo_spec import essential_name
 from anybpf.errors import LoadError, NotSupported
-from anybpf.proto import contexts
+from anybpf.proto import contexts, progs
 from anybpf.verifier.facts import FuncArg
 
 MAX_ARGS = 5
@@ -69,6 +69,32 @@ def prototype(btf: Btf, func_id: int, program: Program, kernel: Btf | None = Non
         return Prototype(_Reader(btf, func_id, program, kernel).read())
     except _Bad as bad:
         return Prototype((), bad.errno, bad.text)
+
+
+def is_context(btf: Btf, type_id: int, prog_type: int) -> bool:
+    """A pointer to the type is one to what programs get (btf_is_prog_ctx_type)."""
+    names = _context_names(prog_type)
+    plain = btf.type(btf.skip_modifiers(type_id))
+    if isinstance(plain, t.Typedef) and prog_type == uapi.BPF_PROG_TYPE_KPROBE \
+            and plain.name == "bpf_user_pt_regs_t":
+        return True
+    found = btf.type(btf.resolve(type_id))
+    if not isinstance(found, t.Composite) or not found.name:
+        return False
+    return found.name in names or found.name in map(_PROJECTIONS.get, names)
+
+
+def _context_names(prog_type: int) -> tuple[str, ...]:
+    view = contexts.VIEWS.get(prog_type)
+    return _NAMES.get(view.context, (view.context,)) if view is not None else ()
+
+
+def kernel_context(kernel: Btf, prog_type: int) -> int:
+    """The type in the kernel of what programs of a type get; 0: there is none."""
+    pairs = kernel.find("bpf_ctx_convert", uapi.BTF_KIND_STRUCT)
+    name = f"BPF_PROG_TYPE_{progs.BY_TYPE[prog_type].name.upper()}_kern"
+    member = kernel.expect(pairs, t.Struct).member(name) if pairs else None
+    return member.type if member is not None else 0
 
 
 def arg_tags(btf: Btf, func_id: int, number: int) -> list[str]:
@@ -140,7 +166,7 @@ class _Reader:
 
     def _pointer(self, number: int, pointer: t.Ptr, tags: set[str]) -> FuncArg | None:
         """None for a static function's pointer, which tells nothing."""
-        if "ctx" in tags or self._is_context(pointer.type):
+        if "ctx" in tags or is_context(self.btf, pointer.type, self.program.type):
             _only(number, tags, "ctx")
             if tags:
                 self._check_context(number, pointer.type)
@@ -206,24 +232,6 @@ class _Reader:
 
     # -- contexts
 
-    def _context_names(self) -> tuple[str, ...]:
-        view = contexts.VIEWS.get(self.program.type)
-        if view is None:
-            return ()
-        return _NAMES.get(view.context, (view.context,))
-
-    def _is_context(self, type_id: int) -> bool:
-        """A pointer to what the program type gets (btf_is_prog_ctx_type)."""
-        names = self._context_names()
-        plain = self.btf.type(self.btf.skip_modifiers(type_id))
-        if isinstance(plain, t.Typedef) and self.program.type == uapi.BPF_PROG_TYPE_KPROBE \
-                and plain.name == "bpf_user_pt_regs_t":
-            return True
-        found = self._behind(type_id)
-        if not isinstance(found, t.Composite) or not found.name:
-            return False
-        return found.name in names or found.name in map(_PROJECTIONS.get, names)
-
     def _is_dynptr(self, type_id: int) -> bool:
         found = self._behind(type_id)
         declared = isinstance(found, t.Fwd) and not found.is_union
@@ -239,7 +247,7 @@ class _Reader:
             raise _Bad(f"arg#{number} type doesn't have a name")
         if self._is_special_context(found, name):
             return
-        names = self._context_names()
+        names = _context_names(self.program.type)
         if not names:
             raise _Bad(f"arg#{number} should be void pointer")
         if name != names[-1] or not isinstance(found, t.Struct):

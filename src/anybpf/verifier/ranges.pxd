@@ -32,8 +32,12 @@ cpdef void bounds_from_bits(Range r) noexcept
 cdef void _only_member(Range r) noexcept
 cdef void _narrow_u32(Range r, uint64_t low, uint64_t high) noexcept
 cdef void _narrow_s32(Range r, int64_t low, int64_t high) noexcept
-@cython.locals(low32=uint64_t, high32=uint64_t, slow=int64_t, shigh=int64_t)
-cdef void _deduce32_from(Range r, uint64_t low, uint64_t high) noexcept
+@cython.locals(low=uint64_t, high=uint64_t)
+cdef void _deduce32_from_unsigned(Range r) noexcept
+@cython.locals(low=uint64_t, high=uint64_t)
+cdef void _deduce32_from_signed(Range r) noexcept
+@cython.locals(slow=int64_t, shigh=int64_t)
+cdef void _deduce32_around_zero(Range r, uint64_t low, uint64_t high) noexcept
 @cython.locals(low=int64_t, high=int64_t, ulow=uint64_t, uhigh=uint64_t)
 cdef void _deduce32(Range r) noexcept
 @cython.locals(low=int64_t, high=int64_t, ulow=uint64_t, uhigh=uint64_t)

@@ -147,24 +147,42 @@ def _narrow_s32(r: Range, low: int, high: int) -> None:
     r.s32max = min(r.s32max, high)
 
 
-def _deduce32_from(r: Range, low: int, high: int) -> None:
-    """The low half from bounds of the whole whose upper halves are equal, or follow one another."""
-    low32, high32 = low & uapi.U32, high & uapi.U32
-    slow, shigh = bits.s32(low), bits.s32(high)
+def _deduce32_from_unsigned(r: Range) -> None:
+    """The low half from the unsigned bounds, where their upper halves are equal.
+
+    These are an unsigned range of the low half, too, and taken to be one without asking: where the
+    branch is dead and the bounds cross, so do those of the low half.
+    """
+    low, high = r.umin, r.umax
     if low >> 32 == high >> 32:
-        if low32 <= high32:
-            _narrow_u32(r, low32, high32)
-        if slow <= shigh:
-            _narrow_s32(r, slow, shigh)
-    elif ((low >> 32) + 1) & uapi.U32 == high >> 32 and slow < 0 <= shigh:
-        # ... to -1 in the one, 0 to ... in the other
+        _narrow_u32(r, low & uapi.U32, high & uapi.U32)
+        if bits.s32(low) <= bits.s32(high):
+            _narrow_s32(r, bits.s32(low), bits.s32(high))
+
+
+def _deduce32_from_signed(r: Range) -> None:
+    """The low half from the signed bounds, where their upper halves are equal."""
+    low, high = r.smin & uapi.U64, r.smax & uapi.U64
+    if low >> 32 == high >> 32:
+        if low & uapi.U32 <= high & uapi.U32:
+            _narrow_u32(r, low & uapi.U32, high & uapi.U32)
+        if bits.s32(low) <= bits.s32(high):
+            _narrow_s32(r, bits.s32(low), bits.s32(high))
+
+
+def _deduce32_around_zero(r: Range, low: int, high: int) -> None:
+    """The low half from bounds of the whole: to -1 below one upper half, from 0 in the next."""
+    slow, shigh = bits.s32(low), bits.s32(high)
+    if ((low >> 32) + 1) & uapi.U32 == high >> 32 and slow < 0 <= shigh:
         _narrow_s32(r, slow, shigh)
 
 
 def _deduce32(r: Range) -> None:
     """The bounds of the low half from those of the whole and from each other."""
-    _deduce32_from(r, r.umin, r.umax)
-    _deduce32_from(r, r.smin & uapi.U64, r.smax & uapi.U64)
+    _deduce32_from_unsigned(r)
+    _deduce32_from_signed(r)
+    _deduce32_around_zero(r, r.umin, r.umax)
+    _deduce32_around_zero(r, r.smin & uapi.U64, r.smax & uapi.U64)
     low, high = bits.s32(r.u32min), bits.s32(r.u32max)
     if low <= high:
         _narrow_s32(r, low, high)

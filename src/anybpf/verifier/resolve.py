@@ -81,7 +81,7 @@ def _resolve(env: Env, index: int, insn: Insn) -> None:
     if insn.src in _VALUES:
         aux.map_offset = env.insns[index + 1].imm & uapi.U32
         _check_value(found, aux.map_offset, index)
-        address += aux.map_offset
+        address = _value_address(found) + aux.map_offset
     low, high = split_imm64(address)
     env.insns[index] = insn._replace(imm=low)
     env.insns[index + 1] = env.insns[index + 1]._replace(imm=high)
@@ -126,7 +126,7 @@ def _use(env: Env, found: MapFacts, index: int | None) -> None:
         raise Reject(EBUSY, "only one cgroup storage of each type is allowed", index)
     if found.type == uapi.BPF_MAP_TYPE_ARENA and any(m.type == found.type for m in env.used_maps):
         raise Reject(EBUSY, "Only one arena per program", index)
-    if not found.placed:
+    if found.type == uapi.BPF_MAP_TYPE_ARENA and not found.user_memory:
         raise Reject(EINVAL, "arena's user address must be set via map_extra or mmap()", index)
     env.used_maps.append(found)
 
@@ -161,13 +161,15 @@ def _check_value(found: MapFacts, offset: int, index: int) -> None:
                             f"off={offset}", index)
 
 
+def _value_address(found: MapFacts) -> int:
+    """Where the value begins; an arena is named by its address in user space."""
+    return found.user_memory.start if found.type == uapi.BPF_MAP_TYPE_ARENA else found.address
+
+
 def _beyond(found: MapFacts, offset: int) -> int:
-    """The errno for an offset outside of the one value (or of the arena's pages); or 0."""
+    """The errno for an offset outside of the one value (or of the arena's memory); or 0."""
     if found.type == uapi.BPF_MAP_TYPE_ARENA:
-        return ERANGE if offset > found.max_entries * PAGE else 0
+        return ERANGE if offset > len(found.user_memory) else 0
     if found.max_entries != 1:
         return ENOTSUPP
     return EINVAL if offset >= found.value_size else 0
-
-
-PAGE = 4096

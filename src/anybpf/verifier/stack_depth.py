@@ -8,11 +8,12 @@ from __future__ import annotations
 from errno import E2BIG, EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.isa.insn import is_kfunc_call, is_pseudo_call, is_pseudo_func
+from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
 from anybpf.isa.opcodes import MAY_GOTO
 from anybpf.verifier import exceptions
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import THROW
+from anybpf.verifier.kfuncs import called as called_kfunc
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import MAX_FRAMES, MAX_STACK
 
@@ -45,7 +46,7 @@ def check(env: Env) -> None:
 
 def has_private_stacks(env: Env) -> bool:
     """The JIT gives large frames a stack of their own (bpf_enable_priv_stack)."""
-    if any(subprog.has_tail_call for subprog in env.subprogs):
+    if env.extends is not None or any(subprog.has_tail_call for subprog in env.subprogs):
         return False
     facts = env.facts
     traced = (facts.type == uapi.BPF_PROG_TYPE_TRACING
@@ -122,7 +123,7 @@ def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int,
     seen.add((number, called_back))
     for idx in range(subprog.start, subprog.end):
         insn = env.insns[idx]
-        kfunc = env.kfuncs.get(insn.imm) if is_kfunc_call(insn) else None
+        kfunc = called_kfunc(env, insn)
         if called_back and kfunc is not None and kfunc.name == THROW:
             raise Reject(EINVAL, f"bpf_throw kfunc (insn {idx}) cannot be called from callback "
                                  f"subprog {number}")

@@ -44,8 +44,6 @@ def prototypes(env: Env) -> None:
     for _, insn in slots(env.insns):
         if is_kfunc_call(insn) and env.facts.kernel_btf is None:
             raise NotSupported("kernel functions in the verifier without the kernel's types")
-        if is_kfunc_call(insn) and insn.off:
-            raise NotSupported("kernel functions of modules in the verifier")
 
 
 def arguments(env: Env, number: int) -> tuple[FuncArg, ...]:

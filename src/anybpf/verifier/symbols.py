@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError, NotSupported
+from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.insn import Insn, split_imm64
 from anybpf.proto import kinds
 from anybpf.verifier.env import Env
@@ -35,9 +35,7 @@ class Symbol(NamedTuple):
 
 def resolve(env: Env, index: int, insn: Insn) -> None:
     """Put the symbol into `aux`, and into the instruction the address that is printed."""
-    btf = env.facts.kernel_btf
-    if btf is None or env.insns[index + 1].imm:
-        raise NotSupported("addresses of kernel variables without their types, or of modules")
+    btf = _types(env, env.insns[index + 1].imm, index)
     if not 0 < insn.imm < len(btf):
         raise Reject(ENOENT, f"ldimm64 insn specifies invalid btf_id {insn.imm}.", index)
     found = btf.type(insn.imm)
@@ -48,6 +46,18 @@ def resolve(env: Env, index: int, insn: Insn) -> None:
     env.insns[index] = insn._replace(imm=low)
     env.insns[index + 1] = env.insns[index + 1]._replace(imm=high)
     env.aux[index].symbol = _symbol(btf, insn.imm, found, index)
+
+
+def _types(env: Env, fd: int, index: int) -> Btf:
+    """The types that the number is one of: the kernel's, or those behind a descriptor."""
+    if fd:
+        try:
+            return env.facts.btfs[fd].btf
+        except (KeyError, BpfError):
+            raise Reject(EINVAL, "invalid module BTF object FD specified.", index) from None
+    if env.facts.kernel_btf is None:
+        raise NotSupported("addresses of kernel variables without their types")
+    return env.facts.kernel_btf
 
 
 def _address(env: Env, name: str, index: int) -> int:

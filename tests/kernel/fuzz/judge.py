@@ -31,6 +31,8 @@ class Outcome(Enum):
 
 
 BAD = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO, Outcome.COUNTERS, Outcome.LOG)
+#: what is wrong against a kernel that is not the reference, whose logs differ now and then
+VERDICTS = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO)
 
 
 class Judgement(NamedTuple):

@@ -19,7 +19,7 @@ from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from kernel.both_verifiers import Answer, Pair, ask_kernel, errno_name, masked
 from kernel.calls import Calls, u32
 from kernel.verdicts import kernel_btf
-from verifier.cases import FIRST_FD, MAPS, MapKind
+from verifier.cases import FIRST_FD, MAPS, MapKind, map_symbols
 
 MAPS_HERE = MAPS | {
     "frozen": MapKind(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG, frozen=True,
@@ -64,8 +64,7 @@ class Sample(NamedTuple):
     lines: bool = False
 
 
-SYMBOLS = {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in FDS.items()} | {
-    f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in FDS.items()}
+SYMBOLS = map_symbols(FDS)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anybpf import uapi
+from anybpf import uapi, verify
 from anybpf.btf import types as t
 from anybpf.btf.encode import BtfBuilder
 from anybpf.errors import BpfError, LoadError, NotSupported
@@ -101,3 +101,8 @@ def test_malformed(pages: tuple[int, ...], size: int, why: str) -> None:
     made.section(".addr_space.1", bytes(size), flags=ALLOC_WRITE)
     with pytest.raises(LoadError, match=why):
         read_object(made.to_bytes())
+
+
+def test_verified_without_a_kernel(build: Build) -> None:
+    verdicts = verify(build("arena.bpf.c"))
+    assert [one.verdict for one in verdicts] == ["accept"]

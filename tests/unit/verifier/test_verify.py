@@ -13,6 +13,7 @@ from anybpf import uapi
 from anybpf.errors import NotSupported
 from anybpf.isa.asm import Pseudo, assemble
 from anybpf.isa.insn import Insn
+from anybpf.proto import contexts
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, Verdict, verify
 
 FILTER = uapi.BPF_PROG_TYPE_SOCKET_FILTER
@@ -120,3 +121,11 @@ def test_stack_depths() -> None:
                   level=uapi.BPF_LOG_STATS)
     assert verdict.stack == (24, 8)
     assert "stack depth 24+8" in verdict.log
+
+
+def test_a_policy_keeps_stores_to_registers_away() -> None:
+    program, kprobe = "*(u64 *)(r1 + 0) = 0\nr0 = 0\nexit", uapi.BPF_PROG_TYPE_KPROBE
+    assert ask(program, Facts(kprobe)).accepted
+    verdict = ask(program, Facts(kprobe, lacks=frozenset({contexts.KPROBE_WRITE})))
+    assert (verdict.errno, verdict.message) == (
+        EACCES, "invalid bpf_context access off=0 size=8")

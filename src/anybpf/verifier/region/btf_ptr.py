@@ -11,7 +11,7 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import Bug
+from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.kinds import MEM_RCU, PTR_MAYBE_NULL, PTR_TRUSTED, PTR_UNTRUSTED
 from anybpf.verifier import btf_walk, log, records, regtype
@@ -19,6 +19,21 @@ from anybpf.verifier.btf_walk import Found
 from anybpf.verifier.env import Env
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
+
+
+def kernel(env: Env) -> Btf:
+    """The kernel's types."""
+    if env.facts.kernel_btf is None:
+        raise NotSupported("typed pointers in the verifier without the kernel's types")
+    return env.facts.kernel_btf
+
+
+def struct_id(env: Env, name: str) -> int:
+    """The number of a struct of the kernel."""
+    found = kernel(env).find(name, uapi.BTF_KIND_STRUCT)
+    if not found:
+        raise NotSupported(f"struct {name}, which the kernel's types do not have")
+    return found
 
 
 def types_of(reg: Reg) -> Btf:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from errno import EACCES
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.proto import contexts, kinds
 from anybpf.proto.contexts import Field
 from anybpf.proto.kinds import KIND_MASK
 from anybpf.verifier import log, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.region import traced
+from anybpf.verifier.region import btf_ptr, traced
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
@@ -55,7 +54,7 @@ def _below_record(what: Access) -> bool:
 
 def _field(what: Access) -> Field | None:
     env = what.env
-    if env.view is None:
+    if env.view is None or (what.write and env.view.store_feature in env.facts.lacks):
         return None
     find = contexts.store if what.write else contexts.load
     found = find(env.view, what.off, what.size, env.facts.attach_type, env.bpf_capable)
@@ -69,8 +68,10 @@ def _load(env: Env, reg: Reg, field: Field | None) -> None:
     if kind == kinds.SCALAR_VALUE:
         mark_unknown(reg)
         return
-    if kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
-        raise NotSupported("BTF pointers in the verifier")
+    if kind & KIND_MASK == kinds.PTR_TO_BTF_ID and field is not None:
+        btf = btf_ptr.kernel(env)
+        btf_ptr.point(env, reg, btf, btf_ptr.struct_id(env, field.btf), kind & ~KIND_MASK)
+        return
     mark_pointer(reg, kind)
     if regtype.may_be_null(kind):
         reg.id = env.new_id()

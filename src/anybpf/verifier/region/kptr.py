@@ -22,12 +22,14 @@ from anybpf.verifier import btf_walk, records, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import btf_ptr, ctx
 from anybpf.verifier.region.access import Access
-from anybpf.verifier.state import Reg
+from anybpf.verifier.state import Reg, mark_pointer
 
 #: structs of the kernel that RCU protects, so that a pointer in a map is good inside a section
 RCU_PROTECTED = frozenset({"prog_test_ref_kfunc", "cgroup", "bpf_cpumask", "task_struct",
                            "bpf_crypto_ctx"})
 UNREFERENCED, OWNED, PERCPU = "kptr_untrusted", "kptr", "percpu_kptr"
+#: a pointer to a page of user space, which the kernel keeps in memory
+USER = "uptr"
 
 
 def target(env: Env, field: Field, btf: Btf | None) -> tuple[Btf, int]:
@@ -45,13 +47,14 @@ def access(what: Access, field: Field, btf: Btf | None) -> None:
     """A load or store of a whole pointer."""
     env, insn = what.env, what.insn
     name = field.special.name
-    if name not in (UNREFERENCED, OWNED, PERCPU):
-        raise NotSupported(f"{name} in map values in the verifier")
     if insn.mode != uapi.BPF_MEM:
         raise env.reject(EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode")
     if what.write and name != UNREFERENCED:
-        raise env.reject(EACCES, "store to referenced kptr disallowed")
-    if what.loads is not None:
+        owned = "uptr" if name == USER else "referenced kptr"
+        raise env.reject(EACCES, f"store to {owned} disallowed")
+    if what.loads is not None and name == USER:
+        _load_user(env, what.loads, field, btf)
+    elif what.loads is not None:
         types, type_id = target(env, field, btf)
         btf_ptr.point(env, what.loads, types, type_id, loaded_flags(env, field, types, type_id))
     elif insn.cls == uapi.BPF_STX:
@@ -63,10 +66,18 @@ def access(what: Access, field: Field, btf: Btf | None) -> None:
                                  f"off={field.offset}")
 
 
+def _load_user(env: Env, into: Reg, field: Field, btf: Btf | None) -> None:
+    """Plain memory of a struct's size (mark_uptr_ld_reg)."""
+    types, type_id = target(env, field, btf)
+    mark_pointer(into, kinds.PTR_TO_MEM | PTR_MAYBE_NULL)
+    into.mem_size = types.size_of(type_id)
+    into.id = env.new_id()
+
+
 def loaded_flags(env: Env, field: Field, types: Btf, type_id: int) -> int:
     """How far a pointer that was read from a map is trusted (btf_ld_kptr_type)."""
     name = field.special.name
-    own = types is not env.facts.kernel_btf
+    own = not btf_walk.is_kernel(types, env.facts.kernel_btf)
     safe = name == PERCPU or (name == OWNED and (
         own or types.type(type_id).name in RCU_PROTECTED))
     if not safe or not btf_ptr.in_rcu(env):
@@ -96,7 +107,7 @@ def check_match(env: Env, reg: Reg, regno: int, field: Field, btf: Btf | None) -
 
 
 def _flags_misfit(env: Env, reg: Reg, field: Field) -> bool:
-    if btf_ptr.types_of(reg) is env.facts.kernel_btf:
+    if btf_walk.is_kernel(btf_ptr.types_of(reg), env.facts.kernel_btf):
         good = PTR_MAYBE_NULL | PTR_TRUSTED | MEM_RCU
         if field.special.name == UNREFERENCED:
             good |= PTR_UNTRUSTED
@@ -130,7 +141,7 @@ def check_destination(env: Env, reg: Reg, regno: int) -> tuple[Field, Btf | None
     if reg.vm:
         raise env.reject(EINVAL, f"R{regno} doesn't have constant offset. kptr has to be at the "
                                  "constant offset")
-    pointers = [one for one in fields if one.special.pointer]
+    pointers = [one for one in fields if one.special.pointer and one.special.name != USER]
     if not pointers:
         raise env.reject(EINVAL, f"R{regno} has no valid kptr")
     at = reg.off + reg.vv

@@ -1,4 +1,4 @@
-"""Memory of a known size that a helper gave (PTR_TO_MEM, kernel/bpf/verifier.c)."""
+"""Memory of a known size that a helper gave, and arenas (PTR_TO_MEM, kernel/bpf/verifier.c)."""
 
 from __future__ import annotations
 
@@ -18,5 +18,11 @@ def access(what: Access) -> None:
     if not reg.kind & PTR_UNTRUSTED:
         # untrusted memory is read by loads that may fault
         check_region(env, reg, what.regno, what.off, what.size, reg.mem_size)
+    if what.loads is not None:
+        mark_unknown(what.loads)
+
+
+def access_arena(what: Access) -> None:
+    """A load or store anywhere in an arena: where it has no page, loads give 0."""
     if what.loads is not None:
         mark_unknown(what.loads)

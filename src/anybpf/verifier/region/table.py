@@ -35,4 +35,5 @@ REGIONS: dict[int, Callable[[Access], None]] = {
     kinds.PTR_TO_TCP_SOCK: sock.access,
     kinds.PTR_TO_XDP_SOCK: sock.access,
     kinds.CONST_PTR_TO_MAP: map_ptr.access,
+    kinds.PTR_TO_ARENA: memory.access_arena,
 }

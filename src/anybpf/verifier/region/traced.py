@@ -10,7 +10,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL, PTR_TRUSTED
-from anybpf.verifier import fmodel
+from anybpf.verifier import fmodel, prototypes
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
@@ -18,6 +18,8 @@ from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
 WORD = 8
+#: arguments of a function whose types say something else than its code
+ANY_ARGS = 5
 #: where programs run that see what the function gives
 _SEE_RESULT = frozenset({uapi.BPF_TRACE_FEXIT, uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP})
 _TAGS = {"user": kinds.MEM_USER, "percpu": kinds.MEM_PERCPU}
@@ -56,7 +58,9 @@ def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
     if base == kinds.SCALAR_VALUE:
         mark_unknown(into)
     elif base == kinds.PTR_TO_BTF_ID:
-        btf_ptr.point(env, into, target.btf, value.type_id, value.kind & ~KIND_MASK)
+        btf = env.facts.kernel_btf if target.context else target.btf
+        assert btf is not None
+        btf_ptr.point(env, into, btf, value.type_id, value.kind & ~KIND_MASK)
     else:
         mark_pointer(into, value.kind)
         into.id = env.new_id() if value.kind & PTR_MAYBE_NULL else 0
@@ -75,24 +79,31 @@ def _value(env: Env, target: Attachment, off: int, size: int) -> _Value:
     name, btf = target.name, target.btf
     if off % WORD:
         raise _Invalid(f"func '{name}' offset {off} is not multiple of 8")
-    number, params = _index(target, off), target.proto.params[target.skipped:]
-    if number > len(params):
+    number, count = _index(target, off), _count(target)
+    if number > count:
         raise _Invalid(f"func '{name}' doesn't have {number + 1}-th argument")
-    if number == len(params):
+    if number == count:
         return _result(env, target, number, size)
+    if target.proto is None:
+        return _Value()
+    params = target.proto.params[target.skipped:]
     return _typed(env, target, number, btf.resolve(params[number].type), size)
 
 
 def _result(env: Env, target: Attachment, number: int, size: int) -> _Value:
     """What the function gives, for programs that run behind it."""
-    where, btf = env.facts.attach_type, target.btf
-    made = fmodel.resolved(btf, target.proto.type)
+    where, btf, proto = env.facts.attach_type, target.btf, target.proto
+    if proto is None and where in _SEE_RESULT:
+        return _Value()
     if where == uapi.BPF_MODIFY_RETURN:
+        if proto is None:
+            raise _Invalid
+        made = fmodel.resolved(btf, proto.type)
         if not isinstance(made, t.Int | t.AnyEnum):
             raise _Invalid(f"ret type {made.kind_name} not allowed for fmod_ret")
-    elif where not in _SEE_RESULT:
+    elif proto is None or where not in _SEE_RESULT:
         raise _Invalid(f"func '{target.name}' doesn't have {number + 1}-th argument")
-    found = _typed(env, target, number, btf.resolve(target.proto.type), size)
+    found = _typed(env, target, number, btf.resolve(proto.type), size)
     return found._replace(is_result=where == uapi.BPF_LSM_MAC)
 
 
@@ -119,10 +130,21 @@ def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> _Value:
         return _Value()
     if special:
         return _Value(special, type_id)
+    if target.context:
+        return _context(env, target, number, found)
     if not isinstance(made, t.Composite):
         raise _Invalid(f"func '{name}' arg{number} type {_kind(made)} is not a struct")
     env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
                   f"'{made.name or '(anon)'}'\n")
+    return _Value(kinds.PTR_TO_BTF_ID | _flags(target, number, found), type_id)
+
+
+def _context(env: Env, target: Attachment, number: int, found: t.Ptr) -> _Value:
+    """A program's function takes the context, which is the kernel's own struct then."""
+    btf = env.facts.kernel_btf
+    type_id = prototypes.kernel_context(btf, target.context) if btf is not None else 0
+    if not type_id or not prototypes.is_context(target.btf, found.type, target.context):
+        raise _Invalid
     return _Value(kinds.PTR_TO_BTF_ID | _flags(target, number, found), type_id)
 
 
@@ -138,7 +160,7 @@ def _flags(target: Attachment, number: int, found: t.Ptr) -> int:
 
 
 def _may_be_null(target: Attachment, number: int) -> bool:
-    params = target.proto.params[target.skipped:]
+    params = target.proto.params[target.skipped:] if target.proto is not None else ()
     named = number < len(params) and params[number].name.endswith("__nullable")
     return named or number in target.nullable
 
@@ -147,9 +169,16 @@ def _kind(made: t.Type) -> str:
     return "UNKNOWN" if isinstance(made, t.Void) else made.kind_name
 
 
+def _count(target: Attachment) -> int:
+    """How many arguments there are; as many as a call may have where the types say nothing."""
+    return len(target.proto.params[target.skipped:]) if target.proto is not None else ANY_ARGS
+
+
 def _index(target: Attachment, off: int) -> int:
     """The argument at `off`; the kernel counts in the ones that are skipped."""
     btf, end = target.btf, 0
+    if target.proto is None:
+        return off // WORD
     for number, param in enumerate(target.proto.params):
         end += _words(btf, param.type)
         if off < end:

@@ -6,7 +6,6 @@ import sys
 from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
-from anybpf.errors import NotSupported
 from anybpf.isa.opcodes import ADDR_SPACE_CAST, ALU_SYMBOLS
 from anybpf.proto import kinds
 from anybpf.verifier import arith, backtrack, ranges, regtype
@@ -19,6 +18,8 @@ from anybpf.verifier.step import regs
 from anybpf.verifier.walk import Walk
 
 LITTLE_ENDIAN = sys.byteorder == "little"
+#: the `imm` of a cast from user space's address of an arena's memory to the kernel's
+TO_KERNEL = 1
 
 #: pointers that numbers may be added to
 MOVABLE = frozenset({
@@ -59,26 +60,31 @@ def _unary(env: Env, insn: Decoded) -> None:
 
 
 def _move(env: Env, insn: Decoded) -> None:
+    wide = insn.cls == uapi.BPF_ALU64
     if not insn.uses_reg:
         dst = regs.write(env, insn.dst)
-        wide = insn.cls == uapi.BPF_ALU64
         mark_known_scalar(dst, insn.imm & (uapi.U64 if wide else uapi.U32))
+        return
+    if wide and insn.off == ADDR_SPACE_CAST:
+        _cast_address(env, insn)
         return
     src = regs.read(env, insn.src)
     dst = regs.write(env, insn.dst)
-    if insn.cls == uapi.BPF_ALU64:
-        if insn.off == ADDR_SPACE_CAST:
-            _cast_address(env)
+    if wide:
         _move64(env, insn, dst, src)
     else:
         _move32(env, insn, dst, src)
 
 
-def _cast_address(env: Env) -> None:
+def _cast_address(env: Env, insn: Decoded) -> None:
+    """Between user space's address of an arena's memory and the kernel's."""
     if all(used.type != uapi.BPF_MAP_TYPE_ARENA for used in env.used_maps):
         raise env.reject(EINVAL, "addr_space_cast insn can only be used in a program that has an "
                                  "associated arena")
-    raise NotSupported("address space casts in the verifier")
+    regs.read(env, insn.src)
+    dst = regs.overwrite(env, insn.dst)
+    if insn.imm == TO_KERNEL:
+        dst.kind = kinds.PTR_TO_ARENA
 
 
 def _move64(env: Env, insn: Decoded, dst: Reg, src: Reg) -> None:
@@ -132,8 +138,10 @@ def _binary(walk: Walk, insn: Decoded) -> None:
     regs.read(env, insn.dst)
     dst = regs.write(env, insn.dst)
     if dst.kind == kinds.PTR_TO_ARENA:
-        raise NotSupported("arena pointers in the verifier")
-    if regs.is_pointer(src):
+        return  # 32 bits that may be anything, whatever is done to them
+    if src.kind == kinds.PTR_TO_ARENA:
+        copy_reg(dst, src)
+    elif regs.is_pointer(src):
         _with_pointer_source(env, insn, dst, src)
     elif regs.is_pointer(dst):
         if insn.uses_reg:

@@ -88,10 +88,12 @@ COMPATIBLE: dict[int, tuple[int, ...]] = {
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.MEM_RCU,
         kinds.PTR_TO_BTF_ID | kinds.MEM_PERCPU | kinds.PTR_TRUSTED),
 }
-#: registers that may be passed at an offset
-AT_OFFSET = frozenset({kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
-                        kinds.PTR_TO_MAP_KEY, kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM,
-                        kinds.PTR_TO_BUF, kinds.SCALAR_VALUE})
+#: registers that may be passed at any offset; slices of dynptrs are not among them
+AT_OFFSET = frozenset({
+    kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_MAP_KEY,
+    kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM, kinds.PTR_TO_MEM | MEM_RDONLY,
+    kinds.PTR_TO_MEM | MEM_RINGBUF, kinds.PTR_TO_BUF, kinds.PTR_TO_BUF | MEM_RDONLY,
+    kinds.PTR_TO_ARENA, kinds.SCALAR_VALUE})
 _ELIDE_NULL = frozenset({uapi.BPF_MAP_TYPE_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_ARRAY})
 
 
@@ -190,7 +192,7 @@ def check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     if release and reg.off:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
-    if release or reg.kind & kinds.KIND_MASK not in AT_OFFSET:
+    if release or reg.kind not in AT_OFFSET:
         fixed = not release and btf_args.at_offset(reg.kind)
         ctx.check_unmoved(env, reg, regno, fixed)
 
@@ -240,8 +242,6 @@ def memory(call: Call, regno: int, size: int, write: bool, zero_ok: bool, raw: b
         _context(call, reg, regno, size, write)
     elif base == kinds.PTR_TO_BTF_ID:
         btf_ptr.check(env, reg, regno, reg.off, size, False)
-    elif base in mem.TYPED:
-        raise NotSupported(f"{regtype.text(reg.kind)} as memory of helpers in the verifier")
     elif not (zero_ok and size == 0 and regs.is_zero(reg)):
         raise env.reject(EACCES, f"R{regno} type={regtype.text(reg.kind)} expected=fp")
 

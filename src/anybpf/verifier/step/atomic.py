@@ -20,6 +20,9 @@ from anybpf.verifier.walk import NEXT, Walk
 #: what atomics must not point to
 _REFUSED = frozenset({kinds.PTR_TO_CTX, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META,
                       kinds.PTR_TO_FLOW_KEYS, *regtype.SOCKETS})
+#: loops in machine code, in which the x86 JIT catches no faults (bpf_jit_supports_insn)
+_NOT_IN_ARENAS = frozenset(op | uapi.BPF_FETCH for op in (
+    uapi.BPF_AND, uapi.BPF_OR, uapi.BPF_XOR))
 
 
 def step(walk: Walk, insn: Decoded) -> int:
@@ -44,6 +47,11 @@ def _check_target(env: Env, insn: Decoded, regno: int) -> None:
             EACCES, f"BPF_ATOMIC {what} R{regno} {regtype.text(reg.kind)} is not allowed")
 
 
+def _is_refused(reg: Reg, insn: Decoded) -> bool:
+    return reg.kind in _REFUSED or (
+        reg.kind == kinds.PTR_TO_ARENA and insn.imm in _NOT_IN_ARENAS)
+
+
 def _modify(walk: Walk, insn: Decoded) -> None:
     env = walk.env
     regs.read(env, insn.src)
@@ -51,7 +59,7 @@ def _modify(walk: Walk, insn: Decoded) -> None:
     if insn.imm == uapi.BPF_CMPXCHG:
         regs.read(env, 0)
     dst = env.regs[insn.dst]
-    if dst.kind in _REFUSED:
+    if _is_refused(dst, insn):
         raise env.reject(EACCES, f"BPF_ATOMIC stores into R{insn.dst} {regtype.text(dst.kind)} "
                                  "is not allowed")
     loaded = _loaded_register(insn)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from errno import EACCES, EFAULT
 
-from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.helpers import Arg
 from anybpf.proto.kinds import (
@@ -37,21 +35,6 @@ _SK_RELEASE = "sk_release"
 def at_offset(kind: int) -> bool:
     """A typed pointer that may have been moved by a fixed distance."""
     return kind & KIND_MASK == kinds.PTR_TO_BTF_ID and kind & ~KIND_MASK in _AT_OFFSET
-
-
-def kernel(env: Env) -> Btf:
-    """The kernel's types."""
-    if env.facts.kernel_btf is None:
-        raise NotSupported("typed pointers in the verifier without the kernel's types")
-    return env.facts.kernel_btf
-
-
-def struct_id(env: Env, name: str) -> int:
-    """The number of a struct of the kernel."""
-    found = kernel(env).find(name, uapi.BTF_KIND_STRUCT)
-    if not found:
-        raise NotSupported(f"struct {name}, which the kernel's types do not have")
-    return found
 
 
 #: what helpers check themselves, if at all
@@ -88,7 +71,8 @@ def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
 
 def _check_struct(env: Env, reg: Reg, regno: int, wanted: str, strict: bool) -> None:
     btf = btf_ptr.types_of(reg)
-    match = btf_walk.matches(btf, reg.btf_id, reg.off, kernel(env), struct_id(env, wanted), strict)
+    match = btf_walk.matches(btf, reg.btf_id, reg.off, btf_ptr.kernel(env),
+                             btf_ptr.struct_id(env, wanted), strict)
     if not match.good:
         name = btf.type(reg.btf_id).name
         raise env.reject(EACCES, f"{match.said}R{regno} is of type {name} but {wanted} is expected")

@@ -25,7 +25,7 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
-from anybpf.verifier.step import btf_args, ends, globals_
+from anybpf.verifier.step import ends, globals_
 from anybpf.verifier.walk import JUMPED, NEXT, Walk
 
 #: kernel functions that may be called with a lock held
@@ -183,8 +183,8 @@ def user_ringbuf_callback(env: Env, callee: Frame, caller: Frame) -> None:
 def vma_callback(env: Env, callee: Frame, caller: Frame) -> None:
     """callback(task, vma, ctx) of bpf_find_vma()"""
     copy_reg(callee.regs[1], caller.regs[1])
-    btf_ptr.point(env, callee.regs[2], btf_args.kernel(env),
-                  btf_args.struct_id(env, "vm_area_struct"), 0)
+    btf_ptr.point(env, callee.regs[2], btf_ptr.kernel(env),
+                  btf_ptr.struct_id(env, "vm_area_struct"), 0)
     copy_reg(callee.regs[3], caller.regs[4])
     _called_back(callee)
 

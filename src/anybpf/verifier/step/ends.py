@@ -9,6 +9,7 @@ from errno import EACCES, EINVAL
 
 from anybpf import bits, uapi
 from anybpf.proto import kinds
+from anybpf.proto.progs import Returns
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import packet
@@ -67,9 +68,17 @@ def check_return(env: Env, regno: int = 0) -> None:
             raise env.reject(EINVAL, f"At subprogram exit the register R{regno} is not a scalar "
                                      f"value ({regtype.text(reg.kind)})")
         return
-    wanted = env.prog.returned(env.facts.attach_type)
+    wanted = _wanted(env)
     if wanted is not None:
         _check_result(env, regno, wanted.low, wanted.high, "program exit")
+
+
+def _wanted(env: Env) -> Returns | None:
+    """What the program may give back; None: any number."""
+    if env.extends is not None and env.prog_type == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
+        # one that attaches by BTF, which otherwise only tracing programs do
+        return Returns(0, 0)
+    return env.prog.returned(env.facts.attach_type)
 
 
 def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:

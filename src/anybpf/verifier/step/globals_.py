@@ -10,10 +10,10 @@ from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import regtype, subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
-from anybpf.verifier.region import ctx
+from anybpf.verifier.region import btf_ptr, ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
-from anybpf.verifier.step import args, btf_args, dynptr, regs
+from anybpf.verifier.step import args, dynptr, regs
 from anybpf.verifier.walk import Walk
 
 
@@ -53,7 +53,7 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     if arg.kind in _TYPED:
         _TYPED[arg.kind](walk, number, reg, arg)
         return
-    if reg.kind & kinds.KIND_MASK not in args.AT_OFFSET:
+    if reg.kind not in args.AT_OFFSET:
         ctx.check_unmoved(env, reg, regno)
     if arg.kind == "ctx":
         if reg.kind != kinds.PTR_TO_CTX:
@@ -101,7 +101,7 @@ def _check_trusted(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     env = walk.env
     if regs.is_zero(reg) and arg.nullable:
         return
-    name = btf_args.kernel(env).type(arg.type_id).name
+    name = btf_ptr.kernel(env).type(arg.type_id).name
     null = PTR_MAYBE_NULL if arg.nullable else 0
     wanted = Arg(kinds.ARG_PTR_TO_BTF_ID | kinds.PTR_TRUSTED | null, btf=name)
     args.check_kind(env, "", reg, number + 1, wanted)

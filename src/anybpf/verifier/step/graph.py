@@ -10,12 +10,12 @@ from errno import EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.btf.fields import LOCKS, Field
+from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, MEM_ALLOC, MEM_PERCPU, MEM_RCU, NON_OWN_REF
-from anybpf.verifier import btf_walk, records
+from anybpf.verifier import btf_walk, kfuncs, records
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.state import REF_LOCK, Frame, Reg, mark_pointer
@@ -88,7 +88,8 @@ def _check_locked(env: Env, reg: Reg, fields: tuple[Field, ...], name: str) -> N
     if state.locks and held:
         return
     text = "held lock and object are not in the same allocation\n" if state.locks else ""
-    lock = next((one.offset for one in fields if one.special.name in LOCKS), -22)
+    # a bpf_res_spin_lock holds as well, but it is not the one whose place is told
+    lock = next((one.offset for one in fields if one.special.name == "bpf_spin_lock"), -EINVAL)
     raise env.reject(EINVAL, f"{text}bpf_spin_lock at off={lock} must be held for {name}")
 
 
@@ -246,10 +247,10 @@ def hand_over(call: Call) -> None:
 def in_tree_callback(env: Env) -> bool:
     """The function compares two objects of a tree, whose lock is held."""
     frame = env.frame
-    return frame.in_callback and any(
-        kfunc is not None and kfunc.name == ADD
-        for kfunc in [env.kfuncs.get(env.insns[frame.callsite].imm)]
-        if env.insns[frame.callsite].src == uapi.BPF_PSEUDO_KFUNC_CALL)
+    if not frame.in_callback:
+        return False
+    kfunc = kfuncs.called(env, env.insns[frame.callsite])
+    return kfunc is not None and kfunc.name == ADD
 
 
 def compare_callback(env: Env, callee: Frame, caller: Frame) -> None:

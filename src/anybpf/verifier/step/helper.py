@@ -19,7 +19,7 @@ from anybpf.verifier.numbers import S32_MAX
 from anybpf.verifier.region import btf_ptr, dynptrs, kptr, map_value, packet, stack
 from anybpf.verifier.reject import ENOTSUPP, Reject
 from anybpf.verifier.state import mark_not_init, mark_pointer, mark_unknown
-from anybpf.verifier.step import args, btf_args, dynptr, ends, fields, formats, regs, resources
+from anybpf.verifier.step import args, dynptr, ends, fields, formats, regs, resources
 from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.args import Call
 from anybpf.verifier.walk import Walk
@@ -200,7 +200,7 @@ def _result(made: Call) -> None:
         _exchanged(made, flags)
         return
     if base == kinds.RET_PTR_TO_BTF_ID:
-        btf_ptr.point(env, r0, btf_args.kernel(env), btf_args.struct_id(env, row.ret_btf), flags)
+        btf_ptr.point(env, r0, btf_ptr.kernel(env), btf_ptr.struct_id(env, row.ret_btf), flags)
         _acquire(made)
         return
     if base == kinds.RET_PTR_TO_MEM_OR_BTF_ID:

@@ -12,7 +12,7 @@ from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.kinds import PTR_MAYBE_NULL
-from anybpf.verifier import kfuncs, ranges
+from anybpf.verifier import kfuncs, prototypes, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
@@ -24,8 +24,8 @@ from anybpf.verifier.state import (
     mark_pointer,
     mark_unknown,
 )
+from anybpf.verifier.step import call as calls
 from anybpf.verifier.step import (
-    btf_args,
     ends,
     fields,
     graph,
@@ -35,7 +35,6 @@ from anybpf.verifier.step import (
     regs,
     resources,
 )
-from anybpf.verifier.step import call as calls
 from anybpf.verifier.step.kfunc_call import Call
 from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, NEXT, Walk
@@ -46,10 +45,11 @@ CALLER_SAVED = range(6)
 def call(walk: Walk, insn: Insn) -> int:
     """Check the call, then do what it does to the state."""
     env = walk.env
-    if not insn.imm:
+    found = kfuncs.called(env, insn)
+    if found is None:
         # refused after the walk, if the walk came here at all
         return NEXT
-    kfunc = _callable(env, env.kfuncs[insn.imm])
+    kfunc = _callable(env, found)
     made = Call(walk, kfunc)
     if kfunc.name in _LOCKERS:
         _fail_to_lock(walk)
@@ -309,20 +309,17 @@ def _slice(made: Call) -> None:
 def _cast_to_context(made: Call) -> None:
     """The context as the kernel has it (get_kern_ctx_btf_id)."""
     env = made.env
-    btf = btf_args.kernel(env)
-    name = f"BPF_PROG_TYPE_{env.prog.name.upper()}_kern"
-    pairs = btf.expect(btf_args.struct_id(env, "bpf_ctx_convert"), t.Struct)
-    member = pairs.member(name)
-    if member is None or not isinstance(btf.type(member.type), t.Composite):
-        number = member.type if member is not None else 0
+    btf = btf_ptr.kernel(env)
+    number = prototypes.kernel_context(btf, env.prog_type)
+    if not number or not isinstance(btf.type(number), t.Composite):
         raise env.reject(EINVAL, f"kern ctx type id {number} is not a struct")
-    btf_ptr.point(env, env.regs[0], btf, member.type, kinds.PTR_TRUSTED)
+    btf_ptr.point(env, env.regs[0], btf, number, kinds.PTR_TRUSTED)
 
 
 def _rdonly_cast(made: Call) -> None:
     """Any address taken for that of a struct."""
     env, number = made.env, made.constant or 0
-    btf, r0 = btf_args.kernel(env), made.env.regs[0]
+    btf, r0 = btf_ptr.kernel(env), made.env.regs[0]
     if number >= len(btf):
         raise env.reject(EINVAL,
                          f"Unknown type ID {bits.s64(number)} passed to kfunc bpf_rdonly_cast")

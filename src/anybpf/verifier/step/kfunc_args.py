@@ -40,12 +40,6 @@ STRUCTS = {
 }
 #: arguments that make the size of the memory that the function gives
 SIZES = {"rdonly_buf_size": True, "rdwr_buf_size": False}
-#: registers at any offset
-_ANY_OFFSET = frozenset({
-    kinds.PTR_TO_STACK, kinds.PTR_TO_PACKET, kinds.PTR_TO_PACKET_META, kinds.PTR_TO_MAP_KEY,
-    kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_MEM, kinds.PTR_TO_MEM | kinds.MEM_RDONLY,
-    kinds.PTR_TO_MEM | kinds.MEM_RINGBUF, kinds.PTR_TO_BUF, kinds.PTR_TO_BUF | kinds.MEM_RDONLY,
-    kinds.PTR_TO_ARENA, kinds.SCALAR_VALUE})
 _IRQ = {
     "bpf_local_irq_save": (True, slots.NATIVE), "bpf_local_irq_restore": (False, slots.NATIVE),
     "bpf_res_spin_lock_irqsave": (True, slots.LOCK),
@@ -148,7 +142,7 @@ def _check_offset(call: Call, arg: Arg) -> None:
     if release and reg.off:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")
-    if not release and reg.kind in _ANY_OFFSET:
+    if not release and reg.kind in args.AT_OFFSET:
         return
     ctx.check_unmoved(env, reg, regno, not release and btf_args.at_offset(reg.kind))
 
@@ -406,7 +400,7 @@ def _struct_of(env: Env, reg: Reg) -> tuple[Btf, int]:
     base = reg.kind & KIND_MASK
     if base == kinds.PTR_TO_BTF_ID:
         return btf_ptr.types_of(reg), reg.btf_id
-    return btf_args.kernel(env), btf_args.struct_id(env, regtype.TYPED_BY_KIND[base])
+    return btf_ptr.kernel(env), btf_ptr.struct_id(env, regtype.TYPED_BY_KIND[base])
 
 
 def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
@@ -418,17 +412,23 @@ def _is_nocast_alias(btf: Btf, type_id: int, target: t.Type) -> bool:
 
 def _check_map(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
-    if reg.map is None:
+    if reg.map is None and not _says_more(reg):
         raise env.reject(EINVAL, f"pointer in R{arg.regno} isn't map pointer")
     _check_same_map(call, reg)
     call.map, call.map_uid = reg.map, reg.map_uid
     check_trust(call, arg)
 
 
+def _says_more(reg: Reg) -> bool:
+    """The kernel keeps this in the place of the map, and takes it for one at first."""
+    return reg.btf is not None or any((
+        reg.packet_range, reg.mem_size, reg.dynptr_id, reg.subprog, reg.slot_state))
+
+
 def _map(call: Call, arg: Arg) -> None:
     env = call.env
-    wanted = btf_args.struct_id(env, "bpf_map")
-    _check_typed(call, arg, btf_args.kernel(env).type(wanted), wanted)
+    wanted = btf_ptr.struct_id(env, "bpf_map")
+    _check_typed(call, arg, btf_ptr.kernel(env).type(wanted), wanted)
 
 
 _OWN_MAPS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import Bug, NotSupported
+from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.verifier import consts, log, ranges, regtype, tnum
 from anybpf.verifier.decoded import Decoded
@@ -16,10 +16,6 @@ from anybpf.verifier.region.table import REGIONS
 from anybpf.verifier.state import Reg, mark_known_scalar, mark_pointer, mark_unknown
 from anybpf.verifier.step import ends, regs
 from anybpf.verifier.walk import Walk
-
-#: kinds whose accesses are not modelled yet
-TYPED = frozenset({kinds.PTR_TO_ARENA})
-
 
 #: how misaligned access to a region is told; to the stack it is always refused
 ALIGNMENT = {
@@ -133,8 +129,6 @@ def _into(what: Access, base: int) -> bool:
 
 
 def _refuse(env: Env, reg: Reg, regno: int) -> None:
-    if reg.kind & kinds.KIND_MASK in TYPED and not regtype.may_be_null(reg.kind):
-        raise NotSupported(f"loads and stores through {regtype.text(reg.kind)}")
     raise env.reject(EACCES, f"R{regno} invalid mem access '{regtype.text(reg.kind)}'")
 
 
@@ -200,12 +194,13 @@ def _load_symbol(env: Env, dst: Reg) -> None:
 def _load_map(env: Env, insn: Decoded, dst: Reg) -> None:
     aux = env.aux[env.idx]
     direct = insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE)
+    if direct and aux.map is not None and aux.map.type == uapi.BPF_MAP_TYPE_ARENA:
+        mark_unknown(dst)  # user space's address, yet to be cast
+        return
     mark_pointer(dst, kinds.PTR_TO_MAP_VALUE if direct else kinds.CONST_PTR_TO_MAP)
     dst.map = aux.map
     if direct:
         dst.off = aux.map_offset
-        if aux.map is not None and aux.map.type == uapi.BPF_MAP_TYPE_ARENA:
-            raise NotSupported("arena pointers in the verifier")
 
 
 def _ld_packet(walk: Walk, insn: Decoded) -> int:
