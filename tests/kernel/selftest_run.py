@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import oracle
 from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.toolchain import CompileError
+from conftest import embedded, package_files
 from kernel import selftest_module
 from kernel.both_verifiers import Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
@@ -37,6 +38,8 @@ FOLDER = Path("build/selftests")
 CHUNK = 40
 #: stands for all programs of an object that was not made
 ALL = "*"
+#: what stands in the place of a tree for Debian's package
+TOOLS = "libbpf-tools"
 
 
 class Wanted(NamedTuple):
@@ -123,6 +126,23 @@ def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     yield from chain.from_iterable(each(partial(object_outcomes, tree, limit, wanted), paths))
 
 
+def run_tools(limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
+    """The programs that Debian's libbpf-tools carry."""
+    folder = FOLDER / TOOLS
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in embedded(package_files("libbpf-tools", "/sbin/")):
+        (folder / f"{name}.o").write_bytes(data)
+    paths = [path for path in sorted(folder.glob("*.o")) if wanted.source(TOOLS, path.stem)]
+    yield from chain.from_iterable(each(partial(tool_outcomes, limit, wanted), paths))
+
+
+def tool_outcomes(limit: int, wanted: Wanted, path: Path) -> list[Outcome]:
+    """Programs of a tool."""
+    given = Source(path, path.stem, lambda name: path.with_stem(name))
+    found = outcomes(given, limit, partial(wanted.program, TOOLS, path.stem))
+    return [replace(one, tree=TOOLS) for one in found]
+
+
 def _bring_module(tree: Tree) -> None:
     """The test module of the tree into the guest, if it is the guest that is asked."""
     if GUEST is None:
@@ -171,10 +191,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     wanted = Wanted(missing(given.missing) if given.missing else None, given.only)
-    chosen = [tree for tree in trees() if given.tree in ("", tree.name)]
     with workers(given.jobs) as each:
-        found = [told(replace(one, oracle=oracle.chosen())) for tree in chosen
-                 for one in run(tree, given.limit, wanted, each)]
+        runs: list[Callable[[int, Wanted, Map], Iterator[Outcome]]] = [
+            partial(run, tree) for tree in trees() if given.tree in ("", tree.name)]
+        if given.tree in ("", TOOLS):
+            runs.append(run_tools)
+        found = [told(replace(one, oracle=oracle.chosen())) for each_run in runs
+                 for one in each_run(given.limit, wanted, each)]
     Run(release(), found).write(given.output)
 
 
