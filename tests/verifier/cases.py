@@ -55,7 +55,7 @@ from anybpf.isa.insn import Insn, encode
 from anybpf.proto import kfuncs, progs
 from anybpf.verifier import Facts, MapFacts, verify
 from anybpf.verifier.facts import ProgramFacts, Records, Table, TypesFacts
-from kernel.verdicts import kernel_btf, kernel_module
+from kernel.verdicts import kernel_btf, kernel_module, kernel_symbols
 from verifier.c_types import CTypes
 
 HERE = Path(__file__).parent
@@ -345,6 +345,7 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     symbols=kernel_symbols() if has_types() else None,
                      attach_btf_id=self.target, attach_module=self.module_types(),
                      attach_prog=self._attached_facts(fds, cpus),
                      fd_array=self.fd_array(fds) or None, bound=self.bound, btfs=self._btfs(fds),
@@ -384,9 +385,14 @@ def _kernel_symbols(source: str) -> Iterator[tuple[str, Pseudo]]:
         yield f"kernel.{name}", Pseudo(uapi.BPF_PSEUDO_BTF_ID, number)
 
 
+def has_types() -> bool:
+    """Whether the running kernel tells its types."""
+    return Path("/sys/kernel/btf/vmlinux").exists()
+
+
 def kernel_types() -> Btf:
     """The running kernel's types where it tells them, else the built-in ones."""
-    return kernel_btf() if Path("/sys/kernel/btf/vmlinux").exists() else builtin()
+    return kernel_btf() if has_types() else builtin()
 
 
 def kfunc_ids(source: str, modules: dict[int, Btf]) -> dict[str, tuple[int, int]]:

@@ -16,27 +16,25 @@ def _names(names: str, prefix: str = "") -> frozenset[str]:
 
 #: no tracing program may attach to these (btf_id_deny, verifier.c)
 DENIED = _names("""
-    migrate_disable migrate_enable rcu_read_unlock_strict preempt_count_add preempt_count_sub
+    ___migrate_enable migrate_disable migrate_enable rcu_read_unlock_strict preempt_count_add
+    preempt_count_sub
     __rcu_read_lock __rcu_read_unlock""")
 #: they do not return, so nothing can run behind them (noreturn_deny)
 NO_RETURN = _names("""
     __ia32_sys_exit __ia32_sys_exit_group __kunit_abort kunit_try_catch_throw
     __module_put_and_kthread_exit __x64_sys_exit __x64_sys_exit_group do_exit do_group_exit
     kthread_complete_and_exit kthread_exit make_task_dead""")
-#: what results of may be changed: system calls (on x86), and hooks of security modules
-SYSTEM_CALL = "__x64_"
+#: functions whose result programs may change: those that ask the security modules
 SECURITY = "security_"
-#: functions of other parts that say so (register_btf_fmodret_id_set): name -> may programs sleep
-MODIFIABLE: dict[str, bool] = {}
+#: and others that say so (register_btf_fmodret_id_set): name -> may programs sleep there
+MODIFIABLE = {"bpf_fentry_test1": True, "bpf_modify_return_test": False,
+              "bpf_modify_return_test2": False, "bpf_modify_return_test_tp": False}
 
-#: other functions whose names begin like hooks'
-NO_HOOKS = _names("find_cgroup_shim verify_prog is_sleepable_hook is_trusted hook_returns_errno "
-                  "get_retval_range func_proto", LSM)
 #: hooks that are not for programs
 DISABLED = _names("""
     vm_enough_memory inode_need_killpriv inode_getsecurity inode_listsecurity
     inode_copy_up_xattr getselfattr getprocattr setprocattr key_getsecurity audit_rule_match
-    xfrm_decode_session ismaclabel file_alloc_security""", LSM)
+    ismaclabel""", LSM)
 #: hooks in which programs may sleep
 SLEEPABLE = _names("""
     bpf bpf_map bpf_map_create bpf_map_free bpf_prog bpf_prog_load bpf_token_create
@@ -53,25 +51,21 @@ SLEEPABLE = _names("""
     socket_connect socket_create socket_getpeername socket_getpeersec_dgram socket_getsockname
     socket_getsockopt socket_listen socket_post_create socket_recvmsg socket_sendmsg
     socket_shutdown socket_socketpair syslog task_alloc task_prctl task_setscheduler
-    userns_create bdev_alloc_security bdev_setintegrity""", LSM)
+    userns_create bpf_prog_free
+    task_to_inode inet_conn_established""", LSM)
 #: hooks whose arguments may be in the making, or on their way out
 UNTRUSTED = _names("""
     bpf_map_free bpf_prog_free file_alloc_security file_free_security sk_alloc_security
-    sk_free_security task_free bdev_alloc_security bdev_free_security""", LSM)
+    sk_free_security task_free bdev_free_security""", LSM)
 #: hooks that answer with 0 or 1 instead of an error number
 BOOLEAN = _names("xfrm_state_pol_flow_match audit_rule_known inode_xattr_skipcap", LSM)
 
 
-def is_hook(name: str) -> bool:
-    """Whether the kernel's function is a hook of security modules."""
-    return name.startswith(LSM) and name not in NO_HOOKS
-
-
 def may_modify(name: str) -> bool:
     """Whether programs may change what the function gives (fmod_ret)."""
-    return name.startswith((SYSTEM_CALL, SECURITY)) or name in MODIFIABLE
+    return name.startswith(SECURITY) or name in MODIFIABLE
 
 
 def may_sleep(name: str) -> bool:
     """Whether programs that sleep may trace the function."""
-    return name.startswith(SYSTEM_CALL) or MODIFIABLE.get(name, False)
+    return MODIFIABLE.get(name, False)

@@ -17,6 +17,7 @@ from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment, FunctionFacts, ProgramFacts
 from anybpf.verifier.reject import Reject
 
+MAX_ERRNO = 4095
 TRACEPOINT = "btf_trace_"
 ITERATOR = "bpf_iter_"
 #: tracing programs that may sleep
@@ -60,8 +61,6 @@ def check(env: Env) -> None:
 def _may_sleep(env: Env) -> bool:
     if env.facts.type == uapi.BPF_PROG_TYPE_TRACING:
         return env.facts.attach_type in _SLEEPERS
-    if env.facts.type == uapi.BPF_PROG_TYPE_LSM:
-        return env.facts.attach_type != uapi.BPF_LSM_CGROUP
     return env.prog.sleepable
 
 
@@ -184,7 +183,13 @@ def _function(env: Env, named: Named) -> Attachment:
     elif facts.attach_type == uapi.BPF_MODIFY_RETURN and not hooks.may_modify(name):
         raise Reject(EINVAL, f"{name}() is not modifiable")
     trusted = _is_lsm(env) and name not in hooks.UNTRUSTED
-    return Attachment(name, named.btf, proto, trusted=trusted)
+    results = _results(name) if _is_lsm(env) and proto.type else None
+    return Attachment(name, named.btf, proto, trusted=trusted, results=results)
+
+
+def _results(name: str) -> tuple[int, int]:
+    """What a hook gives (bpf_lsm_get_retval_range)."""
+    return (0, 1) if name in hooks.BOOLEAN else (-MAX_ERRNO, 0)
 
 
 def _prototype(named: Named) -> t.FuncProto:
@@ -210,6 +215,13 @@ _TARGETS: dict[int, Callable[[Env, Named], Attachment]] = {
 # -- lists
 
 
+def hook_names(btf: Btf) -> frozenset[str]:
+    """The functions that stand for hooks of security modules: the kernel's types list the hooks."""
+    number = btf.find("security_list_options", uapi.BTF_KIND_UNION)
+    members = btf.expect(number, t.Union).members if number else ()
+    return frozenset(hooks.LSM + member.name for member in members) - {hooks.LSM + "lsm_func_addr"}
+
+
 def _is_lsm(env: Env) -> bool:
     return env.facts.type == uapi.BPF_PROG_TYPE_LSM
 
@@ -233,5 +245,5 @@ def _check_hook(env: Env, named: Named) -> None:
         raise Reject(EINVAL, "LSM programs must have a GPL compatible license")
     if named.name in hooks.DISABLED:
         raise Reject(EINVAL, f"attach_btf_id {named.number} points to disabled hook {named.name}")
-    if not hooks.is_hook(named.name):
+    if named.name not in hook_names(named.btf):
         raise Reject(EINVAL, f"attach_btf_id {named.number} points to wrong type name {named.name}")

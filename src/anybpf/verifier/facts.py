@@ -276,6 +276,8 @@ class Attachment(NamedTuple):
     kinds: Mapping[int, int] = MappingProxyType({})
     #: arguments are valid and cannot go away
     trusted: bool = False
+    #: the numbers that a hook of security modules gives; None: it gives nothing
+    results: tuple[int, int] | None = None
     #: it is in a program, whose functions take pointers to the context of this type of program
     context: int = 0
 

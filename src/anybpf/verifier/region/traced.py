@@ -10,7 +10,7 @@ from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL, PTR_TRUSTED
-from anybpf.verifier import fmodel, prototypes
+from anybpf.verifier import fmodel, prototypes, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
@@ -55,7 +55,9 @@ def access(what: Access, target: Attachment) -> None:
 
 def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
     base = value.kind & KIND_MASK
-    if base == kinds.SCALAR_VALUE:
+    if value.is_result and target.results is not None:
+        _result_of_hook(into, target.results)
+    elif base == kinds.SCALAR_VALUE:
         mark_unknown(into)
     elif base == kinds.PTR_TO_BTF_ID:
         btf = env.facts.kernel_btf if target.context else target.btf
@@ -64,6 +66,12 @@ def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
     else:
         mark_pointer(into, value.kind)
         into.id = env.new_id() if value.kind & PTR_MAYBE_NULL else 0
+
+
+def _result_of_hook(into: Reg, results: tuple[int, int]) -> None:
+    mark_unknown(into)
+    into.smin, into.smax = into.s32min, into.s32max = results
+    ranges.sync(into)
 
 
 def _check_place(what: Access) -> None:
@@ -126,14 +134,14 @@ def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> _Value:
     btf, name = target.btf, target.name
     type_id = btf.resolve(found.type)
     made = btf.type(type_id)
-    if found.type == 0 or isinstance(made, t.Int):
+    if isinstance(made, t.Void | t.Int):
         return _Value()
     if special:
         return _Value(special, type_id)
     if target.context:
         return _context(env, target, number, found)
     if not isinstance(made, t.Composite):
-        raise _Invalid(f"func '{name}' arg{number} type {_kind(made)} is not a struct")
+        raise _Invalid(f"func '{name}' arg{number} type {made.kind_name} is not a struct")
     env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
                   f"'{made.name or '(anon)'}'\n")
     return _Value(kinds.PTR_TO_BTF_ID | _flags(target, number, found), type_id)
@@ -165,10 +173,6 @@ def _may_be_null(target: Attachment, number: int) -> bool:
     return named or number in target.nullable
 
 
-def _kind(made: t.Type) -> str:
-    return "UNKNOWN" if isinstance(made, t.Void) else made.kind_name
-
-
 def _count(target: Attachment) -> int:
     """How many arguments there are; as many as a call may have where the types say nothing."""
     return len(target.proto.params[target.skipped:]) if target.proto is not None else ANY_ARGS
@@ -176,7 +180,7 @@ def _count(target: Attachment) -> int:
 
 def _index(target: Attachment, off: int) -> int:
     """The argument at `off`; the kernel counts in the ones that are skipped."""
-    btf, end = target.btf, 0
+    btf, end, off = target.btf, 0, off & uapi.U32
     if target.proto is None:
         return off // WORD
     for number, param in enumerate(target.proto.params):

@@ -6,17 +6,42 @@ Both are from kernel/bpf/verifier.c.
 from __future__ import annotations
 
 from errno import EACCES, EINVAL
+from typing import NamedTuple
 
 from anybpf import bits, uapi
+from anybpf.errors import ENOTSUPP
 from anybpf.proto import kinds
-from anybpf.proto.progs import Returns
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.region import packet
-from anybpf.verifier.state import REF_PTR, Reg, copy_reg, mark_known_scalar, mark_unknown
+from anybpf.verifier.reject import Reject
+from anybpf.verifier.state import (
+    REF_PTR,
+    Frame,
+    Reg,
+    copy_reg,
+    mark_known_scalar,
+    mark_unknown,
+)
 from anybpf.verifier.step import regs
 from anybpf.verifier.step.widen import widen_loop
 from anybpf.verifier.walk import DONE, JUMPED, Walk
+
+
+class Wanted(NamedTuple):
+    """What a number must lie in, both ends included; with `half` its low 32 bits, as signed."""
+
+    low: int
+    high: int
+    half: bool = False
+    #: what is said besides where it does not
+    note: str = ""
+
+
+_FOR_LSM = (uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP)
+#: of programs in cgroups, at hooks that give nothing
+NO_RESULT = Wanted(1, 1, note="\nNote, BPF_LSM_CGROUP that attach to void LSM hooks can't modify "
+                              "return value!")
 
 
 def step(walk: Walk) -> int:
@@ -57,11 +82,12 @@ def _inside(env: Env, where: str, section: str) -> Exception:
 
 def check_return(env: Env, regno: int = 0) -> None:
     """What is given back is a number in the range of the program type (check_return_code)."""
-    reg = regs.read(env, regno)
     frame = env.state.frames[0]
+    if _gives_nothing(env, frame):
+        return
+    reg = regs.read(env, regno)
     if frame.in_async_callback:
-        low, high = frame.callback_returns
-        _check_result(env, regno, low, high, "async callback return")
+        _check_result(env, regno, Wanted(*frame.callback_returns), "async callback return")
         return
     if frame.subprog and frame.subprog != env.exception_callback:
         if reg.kind != kinds.SCALAR_VALUE:
@@ -70,30 +96,50 @@ def check_return(env: Env, regno: int = 0) -> None:
         return
     wanted = _wanted(env)
     if wanted is not None:
-        _check_result(env, regno, wanted.low, wanted.high, "program exit")
+        _check_result(env, regno, wanted, "program exit")
 
 
-def _wanted(env: Env) -> Returns | None:
-    """What the program may give back; None: any number."""
-    if env.extends is not None and env.prog_type == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
+def _gives_nothing(env: Env, frame: Frame) -> bool:
+    """The program's result goes to a hook without one, so that r0 need not be set."""
+    main, target = frame.subprog in (0, env.exception_callback), env.target
+    return (main and env.prog_type == uapi.BPF_PROG_TYPE_LSM and target is not None
+            and env.facts.attach_type != uapi.BPF_LSM_CGROUP
+            and target.proto is not None and target.proto.type == 0)
+
+
+def _wanted(env: Env) -> Wanted | None:
+    """What the program may give; None: anything."""
+    kind, where, target = env.prog_type, env.facts.attach_type, env.target
+    if env.extends is not None and kind == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
         # one that attaches by BTF, which otherwise only tracing programs do
-        return Returns(0, 0)
-    return env.prog.returned(env.facts.attach_type)
+        return Wanted(0, 0)
+    if kind == uapi.BPF_PROG_TYPE_TRACING and where in _FOR_LSM:
+        raise Reject(ENOTSUPP, "", end="")
+    if kind != uapi.BPF_PROG_TYPE_LSM or target is None:
+        row = env.prog.returned(where)
+        return None if row is None else Wanted(row.low, row.high)
+    if where == uapi.BPF_LSM_CGROUP:
+        return Wanted(0, 1) if target.results is not None else NO_RESULT
+    if where != uapi.BPF_LSM_MAC or target.results is None:
+        return None
+    return Wanted(*target.results, half=True)
 
 
-def _check_result(env: Env, regno: int, low: int, high: int, where: str) -> None:
+def _check_result(env: Env, regno: int, wanted: Wanted, where: str) -> None:
     reg = env.regs[regno]
     if reg.kind != kinds.SCALAR_VALUE:
         raise env.reject(EINVAL, f"At {where} the register R{regno} is not a known value "
                                  f"({regtype.text(reg.kind)})")
     backtrack.mark(env, regno)
-    check_range(env, reg, bits.s32(low & uapi.U32), bits.s32(high & uapi.U32), where, f"R{regno}")
+    _check_range(env, reg, wanted, where, f"R{regno}")
 
 
-def check_range(env: Env, reg: Reg, low: int, high: int, where: str, name: str) -> None:
+def _check_range(env: Env, reg: Reg, wanted: Wanted, where: str, name: str) -> None:
     """The number is one that a program or callback may give (retval_range_within)."""
-    if reg.smin < low or reg.smax > high:
-        raise env.reject(EINVAL, _bad_return(where, name, reg, low, high))
+    low, high = bits.s32(wanted.low & uapi.U32), bits.s32(wanted.high & uapi.U32)
+    least, most = (reg.s32min, reg.s32max) if wanted.half else (reg.smin, reg.smax)
+    if least < low or most > high:
+        raise env.reject(EINVAL, _bad_return(where, name, reg, low, high) + wanted.note)
 
 
 def _bad_return(where: str, name: str, reg: Reg, low: int, high: int) -> str:
@@ -156,8 +202,7 @@ def _leave_callback(env: Env) -> None:
     if returned.kind != kinds.SCALAR_VALUE:
         raise env.reject(EACCES, "R0 not a scalar value")
     backtrack.mark(env, 0)
-    low, high = callee.callback_returns
-    check_range(env, returned, low, high, "callback return", "R0")
+    _check_range(env, returned, Wanted(*callee.callback_returns), "callback return", "R0")
 
 
 def _repeat_callback(walk: Walk) -> None:
