@@ -27,6 +27,7 @@ from anybpf.toolchain.headers import INCLUDE
 from kernel.both_verifiers import Both, Fields, put
 from kernel.selftest_compare import Outcome, compare
 from kernel.selftest_maps import resize
+from kernel.selftest_renames import definitions
 from kernel.selftest_sources import SELFTESTS, Tree
 from kernel.selftest_targets import Target, Targets, targets
 from kernel.verdicts import GUEST, kernel_btf
@@ -60,6 +61,7 @@ def _compile(tree: Tree, source: Path, made: Path) -> Path:
     toolchain.compile_file(
         source, part, prefer="own", warn=lambda said: None, btf=kernel_btf(),
         options=[*tree.includes(made.parent, INCLUDES), *OPTIONS,
+                 *definitions(tree.name, source.stem),
                  "-idirafter", str(tree.path / "tools/include")])
     part.rename(made)
     return made

@@ -27,7 +27,7 @@ from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
 from kernel import selftest_module
-from kernel.both_verifiers import Both
+from kernel.both_verifiers import MODULE_KFUNCS, Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
 from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
@@ -149,9 +149,12 @@ def _bring_module(tree: Tree) -> None:
         return
     owner = selftest_module.owner(tree, trees())
     try:
-        selftest_module.load(GUEST, owner, FOLDER / f"module-{owner.name}")
+        made = selftest_module.load(GUEST, owner, FOLDER / f"module-{owner.name}")
     except (subprocess.CalledProcessError, BpfError) as error:
         print(f"no test module: {error}")
+        return
+    MODULE_KFUNCS.clear()
+    MODULE_KFUNCS.update(made)
 
 
 class Run(NamedTuple):
