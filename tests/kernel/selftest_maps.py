@@ -7,6 +7,8 @@ from kernel.both_verifiers import Fields, put
 
 #: no map of the comparison takes more memory than this
 MAX_MAP_BYTES = 1 << 21
+#: entries of a stack, where a tool says how many
+STACK_DEPTH = 127
 
 
 def resize(attr: bytearray) -> None:
@@ -17,6 +19,8 @@ def resize(attr: bytearray) -> None:
     fields = Fields(attr)
     entries, kind = fields["max_entries"], fields["map_type"]
     each = 1 if kind in _RINGS else max(8, fields["key_size"] + fields["value_size"])
+    if kind == uapi.BPF_MAP_TYPE_STACK_TRACE and not fields["value_size"]:
+        put(attr, value_size=8 * STACK_DEPTH)
     if not entries and kind not in _WITHOUT_ENTRIES:
         put(attr, max_entries=4096 if kind in _RINGS else 4)
     if kind != uapi.BPF_MAP_TYPE_ARENA and entries > 1 and entries * each > MAX_MAP_BYTES:

@@ -26,6 +26,7 @@ import oracle
 from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
+from guest.modules import Modules
 from kernel import selftest_module
 from kernel.both_verifiers import MODULE_KFUNCS, Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
@@ -128,6 +129,8 @@ def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
 
 def run_tools(limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     """The programs that Debian's libbpf-tools carry."""
+    if GUEST is not None:
+        Modules(GUEST.kernel).load(GUEST.there, "ext4")
     folder = FOLDER / TOOLS
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in embedded(package_files("libbpf-tools", "/sbin/")):

@@ -66,8 +66,24 @@ _NEW_ACCESS = (Target("test_trace_ext", "", "test_pkt_md_access_new"),)
 _TUNNEL = (Target("test_xdp", "", "_xdp_tx_iptunnel"),)
 _READ = (Target(function="bpf_testmod_test_read"),)
 
+#: operations of a file system, which its tools of libbpf-tools trace
+_FILES = {"file_read": "read_iter", "file_write": "write_iter", "file_open": "open",
+          "file_sync": "sync", "getattr": "getattr"}
+
+
+def _files(name: str, **other: str) -> dict[str, tuple[Target, ...]]:
+    """Both ends of each operation: its function, where it is not called as in most."""
+    functions = {op: other.get(op, f"{name}_file_{what}") for op, what in _FILES.items()}
+    return {f"{op}_{end}": (Target(function=function),)
+            for op, function in functions.items() for end in ("fentry", "fexit")}
+
+
+_EXT4 = _files("ext4", file_sync="ext4_sync_file")
+
 #: source -> program (empty: each) -> what it attaches to, one after another
 TARGETS: dict[str, dict[str, tuple[Target, ...]]] = {
+    **dict.fromkeys(("ext4dist", "ext4slower", "btrfsdist", "btrfsslower", "nfsdist", "nfsslower",
+                     "xfsdist", "xfsslower", "fsdist", "fsslower"), _EXT4),
     "changes_pkt_data_freplace": {"": _PACKETS_6_12},
     "exceptions_ext": {
         "pfentry": _TRACED, "throwing_fentry": _TRACED, "pfexit": _TRACED,
