@@ -178,11 +178,30 @@ def _setup(rng: random.Random, kind: str) -> list[str]:
     return [*lines, "call bpf_get_current_task_btf" if tasks else "r0 = 0", "r9 = r0"]
 
 
+class Made(NamedTuple):
+    """A program with its types, as sections of a case."""
+
+    kind: str
+    lines: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def parts(self, prefix: str = "") -> dict[str, tuple[str, tuple[str, ...]]]:
+        return {f"{prefix}prog": (self.kind, self.lines), f"{prefix}types": ("", self.types)}
+
+
+def _case(seed: int, parts: dict[str, tuple[str, tuple[str, ...]]]) -> Case:
+    name = f"seed {seed}"
+    return Case(Path(), name, {"case": (name, ()), **parts}, "", ())
+
+
 def program(seed: int, kinds: Sequence[str] = PROGRAMS) -> Case:
     """A main function that calls one or two others."""
     rng = random.Random(seed)
-    kind = rng.choice(kinds)
     called = [signature(rng, static=rng.random() < 0.1) for _ in range(rng.choice((1, 1, 2)))]
+    return _case(seed, _calling(rng, rng.choice(kinds), called, _main(rng)).parts())
+
+
+def _calling(rng: random.Random, kind: str, called: Sequence[Signature], main: str) -> Made:
     lines = _setup(rng, kind)
     for number, one in enumerate(called):
         for register, taken in enumerate(one.params[:5], 1):
@@ -190,14 +209,15 @@ def program(seed: int, kinds: Sequence[str] = PROGRAMS) -> Case:
         lines.append(f"call f{number}")
     lines += ["r0 = 0", "exit"]
     for number, one in enumerate(called):
-        out = f"out{number}"
-        lines += [f"f{number}:", "r0 = 0",
-                  *(line.replace("out", out) for line in _uses(rng, one.params)),
-                  f"{out}:", *(["r0 = 0"] if rng.random() < 0.9 else []), "exit"]
-    types = [*TYPES, _main(rng), *(one.declared(f"f{n}") for n, one in enumerate(called))]
-    parts = {"case": (f"seed {seed}", ()), "prog": (kind, tuple(lines)),
-             "types": ("", tuple(types))}
-    return Case(Path(), f"seed {seed}", parts, "", ())
+        lines += [f"f{number}:", *_body(rng, one, f"out{number}")]
+    types = [*TYPES, main, *(one.declared(f"f{n}") for n, one in enumerate(called))]
+    return Made(kind, tuple(lines), tuple(types))
+
+
+def _body(rng: random.Random, one: Signature, out: str) -> list[str]:
+    """A function: its arguments are used, and mostly it gives a number."""
+    return ["r0 = 0", *(line.replace("out", out) for line in _uses(rng, one.params)), f"{out}:",
+            *(["r0 = 0"] if rng.random() < 0.9 else []), "exit"]
 
 
 def _main(rng: random.Random) -> str:
@@ -205,3 +225,90 @@ def _main(rng: random.Random) -> str:
     one = signature(rng) if rng.random() < 0.2 else Signature(
         False, "int", (Param("struct __sk_buff *"),))
     return one.declared("main")
+
+
+# -- extensions
+
+#: programs whose functions are replaced, with their contexts
+EXTENDED = {
+    "tc": "struct __sk_buff *", "xdp": "struct xdp_md *", "kprobe": "struct pt_regs *",
+    "raw_tracepoint": "struct bpf_raw_tracepoint_args *", "sock_ops": "struct bpf_sock_ops *",
+    "socket": "struct __sk_buff *", "cgroup_skb attach=cgroup_inet_egress": "struct __sk_buff *",
+    "perf_event": "struct bpf_perf_event_data *"}
+#: a program of another type whose context is seldom asked for
+_TRACERS = ("tracing attach=trace_fentry", "tracing attach=trace_fexit")
+
+
+def extension(seed: int) -> Case:
+    """A program, and one that replaces a function of its, with nearly the same prototype."""
+    rng = random.Random(seed)
+    kind = rng.choice(list(EXTENDED))
+    replaced = _callable(rng, EXTENDED[kind])
+    called = [replaced, _callable(rng, EXTENDED[kind])]
+    main = Signature(False, "int", (Param(EXTENDED[kind]),))
+    target = _target(kind, called, main)
+    function = rng.choice(("f0", "f0", "f0", "f1", "main"))
+    mine = _nearly(rng, main if function == "main" else called[function == "f1"])
+    words = f"ext target={function} guest"
+    lines = _body(rng, mine, "out")
+    if rng.random() < 0.25:
+        words, lines = f"{rng.choice(_TRACERS)} target={function} guest", _traces(rng)
+    made = Made(words, tuple(lines), (*TYPES, mine.declared("main")))
+    return _case(seed, target.parts("target_") | made.parts())
+
+
+def _target(kind: str, called: Sequence[Signature], main: Signature) -> Made:
+    """A program that calls functions as they want to be called."""
+    lines = ["r6 = r1", *(f"*(u64 *)(r10 - {off}) = 0" for off in range(8, 328, 8))]
+    for number, one in enumerate(called):
+        for register, taken in enumerate(one.params, 1):
+            lines += _wanted(taken).replace("$", str(register)).splitlines()
+        lines.append(f"call f{number}")
+    lines += ["r0 = 0", "exit"]
+    for number in range(len(called)):
+        lines += [f"f{number}:", "r0 = 0", "exit"]
+    declared = (one.declared(f"f{number}") for number, one in enumerate(called))
+    return Made(kind, tuple(lines), (*TYPES, main.declared("main"), *declared))
+
+
+def _wanted(taken: Param) -> str:
+    if taken.type in EXTENDED.values():
+        return "r$ = r6"
+    return "r$ = 0" if taken.type in NUMBERS else "r$ = r10\nr$ += -320"
+
+
+def _callable(rng: random.Random, context: str) -> Signature:
+    """A prototype that a program of this context may well have."""
+    pool = [((), (context,)), *FITTING[:3], (("nonnull",), MEMORY)]
+    params = []
+    for _ in range(rng.randrange(4)):
+        tags, types = rng.choice(pool)
+        params.append(Param(rng.choice(types), tuple(tags)))
+    return Signature(rng.random() < 0.05, rng.choice(("int", "int", "u64", "enum choice")),
+                     tuple(params))
+
+
+def _nearly(rng: random.Random, one: Signature) -> Signature:
+    """The same prototype, or with one thing changed."""
+    roll = rng.random()
+    if roll < 0.5 or (not one.params and roll < 0.8):
+        return one._replace(static=False)
+    if roll < 0.6:
+        return one._replace(result=rng.choice(RESULTS))
+    if roll < 0.65:
+        return one._replace(params=(*one.params, param(rng)))
+    params = list(one.params)
+    if not params:
+        return one._replace(static=True)
+    at = rng.randrange(len(params))
+    params[at] = param(rng) if rng.random() < 0.6 else Param(
+        params[at].type, (rng.choice(TAGS),))
+    return one._replace(params=tuple(params))
+
+
+def _traces(rng: random.Random) -> list[str]:
+    """Arguments of the function, and what they point to."""
+    off = rng.choice((0, 0, 8, 16, 24, 32, 40, 48, 4))
+    size = rng.choice(("u64", "u64", "u64", "u32"))
+    deeper = [f"r0 = *(u32 *)(r2 {rng.choice((0, 8, 112)):+})"] if rng.random() < 0.5 else []
+    return [f"r2 = *({size} *)(r1 {off:+})", *deeper, "r0 = 0", "exit"]

@@ -8,6 +8,7 @@ from anybpf.proto import access, helpers, progs
 from anybpf.proto.access import CAP_BPF
 from kernel.verdicts import (
     EXIT,
+    SLEEPING,
     TARGETED,
     Case,
     call,
@@ -21,7 +22,7 @@ from kernel.verdicts import (
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
 
-each_case = pytest.mark.parametrize("case", [*cases(), *TARGETED], ids=str)
+each_case = pytest.mark.parametrize("case", [*cases(), *SLEEPING, *TARGETED], ids=str)
 CLEAR = b"".join(mov(r, 0) for r in range(2, 6))
 CAP_NUMBERS = {"net_admin": 12, "bpf": 39}
 
@@ -38,8 +39,8 @@ def allowed(case: Case, license_text: str = "GPL") -> dict[int, bool]:
 
 def configured(case: Case, caps: int = access.ALL_CAPS) -> set[int]:
     """What our rows allow in every configuration of the kernel."""
-    grants = {h.id: access.grant(h.id, case.prog.type, case.attach, caps)
-              for h in helpers.HELPERS}
+    grants = {h.id: access.grant(h.id, case.prog.type, case.attach, caps,
+                                 bool(case.flags), case.target) for h in helpers.HELPERS}
     return {number for number, grant in grants.items() if grant and not grant.config}
 
 

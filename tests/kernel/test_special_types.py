@@ -1,6 +1,6 @@
 """Made-up structs of locks, lists and kernel pointers: BTF_LOAD and MAP_CREATE against the kernel.
 
-`ANYBPF_SWEEP=1` tries twenty times as many.
+`ANYBPF_SWEEP=N` tries N times as many.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kernel.verdicts import LINUX, bpf, kernel_btf, packed, refusal
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(refusal()), reason=refusal())]
 
-TIMES = 20 if os.environ.get("ANYBPF_SWEEP") else 1
+TIMES = int(os.environ.get("ANYBPF_SWEEP", "1"))
 LOG = ctypes.create_string_buffer(1 << 16)
 #: made of a struct of the kernel's, of another map, or of memory that user space maps
 UNTRIED = {"struct_ops", "array_of_maps", "hash_of_maps", "arena", "user_ringbuf", "ringbuf"}

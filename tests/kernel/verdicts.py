@@ -274,10 +274,10 @@ def refusal() -> str:
 def with_caps(caps: list[int], code: str) -> object:
     """What `code` prints as JSON when it runs in a process that holds only these capabilities."""
     drop = f"from kernel.verdicts import drop_to\ndrop_to({caps})\n"
-    tests = SOURCES.parent / "tests"
+    top = SOURCES.parent
     done = subprocess.run(
         [sys.executable, "-c", drop + code], capture_output=True, text=True, check=True,
-        timeout=120, env={"PYTHONPATH": f"{SOURCES}:{tests}"})
+        timeout=120, env={"PYTHONPATH": f"{SOURCES}:{top / 'tests'}:{top / 'tools'}"})
     return json.loads(done.stdout)
 
 

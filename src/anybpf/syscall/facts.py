@@ -109,6 +109,8 @@ class Surroundings:
         self._fd_array: Sequence[int] | Mapping[int, int] | None = None
         #: the program's types, once they were asked for
         self.btf: BtfObject | None = None
+        #: the program that this one attaches to
+        self.program: ProgObject | None = None
 
     def facts(self, prog: ProgFacts) -> Facts:
         """All that the verifier is told."""
@@ -138,6 +140,7 @@ class Surroundings:
             return target.btf
         assert isinstance(target, ProgObject)
         assert target.facts.as_target is not None
+        self.program = target
         return target.facts.as_target
 
     def tell(self, member: str, value: int) -> None:

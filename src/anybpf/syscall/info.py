@@ -122,6 +122,8 @@ def prog_info(state: State, attr: Attr, prog: ProgObject) -> None:
     answer["name"] = facts.name.encode("latin-1")
     answer["gpl_compatible"] = int(facts.gpl)
     answer["attach_btf_id"] = facts.attach_btf_id
+    if prog.attached is not None and prog.attached.btf is not None:
+        answer["attach_btf_obj_id"] = prog.attached.btf.object.id
     answer["verified_insns"] = facts.verified_insns
     answer.array("nr_map_ids", "map_ids", [_u32(m.id) for m in prog.maps])
     _record_sizes(answer)

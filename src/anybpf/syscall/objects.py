@@ -141,7 +141,7 @@ class ProgObject(KernelObject):
 
     def __init__(self, state: State, facts: ProgFacts, maps: list[MapObject],
                  refs: dict[int, MapRef], btf: ProgBtf | None, native: Prog,
-                 subprogs: tuple[int, ...]) -> None:
+                 subprogs: tuple[int, ...], attached: ProgObject | None = None) -> None:
         super().__init__()
         self._state = state
         self.facts = facts
@@ -152,11 +152,15 @@ class ProgObject(KernelObject):
         self.native = native
         #: first instruction of every function, beginning with 0
         self.subprogs = subprogs
+        #: the program whose function this one attaches to
+        self.attached = attached
         self.tag = tag(facts.insns)
         for used in maps:
             used.get()
         if btf is not None:
             btf.object.get()
+        if attached is not None:
+            attached.get()
         self.id = state.progs.add(self)
         native.id = self.id
 
@@ -168,6 +172,8 @@ class ProgObject(KernelObject):
 
     def free(self) -> None:
         self._state.progs.remove(self.id)
+        if self.attached is not None:
+            self.attached.put()
         for used in self.maps:
             used.put()
         if self.btf is not None:

@@ -179,5 +179,5 @@ def prog_load(state: State, attr: Attr) -> int:
                                   as_target=ProgramFacts.of(told, verdict))
     maps, refs = around.used(verdict), around.references(verdict)
     prog = ProgObject(state, facts, maps, refs, _program_btf(around.btf, told),
-                      _native(state, facts, maps, refs), verdict.starts)
+                      _native(state, facts, maps, refs), verdict.starts, around.program)
     return state.files.install(prog)

@@ -69,8 +69,8 @@ WALK = (
 )
 #: instead of the walk, for the checked interpreter
 UNWALKED = (
-    shape.check,            # every instruction by itself
     attach_target.check,
+    shape.check,            # every instruction by itself
 )
 
 #: no log but the rejecting line
@@ -116,8 +116,7 @@ def _verdict(env: Env, reject: Reject | None) -> Verdict:
                    env.max_states_per_insn, env.total_states, env.peak_states, depths,
                    env.log.longest, time_us, tuple(env.relocated),
                    tuple(s.start for s in env.subprogs), tuple(env.used_maps),
-                   env.max_ctx_offset, tuple(_functions(env)),
-                   any(s.tail_call_reachable for s in env.subprogs))
+                   env.max_ctx_offset, tuple(_functions(env)))
 
 
 def _functions(env: Env) -> Iterator[FunctionFacts]:

@@ -10,7 +10,7 @@ cdef class Subprog:
     cdef public int start, end, stack_depth, fastcall_off
     cdef public object name, args
     cdef public bint is_global, called, verified, changes_packet, might_sleep
-    cdef public bint has_tail_call, tail_call_reachable, has_ld_abs, unreliable
+    cdef public bint has_tail_call, has_ld_abs, unreliable
     cdef public bint is_async_callback, is_callback, keep_fastcall_stack
     cdef public int type_id
     cdef public list postorder
@@ -27,7 +27,7 @@ cdef class Env:
     cdef public object facts, options, prog, view, _line, _started
     cdef public object digest, target, extends
     cdef public list insns, aux, decoded, subprogs, used_maps, relocated
-    cdef public dict _lines, buffer_reach, kfuncs
+    cdef public dict _lines, buffer_reach, kfuncs, arg_refs
     cdef public Log log
     cdef public bint bpf_capable, perfmon, print_state, throws, has_loops
     cdef public int exception_callback

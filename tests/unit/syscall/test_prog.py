@@ -10,7 +10,6 @@ from anybpf import uapi as u
 from anybpf.errors import NotSupported
 from anybpf.isa import build as b
 from anybpf.machine import Machine
-from anybpf.proto import progs
 from kernel.calls import RETURN_1, Calls, u32
 
 
@@ -63,12 +62,11 @@ def test_dead_code_may_call_nonsense(calls: Calls, number: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [u.BPF_PROG_TYPE_TRACING, u.BPF_PROG_TYPE_LSM])
-def test_types_that_attach_to_btf_are_not_modelled(calls: Calls, kind: int) -> None:
+def test_types_that_attach_to_btf_need_a_target(calls: Calls, kind: int) -> None:
     expected = {u.BPF_PROG_TYPE_TRACING: u.BPF_TRACE_RAW_TP}.get(kind, 0)
-    with pytest.raises(NotSupported) as caught:
-        load_log(calls, RETURN_1, prog_type=kind, expected_attach_type=expected)
-    assert caught.value.feature == (
-        f"programs of type {progs.BY_TYPE[kind].name} attached to functions")
+    answer, log = load_log(calls, RETURN_1, prog_type=kind, expected_attach_type=expected)
+    assert answer == "EINVAL"
+    assert "Tracing programs must provide btf_id" in log
 
 
 def test_signatures_and_core_records_are_named(calls: Calls) -> None:
