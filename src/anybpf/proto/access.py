@@ -13,11 +13,12 @@ from anybpf import uapi
 from anybpf.proto import helpers
 from anybpf.proto.helpers import Helper
 
-# bits of what a loader may hold: CAP_BPF, CAP_PERFMON, and more than both
+# bits of what a loader may hold: CAP_BPF, CAP_PERFMON, more than both, and what may end the system
 CAP_BPF = 1
 CAP_PERFMON = 2
 CAP_SYS_ADMIN = 4
-ALL_CAPS = CAP_BPF | CAP_PERFMON | CAP_SYS_ADMIN
+CAP_SYS_BOOT = 8
+ALL_CAPS = CAP_BPF | CAP_PERFMON | CAP_SYS_ADMIN | CAP_SYS_BOOT
 
 
 class Grant(NamedTuple):
