@@ -91,6 +91,8 @@ def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Out
         return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
     except (LoadError, NotSupported) as error:
         return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
+    except Exception as error:                        # a fault of ours hides no other object
+        return [Outcome(source.stem, ALL, "", crash=f"{type(error).__name__}: {error}")]
 
 
 def _short(error: Exception) -> str:
@@ -118,7 +120,7 @@ def workers(jobs: int) -> Iterator[Map]:
 
 def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     """Both kinds of a tree's selftests."""
-    _bring_module(tree)
+    bring_module(tree)
     tests = [test for test in tables(tree, FOLDER / f"tables-{tree.name}")
              if wanted.source(tree.name, test.file)
              and wanted.program(tree.name, test.file, test.name)]
@@ -146,7 +148,7 @@ def tool_outcomes(limit: int, wanted: Wanted, path: Path) -> list[Outcome]:
     return [replace(one, tree=TOOLS) for one in found]
 
 
-def _bring_module(tree: Tree) -> None:
+def bring_module(tree: Tree) -> None:
     """The test module of the tree into the guest, if it is the guest that is asked."""
     if GUEST is None:
         return

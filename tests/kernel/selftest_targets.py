@@ -14,7 +14,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.errors import BpfError
 from anybpf.libbpf.object import Object
-from anybpf.verifier import Facts, Options, Verdict, verify
+from anybpf.verifier import Options, verify
 from anybpf.verifier.facts import ProgramFacts
 from kernel.both_verifiers import Both, Fields
 from kernel.selftest_maps import resize
@@ -158,17 +158,8 @@ class Keeper(Both):
         fd = self.kernel.bpf(cmd, attr)
         if not fields["log_level"]:
             facts = self.facts(fields)
-            self.learnt[fd] = known(facts, verify(self.insns(fields), facts, Options()))
+            self.learnt[fd] = ProgramFacts.of(facts, verify(self.insns(fields), facts, Options()))
         return fd
-
-
-def known(facts: Facts, verdict: Verdict) -> ProgramFacts:
-    """What is known of a program that others attach to."""
-    to = facts.attach_prog
-    return ProgramFacts(
-        facts.type, facts.attach_type, facts.btf, verdict.functions,
-        to.type if to is not None and facts.type == uapi.BPF_PROG_TYPE_EXT else 0,
-        to is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING, verdict.tail_call_reachable)
 
 
 class Targets:
