@@ -44,15 +44,19 @@ def sources(tree: Tree) -> list[Path]:
     return sorted(tree.selftests.glob("progs/*.c"))
 
 
-def compiled(tree: Tree, source: Path, folder: Path) -> Path:
+def compiled(tree: Tree, source: Path, folder: Path, *, richer: bool = False) -> Path:
     """The object of a source, kept in `folder`; raises CompileError.
 
-    It is made with the running kernel's types. With the guest's, one that is not there yet is made
-    with its types, which are more.
+    It is made with the running kernel's types; where that fails, and where `richer` is asked for,
+    with those of the guest, if it is the guest that is compared with.
     """
-    kept = [folder / f"{source.stem}.o", folder / "guest" / f"{source.stem}.o"]
-    found = next((path for path in kept if path.exists()), None)
-    return found or _compile(tree, source, kept[0] if GUEST is None else kept[1])
+    usual, other = folder / f"{source.stem}.o", folder / "guest" / f"{source.stem}.o"
+    if GUEST is None:
+        return usual if usual.exists() else _compile(tree, source, usual)
+    found = next((path for path in (other, usual) if path.exists()), None)
+    if found is None or (richer and found == usual):
+        return _compile(tree, source, other)
+    return found
 
 
 def _compile(tree: Tree, source: Path, made: Path) -> Path:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import oracle
 from anybpf.errors import BpfError, LoadError, NotSupported
+from anybpf.libbpf.object import Object
 from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
 from guest.modules import Modules
@@ -85,7 +86,7 @@ def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Out
         return compiled(tree, source.with_stem(name), FOLDER / tree.name)
 
     try:
-        given = Source(find(source.stem), source.stem, find)
+        given = Source(_readable(tree, source), source.stem, find)
         return list(outcomes(given, limit, partial(wanted.program, tree.name, source.stem)))
     except CompileError as error:
         return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
@@ -93,6 +94,16 @@ def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Out
         return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
     except Exception as error:                        # a fault of ours hides no other object
         return [Outcome(source.stem, ALL, "", crash=f"{type(error).__name__}: {error}")]
+
+
+def _readable(tree: Tree, source: Path) -> Path:
+    """The object of a source: with the guest's types if it uses what the host's lack."""
+    path = compiled(tree, source, FOLDER / tree.name)
+    try:
+        Object.open(path).close()
+    except LoadError:
+        return compiled(tree, source, FOLDER / tree.name, richer=True)
+    return path
 
 
 def _short(error: Exception) -> str:
