@@ -259,7 +259,8 @@ def context_pointers(case: Case) -> dict[str, bytes]:
     found = {}
     for field in contexts.CONTEXTS[view.context].fields:
         if field.kind & kinds.KIND_MASK in (kinds.PTR_TO_SOCKET, kinds.PTR_TO_SOCK_COMMON,
-                                            kinds.PTR_TO_FLOW_KEYS, kinds.PTR_TO_TP_BUFFER):
+                                            kinds.PTR_TO_FLOW_KEYS, kinds.PTR_TO_TP_BUFFER,
+                                            kinds.PTR_TO_BTF_ID):
             load_field = slot(LDX[8], 7, 6, field.offset)
             found[field.name] = load_field
             if field.kind & kinds.PTR_MAYBE_NULL:
