@@ -63,6 +63,8 @@ PLACES = {
 #: flags that the lists leave out, as a running kernel shows
 FLAGS = dict.fromkeys(("bpf_list_front", "bpf_list_back", "bpf_rbtree_root", "bpf_rbtree_left",
                        "bpf_rbtree_right"), ("RET_NULL",)) | {
+    "bpf_kfree_skb": ("RELEASE",), "bpf_qdisc_skb_drop": ("RELEASE",),
+    "bpf_qdisc_bstats_update": ("TRUSTED_ARGS",),
     "hid_bpf_get_data": ("RET_NULL",),
     "hid_bpf_allocate_context": ("ACQUIRE", "RET_NULL", "SLEEPABLE"),
     "hid_bpf_release_context": ("RELEASE", "SLEEPABLE"),

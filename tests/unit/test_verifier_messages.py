@@ -31,12 +31,12 @@ CPUS = 2
 
 
 def log_of(case: Case) -> str:
-    """What our verifier says of a case; nothing where the kernel lacks what the case needs."""
+    """What our verifier says of a case; where the kernel lacks what it needs, what it expects."""
     fds = case.fds()
     try:
         verdict = verify(case.insns(fds), case.facts(fds, CPUS), Options(LEVEL))
     except KeyError:
-        return ""
+        return "\n".join(case.text)
     return verdict.log + verdict.message
 
 

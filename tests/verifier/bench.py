@@ -119,6 +119,12 @@ class Setup:
             self._records("line_info")
         self.attached = self._attached()
 
+    def turn_to(self, case: Case) -> None:
+        """Another case with the same maps and types."""
+        self.case = case
+        self.records = {"prog_btf_fd": self.btf}
+        self._records("func_info")
+
     def _map(self, name: str, kind: MapKind) -> int:
         fields: dict[str, Any] = {"map_flags": kind.flags, "map_name": name.encode(),
                                   "map_extra": kind.extra}

@@ -9,10 +9,10 @@
 
 `[prog TYPE WORD ...]`: the type is bpftool's name (`socket` for short); words are flags (`strict`,
 `freq`, `sleepable`, ... of `FLAGS`), `nogpl`, `attach=NUMBER` or `attach=NAME` (of `BPF_NAME`),
-`target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `guest` (only the guest
-can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N` (fd_array_cnt). In
-the array, `module:NAME` are a module's types, whose functions can be called then (`module.NAME.it`
-is the address of what is called so there), and `types` the program's own. A line
+`target=NAME` or `target=MODULE:NAME` (of the kernel's types or a module's), `target=STRUCT.MEMBER`,
+`guest` (only the guest can judge it: docs/guest.md), `fd_array=NAME,NAME*5,...` and `bound=N`
+(fd_array_cnt). In the array, `module:NAME` are a module's types, whose functions can be called then
+(`module.NAME.it` is the address of what is called so there), and `types` the program's own. A line
 `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
 text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
@@ -119,6 +119,8 @@ LINE_SHIFT = 10
 MODULE, OWN_TYPES = "module:", "types"
 #: kinds of types that programs attach to
 TARGETS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_TYPEDEF, uapi.BTF_KIND_STRUCT)
+#: what the kernel's types have for structs of functions that programs stand in for
+OPS = "bpf_struct_ops_"
 REPEATED = re.compile(r"(\d+) x (.*)")
 
 
@@ -153,7 +155,9 @@ class Case:
 
     @property
     def attach(self) -> int:
-        """The expected attach type."""
+        """The expected attach type; for a member of a struct its index."""
+        if self._member:
+            return _member_index(self.module_types() or kernel_types(), self.target, self._member)
         return _number(self.option("prog", "attach") or "0", "BPF_")
 
     @property
@@ -182,16 +186,21 @@ class Case:
     @property
     def target(self) -> int:
         """The tracepoint or function that is attached to, in the kernel's or module's types."""
-        name = self.option("prog", "target").rpartition(":")[2]
+        name = self.option("prog", "target").rpartition(":")[2].partition(".")[0]
         if name.isdecimal() or not name:
             return int(name or 0)
         if self.attached is not None:
             return self.attached.types.ids[name]
         types = self.module_types() or kernel_types()
         number = next(filter(None, (types.find(name, kind) for kind in TARGETS)), 0)
-        if not number:
+        if not number or (self._member and self.needs_guest and not types.find(f"{OPS}{name}")):
             raise KeyError(name)
         return number
+
+    @property
+    def _member(self) -> str:
+        """The member of a struct that is attached to."""
+        return self.option("prog", "target").partition(".")[2]
 
     def anonymous(self, text: tuple[str, ...]) -> tuple[str, ...]:
         """Without the target's number, which each kernel has its own of."""
@@ -425,6 +434,16 @@ def member_offset(struct: str, member: str) -> int:
             if not one.name and isinstance(btf.type(btf.resolve(one.type)), Composite):
                 todo.append((one.type, base + one.offset))
     raise KeyError(f"{struct}.{member}")
+
+
+def _member_index(btf: Btf, struct: int, name: str) -> int:
+    """Which member of the struct has the name. Raises KeyError."""
+    names = [member.name for member in btf.expect(struct, Composite).members]
+    if name.isdecimal():
+        return int(name)
+    if name not in names:
+        raise KeyError(name)
+    return names.index(name)
 
 
 def _number(text: str, prefix: str) -> int:

@@ -13,11 +13,12 @@ from anybpf import uapi
 from anybpf.proto import helpers
 from anybpf.proto.helpers import Helper
 
-# bits of what a loader may hold: CAP_BPF, CAP_PERFMON, and more than both
+# bits of what a loader may hold: CAP_BPF, CAP_PERFMON, more than both, and what may end the system
 CAP_BPF = 1
 CAP_PERFMON = 2
 CAP_SYS_ADMIN = 4
-ALL_CAPS = CAP_BPF | CAP_PERFMON | CAP_SYS_ADMIN
+CAP_SYS_BOOT = 8
+ALL_CAPS = CAP_BPF | CAP_PERFMON | CAP_SYS_ADMIN | CAP_SYS_BOOT
 
 
 class Grant(NamedTuple):
@@ -110,6 +111,9 @@ _SOCK_ADDR_RETVAL = (
     uapi.BPF_CGROUP_UNIX_CONNECT, uapi.BPF_CGROUP_UDP4_SENDMSG, uapi.BPF_CGROUP_UDP6_SENDMSG,
     uapi.BPF_CGROUP_UNIX_SENDMSG)
 
+# release() may not set options
+_CONGESTION = ("tcp_congestion_ops", "tcp_congestion_ops.release")
+
 GRANTS: dict[int, tuple[Grant, ...]] = {
     uapi.BPF_PROG_TYPE_SOCKET_FILTER: (*_SK_BASE, _SK_FILTER),
     uapi.BPF_PROG_TYPE_SCHED_CLS: _SCHED,
@@ -189,9 +193,13 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         _grant("ima_inode_hash ima_file_hash", sleepable=True),
         _grant("get_local_storage get_retval set_retval setsockopt getsockopt get_netns_cookie",
                attach=(uapi.BPF_LSM_CGROUP,))),
-    # what tcp_congestion_ops allows; its release() may not set options, bpf_dummy_ops has no helper
+    # struct bpf_dummy_ops has no helpers at all
     uapi.BPF_PROG_TYPE_STRUCT_OPS: (
-        *_BASE, _COARSE, _SK_STORAGE, _grant("tcp_send_ack setsockopt getsockopt")),
+        *(grant._replace(targets=(*_CONGESTION, "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops"))
+          for grant in _BASE),
+        *(grant._replace(targets=_CONGESTION)
+          for grant in (_COARSE, _SK_STORAGE, _grant("tcp_send_ack"))),
+        _grant("setsockopt getsockopt")._replace(targets=_CONGESTION[:1])),
     # an extension has the helpers of the program that it replaces a function of
     uapi.BPF_PROG_TYPE_EXT: (),
 }

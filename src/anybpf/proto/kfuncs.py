@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from anybpf.proto import attach, kfunc_rows, progs
+from anybpf.proto.struct_ops import FILTERS
 
 # bits of `Kfunc.flags`, as in include/linux/btf.h
 KF_ACQUIRE = 1 << 0  # the result is a reference that must be released
@@ -52,10 +53,16 @@ class Kfunc(NamedTuple):
     since: str
     """The first kernel version that has it."""
 
-    def callable_from(self, prog_type: int, attach_type: int = 0) -> bool:
-        """True if programs of this type may call it."""
+    def callable_from(self, prog_type: int, attach_type: int = 0,
+                      hook: tuple[str, str] | None = None) -> bool:
+        """True if programs of this type may call it; `hook`: for this member of a struct."""
         return any((not s.prog_types or prog_type in s.prog_types)
-                   and (not s.attach or attach_type in s.attach) for s in self.sets)
+                   and (not s.attach or attach_type in s.attach)
+                   and self._passes(s, hook) for s in self.sets)
+
+    def _passes(self, where: KfuncSet, hook: tuple[str, str] | None) -> bool:
+        found = FILTERS.get(where.name)
+        return found is None or (hook is not None and found.passes(self.name, *hook))
 
 
 def _set(name: str, types: str, attach_types: str) -> KfuncSet:

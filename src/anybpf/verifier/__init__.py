@@ -69,8 +69,8 @@ WALK = (
 )
 #: instead of the walk, for the checked interpreter
 UNWALKED = (
-    shape.check,            # every instruction by itself
     attach_target.check,
+    shape.check,            # every instruction by itself
 )
 
 #: no log but the rejecting line

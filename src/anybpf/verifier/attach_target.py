@@ -10,9 +10,9 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError, NotSupported
+from anybpf.errors import LoadError
 from anybpf.proto import contexts, hooks, progs, tracepoints
-from anybpf.verifier import attach_prog, fmodel, kfuncs
+from anybpf.verifier import attach_prog, fmodel, kfuncs, struct_ops
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import Attachment, FunctionFacts, ProgramFacts
 from anybpf.verifier.reject import Reject
@@ -53,8 +53,9 @@ def check(env: Env) -> None:
         raise Reject(EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops "
                              "programs can be sleepable")
     if facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
-        raise NotSupported("struct_ops programs in the verifier")
-    if facts.type in _BY_FUNCTION:
+        env.target = struct_ops.find(env)
+        kfuncs.reconsider(env)
+    elif facts.type in _BY_FUNCTION:
         env.target = _target(env)
 
 

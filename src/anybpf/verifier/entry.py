@@ -13,7 +13,9 @@ from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import (
     FP,
     MAIN,
+    REF_PTR,
     Frame,
+    Ref,
     Reg,
     State,
     mark_known,
@@ -42,7 +44,15 @@ def main_state(env: Env) -> State:
     frame = new_frame(MAIN, 0, 0)
     mark_pointer(frame.regs[1], kinds.PTR_TO_CTX)
     state.frames.append(frame)
+    _acquire_arguments(env, state)
     return state
+
+
+def _acquire_arguments(env: Env, state: State) -> None:
+    """Arguments that the program must give back are its from the start."""
+    for number in env.target.held if env.target is not None else ():
+        env.arg_refs[number] = env.new_id()
+        state.refs.append(Ref(env.arg_refs[number], 0, REF_PTR))
 
 
 def function_state(env: Env, number: int) -> State:

@@ -27,7 +27,7 @@ cdef class Env:
     cdef public object facts, options, prog, view, _line, _started
     cdef public object digest, target, extends
     cdef public list insns, aux, decoded, subprogs, used_maps, relocated
-    cdef public dict _lines, buffer_reach, kfuncs
+    cdef public dict _lines, buffer_reach, kfuncs, arg_refs
     cdef public Log log
     cdef public bint bpf_capable, perfmon, print_state, throws, has_loops
     cdef public int exception_callback

@@ -141,6 +141,8 @@ class Env:
         self.kfuncs: dict[int, Kfunc] = {}
         #: what a tracing program attaches to
         self.target: Attachment | None = None
+        #: the references of its arguments, by their numbers
+        self.arg_refs: dict[int, int] = {}
         #: the program that an extension extends, whose type and attach type `facts` then have
         self.extends: ProgramFacts | None = None
         #: the function that the program's types say catches exceptions; 0: none
@@ -212,7 +214,7 @@ class Env:
         if self.extends is not None and facts.type == uapi.BPF_PROG_TYPE_TRACING \
                 and number in _OF_TRAMPOLINES:
             return None
-        target = self.target.name if self.target is not None else ""
+        target = self.target.helpers if self.target is not None else ""
         row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
                             target)
         return row if row is not None and row.name not in facts.lacks else None

@@ -12,6 +12,8 @@ from anybpf import uapi
 from anybpf.btf.fields import LOCKS, Field
 from anybpf.proto import maps
 from anybpf.proto.access import ALL_CAPS
+from anybpf.proto.struct_ops import BY_NAME as STRUCT_OPS
+from anybpf.proto.struct_ops import StructOps
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
@@ -232,6 +234,8 @@ class Facts:
     attach_btf_id: int = 0
     attach_prog: ProgramFacts | None = None
     attach_module: Btf | None = None
+    #: structs of functions that the kernel has registered, by name
+    struct_ops: Mapping[str, StructOps] = field(default_factory=lambda: STRUCT_OPS)
     #: addresses of the kernel's variables and functions; None: whatever has a type has one
     symbols: Mapping[str, int] | None = None
     #: helpers that the kernel was built without, by name (`probe_write_user`), and stores that its
@@ -278,6 +282,20 @@ class Attachment(NamedTuple):
     results: tuple[int, int] | None = None
     #: it is in a program, whose functions take pointers to the context of this type of program
     context: int = 0
+    #: the struct that a function is a member of
+    ops: StructOps | None = None
+    #: numbers of arguments that must be given back
+    held: tuple[int, ...] = ()
+
+    @property
+    def hook(self) -> tuple[str, str] | None:
+        """The struct and its member."""
+        return (self.ops.name, self.name) if self.ops is not None else None
+
+    @property
+    def helpers(self) -> str:
+        """What `access.Grant.targets` calls it."""
+        return self.name if self.ops is None else self.ops.target(self.name)
 
 
 @dataclass(frozen=True)

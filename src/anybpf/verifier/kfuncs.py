@@ -152,12 +152,13 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
 
 def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
     row = rows.BY_NAME.get(name)
+    hook = env.target.hook if env.target is not None else None
     return (row is not None and _is_registered(btf, number)
-            and row.callable_from(env.facts.type, env.facts.attach_type))
+            and row.callable_from(env.facts.type, env.facts.attach_type, hook))
 
 
 def reconsider(env: Env) -> None:
-    """The program's type is another than was thought: an extension has its target's."""
+    """What the program attaches to is known now; an extension has its target's type."""
     for kfunc in env.kfuncs.values():
         kfunc.allowed = _is_allowed(env, kfunc.btf, kfunc.id, kfunc.name)
 

@@ -24,6 +24,8 @@ MAX_BEFORE_TAIL_CALL = 256
 PRIVATE = 64
 #: a function with `may_goto` counts passes and time; bpf_loop() in line saves three registers
 MAY_GOTO_STACK, LOOP_STACK = 16, 24
+#: the context, for what the kernel does behind a program
+EPILOGUE_STACK = 8
 
 _PRIVATE_TYPES = frozenset({
     uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_PERF_EVENT,
@@ -144,6 +146,14 @@ def extra(env: Env) -> None:
             subprog.stack_depth += LOOP_STACK
         if any(_kept_may_goto(env, idx) for idx in body):
             subprog.stack_depth += MAY_GOTO_STACK
+    if _has_epilogue(env):
+        env.subprogs[0].stack_depth += EPILOGUE_STACK
+
+
+def _has_epilogue(env: Env) -> bool:
+    """The kernel's own code runs behind the program, and needs the context."""
+    target = env.target
+    return target is not None and target.ops is not None and target.name in target.ops.epilogues
 
 
 def _inlined_loop(env: Env, idx: int) -> bool:

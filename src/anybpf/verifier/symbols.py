@@ -36,7 +36,7 @@ class Symbol(NamedTuple):
 def resolve(env: Env, index: int, insn: Insn) -> None:
     """Put the symbol into `aux`, and into the instruction the address that is printed."""
     btf = _types(env, env.insns[index + 1].imm, index)
-    if not 0 < insn.imm < len(btf):
+    if not 0 <= insn.imm < len(btf):
         raise Reject(ENOENT, f"ldimm64 insn specifies invalid btf_id {insn.imm}.", index)
     found = btf.type(insn.imm)
     if not isinstance(found, t.Var | t.Func):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
-from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
@@ -17,6 +16,7 @@ from anybpf.proto.kinds import MEM_RCU, PTR_MAYBE_NULL, PTR_TRUSTED, PTR_UNTRUST
 from anybpf.verifier import btf_walk, log, records, regtype
 from anybpf.verifier.btf_walk import Found
 from anybpf.verifier.env import Env
+from anybpf.verifier.region import writes
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 
@@ -63,7 +63,8 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     if write and reg.kind & PTR_UNTRUSTED:
         raise env.reject(EACCES, "only read is supported")
     if write and not is_allocated(reg):
-        return _write(env, btf, name, off, size)
+        writes.check(env, btf, reg.btf_id, off, size)
+        return Found(btf_walk.SCALAR)
     if is_allocated(reg):
         _check_special(env, reg, btf, off, size)
     try:
@@ -80,27 +81,6 @@ def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
     for one in records.fields_of(btf, reg.btf_id, env.facts.kernel_btf):
         if off < one.offset + one.special.size and one.offset < off + size:
             raise env.reject(EACCES, f"direct access to {one.special.word} is disallowed")
-
-
-#: connections, whose mark a program that sees packets may set
-_CONNECTIONS = frozenset({"nf_conn", "nf_conn___init"})
-_SEE_PACKETS = frozenset({uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT,
-                          uapi.BPF_PROG_TYPE_XDP})
-
-
-def _write(env: Env, btf: Btf, name: str, off: int, size: int) -> Found:
-    """A store into the kernel's own struct (nf_conntrack_btf_struct_access)."""
-    if name not in _CONNECTIONS or env.facts.type not in _SEE_PACKETS:
-        raise env.reject(EACCES, "only read is supported")
-    struct = btf.expect(btf.find("nf_conn", uapi.BTF_KIND_STRUCT), t.Struct)
-    mark = next((m for m in struct.members if m.name == "mark"), None)
-    if mark is None or off != mark.bit_offset // 8:
-        raise env.reject(EACCES, f"no write support to nf_conn at off {off}")
-    end = off + btf.size_of(mark.type)
-    if off + size > end:
-        raise env.reject(EACCES, f"write access at off {off} with size {size} beyond the member of "
-                                 f"nf_conn ended at {end}")
-    return Found(btf_walk.SCALAR)
 
 
 def _check_pointer(env: Env, reg: Reg, regno: int, name: str, off: int) -> None:

@@ -16,6 +16,7 @@ from anybpf.verifier.facts import Attachment
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
+from anybpf.verifier.step import resources
 
 WORD = 8
 #: arguments of a function whose types say something else than its code
@@ -41,16 +42,26 @@ def access(what: Access, target: Attachment) -> None:
     """A load of an argument or result."""
     env, off, size = what.env, what.off, what.size
     try:
-        _check_place(what)
-        value = _value(env, target, off, size)
+        value = _what(what, target)
     except _Invalid as invalid:
         if str(invalid):
             env.log.say(str(invalid))
         raise env.reject_then_line(
             EACCES, f"invalid bpf_context access off={off} size={size}") from None
     env.max_ctx_offset = max(env.max_ctx_offset, off + size)
+    ref = _reference(env, target, off)
     if what.loads is not None:
         _load(env, what.loads, target, value)
+        what.loads.ref = ref
+
+
+def _reference(env: Env, target: Attachment, off: int) -> int:
+    """The reference of an argument that must be given back, and was not yet; 0 of others."""
+    ref = env.arg_refs.get(_index(target, off), 0) if target.held else 0
+    if ref and not resources.is_held(env.state, ref):
+        raise env.reject_then_line(EACCES, f"invalid bpf_context access off={off}. Reference may "
+                                           "already be released")
+    return ref
 
 
 def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
@@ -62,10 +73,27 @@ def _load(env: Env, into: Reg, target: Attachment, value: _Value) -> None:
     elif base == kinds.PTR_TO_BTF_ID:
         btf = env.facts.kernel_btf if target.context else target.btf
         assert btf is not None
-        btf_ptr.point(env, into, btf, value.type_id, value.kind & ~KIND_MASK)
+        btf_ptr.point(env, into, btf, _promoted(target, value.type_id),
+                      value.kind & ~KIND_MASK)
     else:
         mark_pointer(into, value.kind)
         into.id = env.new_id() if value.kind & PTR_MAYBE_NULL else 0
+
+
+def _promoted(target: Attachment, type_id: int) -> int:
+    """The struct that the argument points to in truth."""
+    if target.ops is None or not target.ops.promotes:
+        return type_id
+    name = target.ops.promotes.get(target.btf.type(type_id).name)
+    return target.btf.find(name, uapi.BTF_KIND_STRUCT) if name else type_id
+
+
+def _given(target: Attachment, off: int) -> int:
+    """The struct that the kernel says the argument points to, however it is loaded; or 0."""
+    if target.ops is None or not target.ops.typed:
+        return 0
+    name = target.ops.typed.get((target.name, _index(target, off)))
+    return target.btf.find(name, uapi.BTF_KIND_STRUCT) if name else 0
 
 
 def _result_of_hook(into: Reg, results: tuple[int, int]) -> None:
@@ -80,6 +108,14 @@ def _check_place(what: Access) -> None:
         return
     if not 0 <= what.off < WORD * fmodel.MAX_ARGS or what.write or what.off % what.size:
         raise _Invalid
+
+
+def _what(what: Access, target: Attachment) -> _Value:
+    given = 0 if what.write else _given(target, what.off)
+    if given:
+        return _Value(kinds.PTR_TO_BTF_ID | PTR_TRUSTED, given)
+    _check_place(what)
+    return _value(what.env, target, what.off, what.size)
 
 
 def _value(env: Env, target: Attachment, off: int, size: int) -> _Value:

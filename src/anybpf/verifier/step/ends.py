@@ -9,11 +9,12 @@ from errno import EACCES, EINVAL
 from typing import NamedTuple
 
 from anybpf import bits, uapi
+from anybpf.btf import types as t
 from anybpf.errors import ENOTSUPP
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, regtype
 from anybpf.verifier.env import Env
-from anybpf.verifier.region import packet
+from anybpf.verifier.region import ctx, packet
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import (
     REF_PTR,
@@ -65,7 +66,8 @@ def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool
     if locks_count and state.locks:
         raise _inside(env, where, "bpf_spin_lock")
     outermost = thrown or len(state.frames) == 1
-    held = [r for r in state.refs if r.type == REF_PTR] if outermost else []
+    held = [r for r in state.refs if r.type == REF_PTR and not (
+        r.id == env.regs[0].ref and not thrown and _may_return(env))] if outermost else []
     if held:
         lines = [f"Unreleased reference id={r.id} alloc_insn={r.insn}" for r in held]
         raise env.reject(EINVAL, "\n".join((*lines, f"{where} would lead to reference leak")))
@@ -76,6 +78,11 @@ def check_resources(env: Env, where: str, locks_count: bool = True, thrown: bool
             raise _inside(env, where, name)
 
 
+def _may_return(env: Env) -> bool:
+    """Programs in the place of kernel functions may give back what they hold."""
+    return env.facts.type == uapi.BPF_PROG_TYPE_STRUCT_OPS
+
+
 def _inside(env: Env, where: str, section: str) -> Exception:
     return env.reject(EINVAL, f"{where} cannot be used inside {section}-ed region")
 
@@ -83,7 +90,7 @@ def _inside(env: Env, where: str, section: str) -> Exception:
 def check_return(env: Env, regno: int = 0) -> None:
     """What is given back is a number in the range of the program type (check_return_code)."""
     frame = env.state.frames[0]
-    if _gives_nothing(env, frame):
+    if _gives_nothing(env, frame) or _gives_object(env, frame, regno):
         return
     reg = regs.read(env, regno)
     if frame.in_async_callback:
@@ -102,14 +109,37 @@ def check_return(env: Env, regno: int = 0) -> None:
 def _gives_nothing(env: Env, frame: Frame) -> bool:
     """The program's result goes to a hook without one, so that r0 need not be set."""
     main, target = frame.subprog in (0, env.exception_callback), env.target
-    return (main and env.prog_type == uapi.BPF_PROG_TYPE_LSM and target is not None
-            and env.facts.attach_type != uapi.BPF_LSM_CGROUP
-            and target.proto is not None and target.proto.type == 0)
+    by_hook = env.prog_type == uapi.BPF_PROG_TYPE_STRUCT_OPS or (
+        env.prog_type == uapi.BPF_PROG_TYPE_LSM and env.facts.attach_type != uapi.BPF_LSM_CGROUP)
+    return (main and by_hook and target is not None and target.proto is not None
+            and target.proto.type == 0)
+
+
+def _gives_object(env: Env, frame: Frame, regno: int) -> bool:
+    """An object of the kernel's that the program holds, to which its function returns a pointer."""
+    reg, struct = env.regs[regno], _returned_struct(env, frame)
+    if not struct or not reg.ref or env.target is None:
+        return False
+    if reg.btf is not env.target.btf or reg.btf_id != struct:
+        return False
+    ctx.check_unmoved(env, reg, regno)
+    return True
+
+
+def _returned_struct(env: Env, frame: Frame) -> int:
+    """The struct to which what the kernel's function returns points, in its types; or 0."""
+    target = env.target
+    if frame.subprog or not _may_return(env) or target is None or target.proto is None:
+        return 0
+    found = target.btf.type(target.btf.resolve(target.proto.type))
+    return target.btf.resolve(found.type) if isinstance(found, t.Ptr) else 0
 
 
 def _wanted(env: Env) -> Wanted | None:
     """What the program may give; None: anything."""
     kind, where, target = env.prog_type, env.facts.attach_type, env.target
+    if _returned_struct(env, env.state.frames[0]):
+        return Wanted(0, 0)
     if env.extends is not None and kind == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
         # one that attaches by BTF, which otherwise only tracing programs do
         return Wanted(0, 0)

@@ -11,6 +11,7 @@ from anybpf.errors import Bug, LoadError
 from anybpf.isa.insn import Insn
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
+from anybpf.proto.access import CAP_SYS_BOOT
 from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import kfuncs, prototypes, ranges
 from anybpf.verifier.env import Env
@@ -82,6 +83,8 @@ def _callable(env: Env, kfunc: Kfunc) -> Kfunc:
         raise env.reject(EACCES, f"calling kernel function {kfunc.name} is not allowed")
     if kfunc.name == "__bpf_trap":
         raise env.reject(EFAULT, "unexpected __bpf_trap() due to uninitialized variable?")
+    if kfunc.flags & rows.KF_DESTRUCTIVE and not env.facts.caps & CAP_SYS_BOOT:
+        raise env.reject(EACCES, "destructive kfunc calls require CAP_SYS_BOOT capability")
     if kfunc.might_sleep and not env.state.sleepable:
         raise env.reject(EACCES, "program must be sleepable to call sleepable kfunc "
                                  f"{kfunc.name}")
@@ -224,7 +227,7 @@ def _result(made: Call) -> None:
     env.log.scratched_regs |= 1
     target_id = kfunc.btf.resolve(found.type)
     _pointer(made, target_id, kfunc.btf.type(target_id))
-    null = kfunc.flags & rows.KF_RET_NULL and not (
+    null = kfunc.flags & rows.KF_RET_NULL and r0.kind != kinds.SCALAR_VALUE and not (
         kfunc.name == "bpf_refcount_acquire_impl" and made.owning)
     if null:
         r0.kind |= PTR_MAYBE_NULL
@@ -245,6 +248,7 @@ def _pointer(made: Call, target_id: int, target: t.Type) -> None:
     if special is not None:
         special(made)
     elif isinstance(target, t.Void):
+        # such an address is a number, also where it may be NULL
         mark_unknown(r0)
     elif isinstance(target, t.Struct):
         _struct(made, target_id)

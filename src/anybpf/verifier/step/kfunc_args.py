@@ -12,7 +12,7 @@ from errno import EACCES, EFAULT, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError, NotSupported
+from anybpf.errors import LoadError
 from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.helpers import HELPERS
@@ -285,8 +285,23 @@ def _string(call: Call, arg: Arg) -> None:
     args.constant_string(call.env, arg.reg, arg.regno)
 
 
+#: the iterator that takes a lock which interrupts may want
+_OF_CGROUP = "bpf_iter_css_task_new"
+
+
+def _may_walk_cgroups(env: Env) -> bool:
+    """Where no interrupt can have come before (check_css_task_iter_allowlist)."""
+    facts = env.facts
+    return (facts.type == uapi.BPF_PROG_TYPE_LSM or env.state.sleepable
+            or (facts.type == uapi.BPF_PROG_TYPE_TRACING
+                and facts.attach_type == uapi.BPF_TRACE_ITER))
+
+
 def _iterator(call: Call, arg: Arg) -> None:
     env, kfunc, walk = call.env, call.kfunc, call.walk
+    if kfunc.name == _OF_CGROUP and not _may_walk_cgroups(env):
+        raise env.reject(EINVAL, "css_task_iter is only allowed in bpf_lsm, bpf_iter and "
+                                 "sleepable progs")
     if arg.reg.kind != kinds.PTR_TO_STACK:
         raise env.reject(EINVAL, f"arg#{arg.number} expected pointer to an iterator on stack")
     kind = iter_type(kfunc, arg)
@@ -474,8 +489,6 @@ RESILIENT = {
 
 def _resilient(call: Call, arg: Arg) -> None:
     env, reg = call.env, arg.reg
-    if graph.in_tree_callback(env):
-        raise env.reject(EACCES, "can't res_spin_{lock,unlock} in rbtree cb")
     if reg.kind not in (kinds.PTR_TO_MAP_VALUE, kinds.PTR_TO_BTF_ID | kinds.MEM_ALLOC):
         raise env.reject(EINVAL, f"{arg.name} doesn't point to map value or allocated object")
     takes, kind = RESILIENT[call.kfunc.name]
@@ -483,12 +496,6 @@ def _resilient(call: Call, arg: Arg) -> None:
         fields.lock_resilient(env, reg, arg.regno, kind)
     else:
         fields.give_back(env, reg, arg.regno, fields.RESILIENT, kind)
-
-
-def _later(what: str) -> Callable[[Call, Arg], None]:
-    def refuse(call: Call, arg: Arg) -> None:
-        raise NotSupported(f"{what} as arguments of kernel functions ({call.kfunc.name})")
-    return refuse
 
 
 #: what is looked at before the pointer's offset
