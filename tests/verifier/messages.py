@@ -14,7 +14,7 @@ SOURCE = Path(anybpf.__file__).parent
 #: where texts of the log are made
 FILES = (*sorted((SOURCE / "verifier").rglob("*.py")), SOURCE / "isa" / "check.py")
 #: what is said with these is for whoever uses the library, and not in the log
-OTHERS = frozenset({"NotSupported", "Bug", "LoadError", "Field", "KeyError"})
+OTHERS = frozenset({"NotSupported", "Bug", "LoadError", "Field", "KeyError", "ValueError"})
 #: a piece of a text that stands for something
 HOLE = "\0"
 

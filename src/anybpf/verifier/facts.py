@@ -57,6 +57,8 @@ class MapFacts:
     btf: Btf | None = None
 
     def __post_init__(self) -> None:
+        if self.btf is None and any(one.value_type for one in self.fields):
+            raise ValueError("members that name types go with the types that they name (btf)")
         row = maps.BY_TYPE.get(self.type)
         self.flags |= row.adds if row is not None else 0
         if self.inner is not None:

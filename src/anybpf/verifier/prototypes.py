@@ -110,7 +110,7 @@ def arg_tags(btf: Btf, func_id: int, number: int) -> list[str]:
 
 def _known(kernel: Btf | None) -> Btf:
     if kernel is None:
-        raise NotSupported("typed pointers in the verifier without the kernel's types")
+        raise NotSupported("typed pointers without the kernel's types (Facts.kernel_btf)")
     return kernel
 
 

@@ -7,10 +7,9 @@ states that closed the loop until then (its back edges) get precision marks unti
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import EFAULT, EINVAL
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, consts
 from anybpf.verifier.backtrack import Wanted
@@ -219,11 +218,16 @@ class Explored:
         wanted = backtrack.new_wanted(len(old.frames) - 1)
         for number in range(len(old.frames) - 1, -1, -1):
             _want(old.frames[number], number, wanted)
-            if self.env.log.detailed:
-                names = _wanted_names(wanted, number)
-                if names:
-                    self.env.log.write(f"frame {number}: propagating {','.join(names)}\n")
+            if self.env.log.level:
+                self._tell_wanted(number, wanted)
         return backtrack.chain(self.env, cur, wanted)
+
+    def _tell_wanted(self, number: int, wanted: Wanted) -> None:
+        """At lower levels, only the end of the line is written."""
+        names = _wanted_names(wanted, number)
+        if names:
+            said = f"frame {number}: propagating {','.join(names)}" if self.env.log.detailed else ""
+            self.env.log.write(f"{said}\n")
 
     # -- loops
 
@@ -290,7 +294,9 @@ class Explored:
     def _add_backedge(self, seen: Seen, edge: State) -> None:
         chain = self._callchain(seen)
         if chain is None:
-            raise NotSupported("a loop through callbacks outside of loops")
+            # a call that calls back took the word of a state of some other chain of calls
+            raise self.env.reject(EFAULT, "verifier bug: add backedge: no SCC in verification "
+                                          f"path, insn_idx {seen.insn_idx}")
         if self.env.log.detailed:
             self.env.log.write(f"SCC backedge {_chain_text(chain)}\n")
         self.visits.setdefault(chain, Visit()).backedges.insert(0, edge)

@@ -43,7 +43,7 @@ def prototypes(env: Env) -> None:
     """Whether all that is called can be walked."""
     for _, insn in slots(env.insns):
         if is_kfunc_call(insn) and env.facts.kernel_btf is None:
-            raise NotSupported("kernel functions in the verifier without the kernel's types")
+            raise NotSupported("kernel functions without the kernel's types (Facts.kernel_btf)")
 
 
 def arguments(env: Env, number: int) -> tuple[FuncArg, ...]:

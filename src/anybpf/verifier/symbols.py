@@ -56,7 +56,7 @@ def _types(env: Env, fd: int, index: int) -> Btf:
         except (KeyError, BpfError):
             raise Reject(EINVAL, "invalid module BTF object FD specified.", index) from None
     if env.facts.kernel_btf is None:
-        raise NotSupported("addresses of kernel variables without their types")
+        raise NotSupported("the kernel's variables without its types (Facts.kernel_btf)")
     return env.facts.kernel_btf
 
 

@@ -87,7 +87,7 @@ def test_source_lines() -> None:
 ])
 def test_what_is_missing_is_named(insn: Insn) -> None:
     program = [*assemble("r1 = r10"), insn, *assemble("r0 = 0\nexit")]
-    with pytest.raises(NotSupported, match="verifier"):
+    with pytest.raises(NotSupported, match="kernel_btf"):
         verify(program, Facts(FILTER))
 
 

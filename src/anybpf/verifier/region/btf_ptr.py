@@ -24,7 +24,7 @@ from anybpf.verifier.state import Reg, mark_pointer, mark_unknown
 def kernel(env: Env) -> Btf:
     """The kernel's types."""
     if env.facts.kernel_btf is None:
-        raise NotSupported("typed pointers in the verifier without the kernel's types")
+        raise NotSupported("typed pointers without the kernel's types (Facts.kernel_btf)")
     return env.facts.kernel_btf
 
 
@@ -32,7 +32,7 @@ def struct_id(env: Env, name: str) -> int:
     """The number of a struct of the kernel."""
     found = kernel(env).find(name, uapi.BTF_KIND_STRUCT)
     if not found:
-        raise NotSupported(f"struct {name}, which the kernel's types do not have")
+        raise NotSupported(f"struct {name}, which the types given as the kernel's do not have")
     return found
 
 

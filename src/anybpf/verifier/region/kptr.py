@@ -7,7 +7,7 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
-from anybpf.errors import NotSupported
+from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.proto.kinds import (
     KIND_MASK,
@@ -35,11 +35,9 @@ USER = "uptr"
 def target(env: Env, field: Field, btf: Btf | None) -> tuple[Btf, int]:
     """The struct that the pointer points to; `btf` are the types of its owner."""
     if field.kernel_type:
-        if env.facts.kernel_btf is None:
-            raise NotSupported("kernel pointers in the verifier without the kernel's types")
-        return env.facts.kernel_btf, field.kernel_type
+        return btf_ptr.kernel(env), field.kernel_type
     if btf is None:
-        raise NotSupported("pointers to a program's objects in maps of unknown types")
+        raise Bug("a map with typed pointers and without types")
     return btf, field.value_type
 
 

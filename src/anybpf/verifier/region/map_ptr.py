@@ -5,11 +5,11 @@ from __future__ import annotations
 from errno import EACCES
 
 from anybpf import uapi
-from anybpf.errors import NotSupported
 from anybpf.verifier import btf_walk
 from anybpf.verifier.region import btf_ptr
 from anybpf.verifier.region.access import Access
 from anybpf.verifier.region.map_value import map_of
+from anybpf.verifier.reject import ENOTSUPP
 
 #: struct of the kernel -> the types of maps that are one
 _STRUCTS = {
@@ -33,15 +33,16 @@ STRUCTS = {int(getattr(uapi, f"BPF_MAP_TYPE_{name}")): struct
 def access(what: Access) -> None:
     """A load of a member; nothing is written there."""
     env = what.env
-    name = STRUCTS[map_of(what.reg).type]
+    map_type = map_of(what.reg).type
+    name = STRUCTS[map_type]
+    btf = btf_ptr.kernel(env)
+    type_id = btf.find(name, uapi.BTF_KIND_STRUCT)
+    if not type_id:
+        raise env.reject(ENOTSUPP, f"map_ptr access not supported for map type {map_type}")
     if what.off < 0:
         raise env.reject(EACCES, f"R{what.regno} is {name} invalid negative access: off={what.off}")
     if what.write:
         raise env.reject(EACCES, f"only read from {name} is supported")
-    btf = env.facts.kernel_btf
-    type_id = btf.find(name, uapi.BTF_KIND_STRUCT) if btf else 0
-    if btf is None or not type_id:
-        raise NotSupported(f"loads through map_ptr without the kernel's struct {name}")
     try:
         found = btf_walk.access(btf, type_id, what.off, what.size)
     except btf_walk.Misfit as misfit:

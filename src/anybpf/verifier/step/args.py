@@ -12,7 +12,7 @@ from typing import Final
 from anybpf import uapi
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
-from anybpf.errors import NotSupported
+from anybpf.errors import Bug, NotSupported
 from anybpf.proto import kinds
 from anybpf.proto.helpers import Arg, Helper
 from anybpf.proto.kinds import (
@@ -144,7 +144,7 @@ def check(call: Call, number: int, arg: Arg) -> None:
     _note_reference(call, reg, regno, arg)
     rule = ARGS.get(kind & kinds.KIND_MASK)
     if rule is None:
-        raise NotSupported(f"helper {call.row.symbol} in the verifier")
+        raise Bug(f"no rule for an argument of {call.row.symbol}")
     rule(call, reg, regno, arg)
 
 
@@ -167,7 +167,7 @@ def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
     wanted = arg.kind
     expected = COMPATIBLE.get(wanted & kinds.KIND_MASK)
     if expected is None:
-        raise NotSupported(f"argument kind {wanted & KIND_MASK} of helpers in the verifier")
+        raise Bug(f"no registers for arguments of kind {wanted & KIND_MASK}")
     kind = reg.kind
     if wanted & kinds.MEM_RDONLY:
         kind &= ~kinds.MEM_RDONLY
@@ -379,7 +379,8 @@ def constant_string(env: Env, reg: Reg, regno: int) -> None:
     if found.max_entries != 1:
         raise env.reject(ENOTSUPP, "direct value access on string failed")
     if found.content is None:
-        raise NotSupported("constant strings in a map whose content is not known")
+        raise NotSupported("a constant string in a map whose content is not told "
+                           "(MapFacts.content)")
     if b"\0" not in found.content[at:]:
         raise env.reject(EINVAL, "string is not zero-terminated")
 

@@ -12,7 +12,7 @@ from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
-from anybpf.errors import Bug, NotSupported
+from anybpf.errors import Bug
 from anybpf.proto import kinds
 from anybpf.proto.kinds import KIND_MASK, MEM_ALLOC, MEM_PERCPU, MEM_RCU, NON_OWN_REF
 from anybpf.verifier import btf_walk, kfuncs, records
@@ -69,7 +69,7 @@ def root(call: Call, arg: Arg) -> None:
         raise env.reject(EINVAL, f"{name} not found at offset={at & uapi.U32}")
     _check_locked(env, reg, fields, name)
     if btf is None:
-        raise NotSupported("lists and trees in maps of unknown types")
+        raise Bug("a map with a list or tree and without types")
     call.root = Root(found, btf)
 
 
@@ -260,7 +260,7 @@ def compare_callback(env: Env, callee: Frame, caller: Frame) -> None:
     found = next(one for one in fields
                  if one.special.name == "bpf_rb_root" and one.offset == at)
     if btf is None:
-        raise NotSupported("trees in maps of unknown types")
+        raise Bug("a map with a tree and without types")
     for number in (1, 2):
         point_node(callee.regs[number], Root(found, btf))
         disown(env, callee.regs[number])

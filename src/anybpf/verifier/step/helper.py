@@ -8,7 +8,7 @@ from errno import EACCES, EINVAL
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import Bug, LoadError, NotSupported
+from anybpf.errors import Bug, LoadError
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
 from anybpf.proto import kinds, maps
@@ -69,12 +69,17 @@ def call(walk: Walk, insn: Insn) -> None:
         packet.forget(env)
 
 
+#: attach types of programs that run around a function
+_AROUND = frozenset({uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN})
+
+
 def _check_func_ip(env: Env, row: Helper) -> None:
-    if env.facts.type == uapi.BPF_PROG_TYPE_TRACING:
-        raise NotSupported(f"helper {row.symbol} in tracing programs in the verifier")
-    if env.facts.type != uapi.BPF_PROG_TYPE_KPROBE:
-        raise env.reject(ENOTSUPP, f"func {row.symbol}#{row.id} not supported for program type "
-                                   f"{env.facts.type}")
+    where, named = env.facts, f"func {row.symbol}#{row.id}"
+    if where.type == uapi.BPF_PROG_TYPE_TRACING:
+        if where.attach_type not in _AROUND:
+            raise env.reject(ENOTSUPP, f"{named} supported only for fentry/fexit/fmod_ret programs")
+    elif where.type != uapi.BPF_PROG_TYPE_KPROBE:
+        raise env.reject(ENOTSUPP, f"{named} not supported for program type {where.type}")
 
 
 def _writes_packet(made: Call) -> bool:
@@ -207,7 +212,7 @@ def _result(made: Call) -> None:
         _result_percpu(made, flags)
         return
     if base not in _RESULTS:
-        raise NotSupported(f"the result of helper {row.symbol} in the verifier")
+        raise Bug(f"no rule for the result of {row.symbol}")
     if base == kinds.RET_PTR_TO_MAP_VALUE and _never_null(made):
         flags &= ~kinds.PTR_MAYBE_NULL
     mark_pointer(r0, _RESULTS[base] | flags)
@@ -306,8 +311,13 @@ def _tail_call(made: Call) -> None:
 
 
 def _set_retval(made: Call) -> None:
-    if made.env.facts.type == uapi.BPF_PROG_TYPE_LSM:
-        raise NotSupported("bpf_set_retval() in LSM programs in the verifier")
+    """What a hook returns instead, if it returns anything."""
+    env = made.env
+    target = env.target
+    if env.facts.type == uapi.BPF_PROG_TYPE_LSM and target is not None \
+            and target.proto is not None and target.proto.type == 0:
+        raise env.reject(EINVAL, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return "
+                                 "value!")
 
 
 def _snprintf(made: Call) -> None:
