@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
                         help="instructions that mean nothing")
     parser.add_argument("--real", action="store_true",
                         help="change programs of Debian's packages instead of made-up ones")
+    parser.add_argument("--objects", type=Path, help="the same of objects in this folder")
     parser.add_argument("--typed", action="store_true",
                         help="objects, locks, typed pointers, dynptrs, callbacks")
     parser.add_argument("--cases", action="store_true",
@@ -85,8 +86,8 @@ def _seeds(args: argparse.Namespace) -> Iterator[int]:
 def _made(args: argparse.Namespace, world: World,
           theatre: objects.Theatre) -> Callable[[int], tuple[Asks, Sample]]:
     """What makes the program of a seed, and says who puts it before the verifiers."""
-    if args.real:
-        taken = list(real.programs())
+    if args.real or args.objects:
+        taken = list(real.programs(args.objects))
         return lambda seed: (chosen := taken[seed % len(taken)],
                              mutate.mutated(chosen.sample, seed))
     if args.cases:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from anybpf import uapi
 from kernel.both_verifiers import Pair
+from kernel.fuzz.dangers import is_dangerous
 from kernel.fuzz.world import Asks, Sample
 
 #: programs that take longer say no more
@@ -28,6 +29,7 @@ class Outcome(Enum):
     LONG = "too long"
     UNSUPPORTED = "not supported"
     EARLIER = "refused before it is looked at"
+    DANGEROUS = "nothing to show to a kernel"
 
 
 BAD = (Outcome.HOLE, Outcome.CRASH, Outcome.STRICT, Outcome.ERRNO, Outcome.COUNTERS, Outcome.LOG)
@@ -47,6 +49,8 @@ class Judgement(NamedTuple):
 
 def judge(world: Asks, of: Sample, level: int = uapi.BPF_LOG_LEVEL2) -> Judgement:
     """Ask both; programs that are too long are only walked by the kernel."""
+    if is_dangerous(*world.question(of)):
+        return Judgement(Outcome.DANGEROUS)
     short = world.ask_kernel(of, uapi.BPF_LOG_STATS)
     processed = PROCESSED.search(short.log)
     if processed and int(processed[1]) > MOST_PROCESSED:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from anybpf import uapi
 from anybpf.errors import BpfError, LoadError, NotSupported
-from anybpf.isa.insn import encode
+from anybpf.isa.insn import Insn, encode
 from anybpf.libbpf import Map, Object
 from anybpf.verifier import Facts, FuncInfo
 from conftest import embedded
@@ -50,13 +50,16 @@ class Taken:
             line_info_rec_size=0, core_relos=0, core_relo_cnt=0, core_relo_rec_size=0)
         return ask_kernel(self.backend.kernel, attr, level)
 
+    def question(self, of: Sample) -> tuple[list[Insn], Facts]:
+        """What our verifier is asked."""
+        funcs = tuple(self.names[name]._replace(insn=slot) for slot, name in of.funcs)
+        return list(of.insns), replace(self.facts, funcs=funcs, lines=(), flags=of.flags)
+
     def ask(self, of: Sample, level: int) -> Pair:
         """Both answers."""
         kernel = self.ask_kernel(of, level)
-        funcs = tuple(self.names[name]._replace(insn=slot) for slot, name in of.funcs)
-        facts = replace(self.facts, funcs=funcs, lines=(), flags=of.flags)
         try:
-            return Pair("", kernel, ask_ours(list(of.insns), facts, level))
+            return Pair("", kernel, ask_ours(*self.question(of), level))
         except NotSupported as error:
             return Pair("", kernel, None, error.feature)
 
@@ -87,19 +90,26 @@ class Takes(Both):
         self.taken.append(Taken(sample, bytearray(attr), facts, self, names, text))
 
 
-def programs() -> Iterator[Taken]:
-    """The programs of all objects found; their maps stay."""
-    for name, data in _objects():
+def programs(folder: Path | None = None) -> Iterator[Taken]:
+    """The programs of all objects found (in a folder); their maps stay."""
+    for name, data in _objects() if folder is None else _files(folder):
         backend = Takes()
         try:
             opened = Object.open(data, name=name)
             if not all(map(_small, opened.maps.values())):
                 continue
+            for program in opened.programs.values():
+                program.autoload = True
             opened.load(backend)
             KEPT.append(opened)
         except (BpfError, NotSupported, LoadError):
             continue
         yield from backend.taken
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.glob("*.o")):
+        yield path.stem, path.read_bytes()
 
 
 def _objects() -> Iterator[tuple[str, bytes]]:

@@ -89,7 +89,7 @@ class Stage:
         """Both answers."""
         kernel = self.ask_kernel(of, level)
         try:
-            verdict = verify(self._insns(of), self.facts(of), Options(level))
+            verdict = verify(*self.question(of), Options(level))
         except NotSupported as error:
             return Pair("", kernel, None, error.feature)
         return Pair("", kernel, Answer(errno_name(verdict.errno), masked(verdict.log)))
@@ -98,14 +98,14 @@ class Stage:
     def _facts(self) -> Facts:
         return self.case.facts(self.setup.fds, self.bench.cpus)
 
-    def facts(self, of: Sample) -> Facts:
-        """What our verifier is told."""
+    def question(self, of: Sample) -> tuple[list[Insn], Facts]:
+        """What our verifier is asked."""
         records = None
         if self.setup.btf is not None:
             records = Records(self.case.types.parsed, _table(self._records(of)), _table(b""),
                               _table(b""), lambda: None)
-        return replace(self._facts, type=of.type, attach_type=of.attach, flags=of.flags,
-                       records=records)
+        return self._insns(of), replace(self._facts, type=of.type, attach_type=of.attach,
+                                        flags=of.flags, records=records)
 
     # -- as a case
 

@@ -134,6 +134,8 @@ class Asks(Protocol):
 
     def ask(self, of: Sample, level: int) -> Pair: ...
 
+    def question(self, of: Sample) -> tuple[list[Insn], Facts]: ...
+
 
 class World:
     """The running kernel with the maps and types that samples name."""
@@ -208,8 +210,12 @@ class World:
 
     def ask_ours(self, of: Sample, level: int) -> Answer:
         """Raises NotSupported."""
-        verdict = verify(self.insns(of), self.facts(of), Options(level))
+        verdict = verify(*self.question(of), Options(level))
         return Answer(errno_name(verdict.errno), masked(verdict.log))
+
+    def question(self, of: Sample) -> tuple[list[Insn], Facts]:
+        """What our verifier is asked."""
+        return self.insns(of), self.facts(of)
 
     def facts(self, of: Sample) -> Facts:
         return Facts(of.type, of.attach, flags=of.flags,
