@@ -30,7 +30,7 @@ SETS: dict[str, tuple[str, str]] = {
     "fou_kfunc_set": ("sched_cls", ""),
     "xfrm_ifc_kfunc_set": ("sched_cls", ""),
     "bpf_kfunc_check_set_sock_addr": ("cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl sock_ops", ""),
-    "bpf_sk_iter_kfunc_ids": ("tracing", "trace_iter"),
+    "bpf_sk_iter_kfunc_ids": ("tracing lsm", "trace_iter"),
     "bpf_kfunc_check_set_sock_ops": ("cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl sock_ops", ""),
     "nf_ft_kfunc_set": ("xdp", ""),
     "xfrm_state_kfunc_set": ("xdp", ""),
