@@ -21,7 +21,7 @@ SETS: dict[str, tuple[str, str]] = {
     "fs_kfunc_set_ids": ("lsm", ""),
     "fsverity_set_ids": ("lsm", ""),
     "scx_kfunc_ids_any": ("struct_ops syscall tracing tracepoint perf_event lsm", ""),
-    "key_sig_kfunc_set": ("tracing tracepoint perf_event lsm sched_cls xdp syscall cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl sock_ops", ""),
+    "key_sig_kfunc_set": ("tracing tracepoint perf_event lsm sched_cls xdp struct_ops syscall cgroup_skb cgroup_sock cgroup_device cgroup_sock_addr cgroup_sockopt cgroup_sysctl sock_ops", ""),
     "test_sk_check_kfunc_ids": ("tracing tracepoint perf_event lsm sched_cls syscall", ""),
     "bpf_map_iter_kfunc_ids": ("any", ""),
     "rqspinlock_kfunc_ids": ("any", ""),
