@@ -38,7 +38,7 @@ GUEST_TESTS := tests/verifier tests/kernel/test_guest.py tests/kernel/test_verif
 	tests/kernel/test_helper_availability.py \
 	tests/kernel/test_kfunc_rows.py tests/kernel/test_prog_rows.py tests/kernel/test_map_rows.py \
 	tests/kernel/test_helper_arguments.py tests/kernel/test_helper_effects.py \
-	tests/kernel/test_test_run.py
+	tests/kernel/test_test_run.py tests/kernel/test_attachment.py
 test-guest: build
 	$(BIN)/python -m pytest -q --kernel guest -m kernel $(GUEST_TESTS)
 

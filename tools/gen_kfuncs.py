@@ -41,7 +41,7 @@ TRACING = "tracing tracepoint perf_event lsm"
 TYPES = {
     "generic_btf_ids": f"{TRACING} sched_cls xdp struct_ops syscall {CGROUP}",
     "cpumask_kfunc_btf_ids": f"{TRACING} struct_ops syscall",
-    "key_sig_kfunc_set": f"{TRACING} sched_cls xdp syscall {CGROUP}",
+    "key_sig_kfunc_set": f"{TRACING} sched_cls xdp struct_ops syscall {CGROUP}",
     "bpf_kfunc_check_set_sock_addr": CGROUP,
     "bpf_kfunc_check_set_sock_ops": CGROUP,
     # a filter leaves these to LSM programs, and to iterators

@@ -20,7 +20,16 @@ from anybpf.errors import NotSupported
 from anybpf.isa.insn import decode
 from anybpf.verifier import Facts, MapFacts, Options, verify
 from kernel.both_verifiers import errno_name, masked
-from kernel.verdicts import LINUX, Case, bpf, kernel_btf, lacking, packed, target_id
+from kernel.verdicts import (
+    LINUX,
+    Case,
+    bpf,
+    kernel_btf,
+    kernel_symbols,
+    lacking,
+    packed,
+    target_id,
+)
 
 LOG_SIZE = 1 << 18
 LOG = ctypes.create_string_buffer(LOG_SIZE)
@@ -194,7 +203,7 @@ def ours(program: Program, maps: Maps) -> tuple[str, str]:
     facts = Facts(case.prog.type, case.attach or case.prog.default_attach, gpl=program.gpl,
                   sleepable=bool(case.flags), flags=case.flags, maps=maps.facts,
                   lacks=lacking(), kernel_btf=kernel_btf(), attach_btf_id=target_id(case.target),
-                  cpus=LINUX.num_possible_cpus)
+                  symbols=kernel_symbols(), cpus=LINUX.num_possible_cpus)
     verdict = verify(decode(program.code), facts, Options(LEVEL))
     return errno_name(verdict.errno), masked(verdict.log)
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.proto import helpers
+from anybpf.proto import helpers, hooks
 from anybpf.proto.helpers import Helper
 
 # bits of what a loader may hold: CAP_BPF, CAP_PERFMON, more than both, and what may end the system
@@ -102,6 +102,8 @@ _ITER = (uapi.BPF_TRACE_ITER,)
 _TRAMPOLINE = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
 _TRACING = (*_TRACE, _STACKS, _SK_STORAGE, _grant(_SKC_NAMES), _grant("""
     skb_output xdp_output sock_from_file get_socket_cookie xdp_get_buff_len d_path"""))
+_SEQ = _grant("seq_printf seq_write seq_printf_btf", attach=_ITER)
+_LSM_CGROUP = (uapi.BPF_LSM_CGROUP,)
 _CGROUP_RETVAL = _grant("get_retval set_retval")
 
 _CONNECT_INET = (uapi.BPF_CGROUP_INET4_CONNECT, uapi.BPF_CGROUP_INET6_CONNECT)
@@ -181,18 +183,19 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         *_TRACING, _grant("btf_find_by_name_kind sys_close kallsyms_lookup_name"),
         _grant("sys_bpf", CAP_PERFMON)),
     uapi.BPF_PROG_TYPE_TRACING: (
-        *_TRACING, _grant("seq_printf seq_write seq_printf_btf", attach=_ITER),
+        *_TRACING, _SEQ,
         _grant("setsockopt getsockopt", attach=_ITER)._replace(
             targets=("bpf_iter_tcp", "bpf_iter_unix")),
         _grant("get_func_arg get_func_ret get_func_arg_cnt", attach=_TRAMPOLINE),
         _COOKIE._replace(attach=(*_TRAMPOLINE, uapi.BPF_TRACE_RAW_TP))),
     uapi.BPF_PROG_TYPE_LSM: (
-        *_TRACING, _COOKIE, _grant("""
-        inode_storage_get inode_storage_delete bprm_opts_set get_func_arg get_func_ret
-        get_func_arg_cnt"""),
-        _grant("ima_inode_hash ima_file_hash", sleepable=True),
-        _grant("get_local_storage get_retval set_retval setsockopt getsockopt get_netns_cookie",
-               attach=(uapi.BPF_LSM_CGROUP,))),
+        *_TRACING, _SEQ, _grant("""
+        inode_storage_get inode_storage_delete bprm_opts_set ima_inode_hash ima_file_hash"""),
+        _grant("get_attach_cookie get_func_arg get_func_ret get_func_arg_cnt",
+               attach=(uapi.BPF_LSM_MAC,)),
+        _grant("get_local_storage get_retval set_retval", attach=_LSM_CGROUP),
+        _grant("setsockopt getsockopt", attach=_LSM_CGROUP)._replace(
+            targets=tuple(hooks.WITH_SOCKET))),
     # struct bpf_dummy_ops has no helpers at all
     uapi.BPF_PROG_TYPE_STRUCT_OPS: (
         *(grant._replace(targets=(*_CONGESTION, "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops"))

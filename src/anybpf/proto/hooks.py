@@ -7,6 +7,8 @@ to.
 
 from __future__ import annotations
 
+from anybpf import uapi
+
 LSM = "bpf_lsm_"
 
 
@@ -59,6 +61,61 @@ UNTRUSTED = _names("""
     sk_free_security task_free bdev_free_security""", LSM)
 #: hooks that answer with 0 or 1 instead of an error number
 BOOLEAN = _names("xfrm_state_pol_flow_match audit_rule_known inode_xattr_skipcap", LSM)
+
+
+#: functions that hold no lock which d_path() takes
+D_PATH = _names("""
+    security_file_permission security_inode_getattr security_file_open security_path_truncate
+    vfs_truncate vfs_fallocate dentry_open vfs_getattr filp_close""")
+#: hooks of cgroups that have a socket: while it is locked, and while nobody else knows it yet
+WITH_SOCKET = _names("""
+    sock_graft inet_csk_clone inet_conn_established socket_post_create socket_socketpair""", LSM)
+_BY_TRACEPOINT = (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_RAW_TP)
+#: programs that are called around functions
+TRAMPOLINES = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
+_AT_FUNCTION = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT)
+
+
+def _d_path(prog_type: int, attach_type: int, target: str) -> bool:
+    """bpf_d_path_allowed() of kernel/trace/bpf_trace.c."""
+    if prog_type == uapi.BPF_PROG_TYPE_LSM:
+        return target in SLEEPABLE
+    iterates = prog_type == uapi.BPF_PROG_TYPE_TRACING and attach_type == uapi.BPF_TRACE_ITER
+    return iterates or target in D_PATH
+
+
+def _sk_storage(prog_type: int, attach_type: int, target: str) -> bool:
+    """bpf_sk_storage_tracing_allowed() of net/core/bpf_sk_storage.c: not in its own functions."""
+    if prog_type not in _TRACING:
+        return True
+    return attach_type in _BY_TRACEPOINT or (
+        attach_type in _AT_FUNCTION and not target.startswith("bpf_sk_storage"))
+
+
+def _sleepable_hook(prog_type: int, attach_type: int, target: str) -> bool:
+    """bpf_ima_inode_hash_allowed() of kernel/bpf/bpf_lsm.c."""
+    return target in SLEEPABLE
+
+
+_SK_STORAGE = ("sk_storage_get", "sk_storage_delete")
+_TRACING = (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_SYSCALL)
+#: helpers that may be called at some places only (`allowed` of struct bpf_func_proto)
+_ALLOWED = {
+    "d_path": _d_path, "sk_storage_get": _sk_storage, "sk_storage_delete": _sk_storage,
+    "ima_inode_hash": _sleepable_hook, "ima_file_hash": _sleepable_hook,
+}
+
+
+def allowed(helper: str, prog_type: int, attach_type: int, target: str,
+            in_program: bool = False) -> bool:
+    """Whether the helper may be called by a program that is attached to `target`.
+
+    `in_program`: that is a function of another program.
+    """
+    if in_program and prog_type in _TRACING and helper in _SK_STORAGE:
+        return False
+    asks = _ALLOWED.get(helper)
+    return asks is None or asks(prog_type, attach_type, target)
 
 
 def may_modify(name: str) -> bool:

@@ -208,6 +208,11 @@ class Env:
         """The function that slot `idx` belongs to."""
         return self.subprogs[bisect_right(self.subprogs, idx, key=attrgetter("start")) - 1]
 
+    @property
+    def target_name(self) -> str:
+        """The function, hook or tracepoint that the program attaches to."""
+        return self.target.name if self.target is not None else ""
+
     def helper(self, number: int) -> Helper | None:
         """The helper as the program may call it; None: it may not, or the kernel has none."""
         facts = self.facts

@@ -11,7 +11,7 @@ from anybpf.btf.parse import Btf
 from anybpf.errors import Bug, LoadError
 from anybpf.isa.disasm import helper_name
 from anybpf.isa.insn import Insn
-from anybpf.proto import kinds, maps
+from anybpf.proto import hooks, kinds, maps
 from anybpf.proto.helpers import BY_ID, Does, Helper
 from anybpf.verifier import backtrack, ranges, regtype
 from anybpf.verifier.env import LOOP_CALLED, LOOP_UNSEEN, Env
@@ -28,8 +28,6 @@ MAX_ERRNO = 4095
 
 #: helpers that write to maps
 _WRITERS = frozenset({"map_update_elem", "map_delete_elem", "map_push_elem", "map_pop_elem"})
-#: helpers that tracing programs may call at some places only, which bpf(2)'s own never are
-_NOT_IN_SYSCALLS = frozenset({"sk_storage_get", "sk_storage_delete", "d_path"})
 #: helpers whose result is at most the size they were given, or an errno
 _SIZED_RESULTS = frozenset({"get_stack", "get_task_stack", "probe_read_str",
                             "probe_read_kernel_str", "probe_read_user_str"})
@@ -69,14 +67,10 @@ def call(walk: Walk, insn: Insn) -> None:
         packet.forget(env)
 
 
-#: attach types of programs that run around a function
-_AROUND = frozenset({uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN})
-
-
 def _check_func_ip(env: Env, row: Helper) -> None:
     where, named = env.facts, f"func {row.symbol}#{row.id}"
     if where.type == uapi.BPF_PROG_TYPE_TRACING:
-        if where.attach_type not in _AROUND:
+        if where.attach_type not in hooks.TRAMPOLINES:
             raise env.reject(ENOTSUPP, f"{named} supported only for fentry/fexit/fmod_ret programs")
     elif where.type != uapi.BPF_PROG_TYPE_KPROBE:
         raise env.reject(ENOTSUPP, f"{named} not supported for program type {where.type}")
@@ -111,7 +105,8 @@ def find(env: Env, number: int) -> Helper:
     if row.gpl and not facts.gpl:
         raise env.reject(
             EINVAL, "cannot call GPL-restricted function from non-GPL compatible program")
-    if row.name in _NOT_IN_SYSCALLS and facts.type == uapi.BPF_PROG_TYPE_SYSCALL:
+    if not hooks.allowed(row.name, env.prog_type, facts.attach_type, env.target_name,
+                         facts.attach_prog is not None):
         raise env.reject(EINVAL, "helper call is not allowed in probe")
     return row
 
