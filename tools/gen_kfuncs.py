@@ -48,7 +48,7 @@ TYPES = {
     "bpf_fs_kfunc_set_ids": "lsm",
     "fs_kfunc_set_ids": "lsm",
     "fsverity_set_ids": "lsm",
-    "bpf_sk_iter_kfunc_ids": "tracing",
+    "bpf_sk_iter_kfunc_ids": "tracing lsm",
     "test_sk_check_kfunc_ids": f"{TRACING} sched_cls syscall",
     "hid_bpf_pseudo_kfunc_ids": "struct_ops",
 }
