@@ -34,6 +34,11 @@ ITERATORS: dict[str, dict[int, int]] = {
     "unix": {1: _OR_NULL},
 }
 
+#: tracepoint -> pointers that may be an error number instead, so that they are no pointers
+ERRORS: dict[str, tuple[int, ...]] = {
+    "cachefiles_lookup": (2,),
+}
+
 #: tracepoint -> arguments that may be NULL
 NULLABLE: dict[str, tuple[int, ...]] = {
     "break_lease_block": (1,),

@@ -159,8 +159,15 @@ def _tracepoint(env: Env, named: Named) -> Attachment:
     proto = btf.type(pointer.type) if isinstance(pointer, t.Ptr) else pointer
     if not isinstance(proto, t.FuncProto):
         raise _silently()
-    nullable = tracepoints.NULLABLE.get(name, ())
-    return Attachment(name, btf, proto, skipped=1, nullable=nullable, trusted=True)
+    return Attachment(name, btf, proto, skipped=1, nullable=_nullable(env, name, proto),
+                      errors=tracepoints.ERRORS.get(name, ()), trusted=True)
+
+
+def _nullable(env: Env, name: str, proto: t.FuncProto) -> tuple[int, ...]:
+    """Which arguments may be NULL: of modules' tracepoints that the kernel does not know, all."""
+    if env.facts.attach_module is None or name in tracepoints.ERRORS:
+        return tracepoints.NULLABLE.get(name, ())
+    return tracepoints.NULLABLE.get(name, tuple(range(len(proto.params))))
 
 
 def _iterator(env: Env, named: Named) -> Attachment:
