@@ -47,19 +47,25 @@ def pointed(type_id: int) -> str:
 def arguments(target: str) -> tuple[str, ...]:
     """The structs that a tracepoint's or iterator's arguments point to; "" for anything else."""
     btf = kernel_types()
-    if target.startswith("btf_trace_"):
-        typedef = btf.find(target, uapi.BTF_KIND_TYPEDEF)
-        proto = btf.type(btf.expect(btf.resolve(typedef), t.Ptr).type)
-        skipped = 1
-    else:
-        proto = btf.type(btf.expect(btf.find(target, uapi.BTF_KIND_FUNC), t.Func).type)
-        skipped = 0
-    assert isinstance(proto, t.FuncProto)
+    skipped = 1 if target.startswith("btf_trace_") else 0
     found = []
-    for param in proto.params[skipped:]:
+    for param in _prototype(target).params[skipped:]:
         one = btf.type(btf.resolve(param.type))
         found.append(pointed(one.type) if isinstance(one, t.Ptr) else "")
     return tuple(found)
+
+
+def _prototype(target: str) -> t.FuncProto:
+    btf, (struct, _, member) = kernel_types(), target.partition(".")
+    if member:
+        members = btf.expect(btf.find(struct, uapi.BTF_KIND_STRUCT), t.Struct).members
+        pointer = next(one.type for one in members if one.name == member)
+    elif target.startswith("btf_trace_"):
+        pointer = btf.find(target, uapi.BTF_KIND_TYPEDEF)
+    else:
+        func = btf.expect(btf.find(target, uapi.BTF_KIND_FUNC), t.Func)
+        return btf.expect(func.type, t.FuncProto)
+    return btf.expect(btf.expect(btf.resolve(pointer), t.Ptr).type, t.FuncProto)
 
 
 def _target(p: Scoped) -> str:

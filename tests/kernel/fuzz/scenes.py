@@ -138,6 +138,33 @@ def tracepoints() -> tuple[str, ...]:
                          if isinstance(one, t.Typedef) and one.name.startswith(prefix)}))
 
 
+#: structs whose members programs may be, where a kernel has them
+OPS = ("tcp_congestion_ops", "bpf_dummy_ops", "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops")
+
+
+@cache
+def operations() -> tuple[str, ...]:
+    """`STRUCT.MEMBER` for every function of these structs, as far as the kernel can take them."""
+    btf, found = kernel_types(), []
+    for name in OPS:
+        if number := btf.find(f"bpf_struct_ops_{name}") and btf.find(name, uapi.BTF_KIND_STRUCT):
+            members = btf.expect(number, t.Struct).members
+            found += [f"{name}.{one.name}" for one in members if _is_function(one.type)]
+    return tuple(found)
+
+
+def _is_function(type_id: int) -> bool:
+    pointer = kernel_types().type(kernel_types().resolve(type_id))
+    return isinstance(pointer, t.Ptr) and isinstance(kernel_types().type(pointer.type), t.FuncProto)
+
+
+def operation(r: random.Random) -> Scene:
+    """A member of a struct of functions."""
+    sleepable = "sleepable " if r.random() < 0.2 else ""
+    has = (_HAS - {"cpumask"} | set(sleepable.split())) - {"task"}
+    return Scene(f"struct_ops {sleepable}target={r.choice(operations())}", "", has)
+
+
 @cache
 def functions(prefix: str) -> tuple[str, ...]:
     """Names of the kernel's functions that begin like this."""
@@ -157,8 +184,10 @@ def attached(r: random.Random) -> Scene:
 
 def scene(r: random.Random) -> Scene:
     """One of the program types that the kernel lets load."""
-    if GUEST is not None and r.random() < 0.6:
+    if GUEST is not None and r.random() < 0.5:
         return attached(r)
+    if operations() and r.random() < (0.15 if GUEST is None else 0.4):
+        return operation(r)
     if r.random() < 0.4:
         return traced(r)
     return r.choices(SCENES, [one.weight for one in SCENES])[0]
