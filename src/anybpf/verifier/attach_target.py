@@ -165,9 +165,10 @@ def _tracepoint(env: Env, named: Named) -> Attachment:
 
 def _nullable(env: Env, name: str, proto: t.FuncProto) -> tuple[int, ...]:
     """Which arguments may be NULL: of modules' tracepoints that the kernel does not know, all."""
-    if env.facts.attach_module is None or name in tracepoints.ERRORS:
-        return tracepoints.NULLABLE.get(name, ())
-    return tracepoints.NULLABLE.get(name, tuple(range(len(proto.params))))
+    known = tracepoints.OF_MODULES | tracepoints.NULLABLE
+    if env.facts.attach_module is None:
+        return known.get(name, ())
+    return known.get(name, tuple(range(len(proto.params))))
 
 
 def _iterator(env: Env, named: Named) -> Attachment:
