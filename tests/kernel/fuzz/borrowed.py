@@ -7,7 +7,7 @@ from functools import cache
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.proto import kfuncs
+from anybpf.proto import kfuncs, progs
 from anybpf.proto.kfuncs import Kfunc
 from kernel.fuzz.owned import RELEASE, release
 from kernel.fuzz.scoped import Scoped, Value, only
@@ -131,12 +131,6 @@ def walk(p: Scoped) -> None:
         p.emit(f"if r0 {p.pick('==', '>', 's<')} 0 goto +0")
 
 
-@cache
-def current() -> tuple[str, ...]:
-    """Helpers and kfuncs that give a pointer without taking one."""
-    return ("bpf_get_current_task_btf",)
-
-
 @only(wants="generic")
 def current_task(p: Scoped) -> None:
     """The task that runs."""
@@ -203,7 +197,6 @@ def any_kfunc(p: Scoped) -> None:
 
 @cache
 def _names(types: tuple[int, ...]) -> frozenset[str]:
-    from anybpf.proto import progs
     return frozenset(progs.BY_TYPE[number].name for number in types)
 
 
