@@ -188,7 +188,7 @@ def any_kfunc(p: Scoped) -> None:
     kind = p.scene.words.split()[0]
     known = [k for k in callable_rows() if p.chance(0.02) or any(
         not s.prog_types or kind in _names(s.prog_types) for s in k.sets)]
-    for _ in range(12):
+    for _ in range(12 if known else 0):
         chosen = p.random.choice(known)
         if _possible(p, chosen):
             _call_row(p, chosen)

@@ -22,12 +22,15 @@ def dynptr(p: Scoped) -> None:
 
 
 def _of_memory(p: Scoped) -> None:
-    place, value = p.place("dynptr", 16), p.find("mem")
-    if value is None or not p.chance(0.5):
+    place, found = p.place("dynptr", 16), p.find("mem")
+    value = found if found and p.chance(0.5) else None
+    if value is None:
         p.emit(f"r0 = {p.pick('one', 'inner')}.value ll")
         value = p.keep("mem")
     p.call("bpf_dynptr_from_mem", value, p.random.choice((8, 8, 4, 16)), 0, place)
     _views(p)
+    if value is not found:
+        p.drop(value)
     p.drop(place)
 
 
