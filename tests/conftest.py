@@ -124,13 +124,20 @@ def lirc_objects() -> list[Path]:
 @pytest.fixture(scope="session")
 def embedded_objects() -> dict[str, bytes]:
     """The objects inside the programs of Debian's libbpf-tools, by program name."""
+    programs = package_files("libbpf-tools", "/sbin/")
+    if not programs:
+        pytest.skip("Debian package libbpf-tools is not installed")
+    return dict(embedded(programs))
+
+
+def package_files(package: str, where: str) -> list[Path]:
+    """An installed Debian package's files with `where` in their paths; none if it is not there."""
     try:
-        listing = subprocess.run(["dpkg", "-L", "libbpf-tools"], capture_output=True, text=True,
+        listing = subprocess.run(["dpkg", "-L", package], capture_output=True, text=True,
                                  check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("Debian package libbpf-tools is not installed")
-    programs = [Path(line) for line in listing.splitlines() if "/sbin/" in line]
-    return dict(embedded(programs))
+        return []
+    return [Path(line) for line in listing.splitlines() if where in line]
 
 
 def embedded(programs: list[Path]) -> Iterator[tuple[str, bytes]]:

@@ -22,16 +22,21 @@ from anybpf.isa.insn import Insn, decode
 from anybpf.libbpf.bpf import btf_bytes
 from anybpf.libbpf.kernel_btf import module_name
 from anybpf.linux import Linux
+from anybpf.proto.kfuncs import Kfunc
 from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.attr import facts
-from anybpf.verifier.facts import ProgramFacts
+from anybpf.verifier.facts import ProgramFacts, TypesFacts
 from kernel.verdicts import kernel_btf, kernel_symbols, lacking
 
 LOG_SIZE = 1 << 24
 ADDRESS = re.compile(r"0xffff[0-9a-f]{12}")
 TIME = re.compile(r"verification time \d+ usec")
+
+
+#: rows of kernel functions of modules that were brought in for a comparison
+MODULE_KFUNCS: dict[str, Kfunc] = {}
 
 
 class Answer(NamedTuple):
@@ -141,6 +146,8 @@ class Both:
     types: dict[int, Btf] = field(default_factory=dict)
     #: programs and modules' types that others may attach to, by descriptor
     programs: dict[int, Btf | ProgramFacts] = field(default_factory=dict)
+    #: the types of modules by descriptor
+    modules: dict[int, TypesFacts] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     name: str = "both"
     resolves_core_relos: bool = True
@@ -163,7 +170,7 @@ class Both:
 
     def close(self, fd: int) -> None:
         self.kernel.close(fd)
-        for known in (self.maps, self.types, self.programs):
+        for known in (self.maps, self.types, self.programs, self.modules):
             known.pop(fd, None)
 
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
@@ -206,7 +213,8 @@ class Both:
         return replace(
             facts(fields, self), gpl=ctypes.string_at(fields["license"]) in GPL_COMPATIBLE,
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
-            symbols=kernel_symbols(), kernel_btf=self.types_of_kernel, records=None,
+            btfs=self.modules, kfuncs=MODULE_KFUNCS, symbols=kernel_symbols(),
+            kernel_btf=self.types_of_kernel, records=None,
             funcs=tuple(self._funcs(fields)), lines=tuple(self._lines(fields)),
             btf=self.types.get(fields["prog_btf_fd"]))
 
@@ -275,8 +283,10 @@ class Both:
 
     def found_types(self, fields: Fields, fd: int) -> None:
         """Of the modules' types it is known what they are."""
-        if module_name(self.kernel, fd) is not None:
-            self.programs[fd] = module_types(self.kernel, fd)
+        module = module_name(self.kernel, fd)
+        if module is not None:
+            self.programs[fd] = types = module_types(self.kernel, fd)
+            self.modules[fd] = TypesFacts(types, module)
 
 
 def module_types(kernel: Linux, fd: int) -> Btf:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from anybpf.linux import Linux
 from kernel.selftest_compare import LONG, TOO_LONG, Outcome
-from kernel.selftest_run import ALL, FOLDER, Run
+from kernel.selftest_run import ALL, FOLDER, TOOLS, Run
 from kernel.selftest_sources import ABSENT, trees
 
 
@@ -62,6 +62,9 @@ def sets(outcomes: list[Outcome]) -> Iterator[Set]:
     """The programs by tree and kind."""
     for tree in dict.fromkeys(o.tree for o in outcomes):
         of_tree = [o for o in outcomes if o.tree == tree]
+        if tree == TOOLS:
+            yield Set(f"programs of Debian's {TOOLS}", of_tree)
+            continue
         yield Set(f"tables of {tree} (`verifier/*.c`)", [o for o in of_tree if o.tables])
         new = [o for o in of_tree if not o.tables and o.source.startswith("verifier_")]
         yield Set(f"programs of {tree} (`progs/verifier_*.c`)", new)

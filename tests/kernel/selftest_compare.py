@@ -12,6 +12,7 @@ from anybpf.errors import NotSupported
 from kernel.both_verifiers import LOG_SIZE, Answer, Both, Fields, Pair, ask_kernel, ask_ours
 
 COUNTERS = re.compile(r"processed (\d+) insns .*$", re.MULTILINE)
+WHOLE = uapi.BPF_LOG_LEVEL2 | uapi.BPF_LOG_STATS
 #: programs whose walk is longer are compared by verdict and counters only
 LONG = 20_000
 #: and those whose walk is longer than this are not put before us
@@ -55,8 +56,8 @@ class Outcome:
 
 
 def compare(both: Both, source: str, name: str, attr: bytearray, limit: int = TOO_LONG) -> Outcome:
-    """Ask both at level 4 (counters), then at levels 1 and 2."""
-    kernel = ask_kernel(both.kernel, attr, uapi.BPF_LOG_STATS)
+    """Ask both for the whole log, and for that of level 1 where the kernel refuses."""
+    kernel = ask_kernel(both.kernel, attr, WHOLE)
     outcome = Outcome(source, name, kernel.verdict)
     found = COUNTERS.search(kernel.log)
     if found is None:
@@ -79,21 +80,26 @@ def _ask(both: Both, attr: bytearray, kernel: Answer, outcome: Outcome, limit: i
         raise NotSupported(f"walks of more than {limit} instructions in this comparison")
     fields = Fields(attr)
     insns, facts = both.insns(fields), both.facts(fields)
-    ours = ask_ours(insns, facts, uapi.BPF_LOG_STATS)
+    # the beginning of a long log may be gone
+    whole = outcome.processed <= LONG and len(kernel.log) < LOG_SIZE // 2
+    ours = ask_ours(insns, facts, WHOLE if whole else uapi.BPF_LOG_STATS)
     outcome.ours = ours.verdict
     outcome.counters = _counters(ours) == _counters(kernel)
-    if not outcome.same_verdict or not outcome.counters:
+    if whole:
+        outcome.level2 = _same(outcome, "level 2", kernel, ours)
+    elif not outcome.same_verdict or not outcome.counters:
         outcome.difference = Pair("", kernel, ours).first_difference
-    if outcome.processed > LONG:
-        return
-    for level in (1, 2):
-        theirs = ask_kernel(both.kernel, attr, level)
-        if len(theirs.log) > LOG_SIZE // 2:
-            return                                  # its beginning may be gone
-        pair = Pair("", theirs, ask_ours(insns, facts, level))
-        setattr(outcome, f"level{level}", not pair.first_difference)
-        if pair.first_difference:
-            outcome.difference = f"level {level} " + pair.first_difference
+    if whole and outcome.kernel != "OK":
+        level = uapi.BPF_LOG_LEVEL1
+        outcome.level1 = _same(outcome, "level 1", ask_kernel(both.kernel, attr, level),
+                               ask_ours(insns, facts, level))
+
+
+def _same(outcome: Outcome, level: str, kernel: Answer, ours: Answer) -> bool:
+    found = Pair("", kernel, ours).first_difference
+    if found and not outcome.difference:
+        outcome.difference = f"{level} {found}"
+    return not found
 
 
 def _counters(answer: Answer) -> str:

@@ -171,13 +171,13 @@ static int strncmp(const char *a, const char *b, unsigned long most)
 #define ID(text, flags) \
 	asm(".pushsection .ids, \"\", @progbits\n.ascii \"" text "\\0\"\n.popsection\n" \
 	    ".pushsection .BTF_ids, \"a\", @progbits\n.long 0\n" flags ".popsection\n");
-#define SET(name, text) \
+#define SET(name) \
 	extern struct btf_id_set8 name; \
 	asm(".pushsection .BTF_ids, \"a\", @progbits\n.balign 4\n.global " #name "\n" #name ":\n" \
 	    ".popsection\n"); \
-	ID(text, ".long 1\n")
-#define BTF_KFUNCS_START(name) SET(name, "set")
-#define BTF_SET8_START(name) SET(name, "set")
+	ID("set " #name, ".long 1\n")
+#define BTF_KFUNCS_START(name) SET(name)
+#define BTF_SET8_START(name) SET(name)
 #define BTF_KFUNCS_END(name) ID_END
 #define BTF_SET8_END(name) ID_END
 #define ID_END asm(".pushsection .ids, \"\", @progbits\n.ascii \"end\\0\"\n.popsection\n");

@@ -13,12 +13,14 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from anybpf.btf.parse import Btf
+from anybpf.proto.kfuncs import Kfunc
 from anybpf.toolchain import vmlinux
 from guest.backend import Guest
 from guest.modules import Modules, information, insert, remove
-from kernel.selftest_module_btf import Module
+from kernel.selftest_module_btf import Module, rows
 from kernel.selftest_sources import Tree
 
 NAME = "bpf_testmod"
@@ -53,8 +55,15 @@ def owner(tree: Tree, known: Sequence[Tree]) -> Tree:
     return next((other for other in known if other.name == IN_VMLINUX.get(tree.name)), tree)
 
 
-def built(guest: Guest, path: Path, folder: Path) -> bytes:
-    """The module as an ELF file; `folder` is for what is made on the way."""
+class Built(NamedTuple):
+    """A module's file, and its kernel functions."""
+
+    image: bytes
+    kfuncs: dict[str, Kfunc]
+
+
+def built(guest: Guest, path: Path, folder: Path) -> Built:
+    """Compile the module; `folder` is for what is made on the way."""
     folder.mkdir(parents=True, exist_ok=True)
     kernel = Btf(guest.kernel_btf())
     made = folder / f"{NAME}.o"
@@ -70,7 +79,7 @@ def built(guest: Guest, path: Path, folder: Path) -> bytes:
     (folder / "ids").write_bytes(found.ids())
     _run("objcopy", f"--update-section=.BTF={folder / 'types'}", "--remove-section=.ids",
          f"--update-section=.BTF_ids={folder / 'ids'}", whole, folder / f"{NAME}.ko")
-    return (folder / f"{NAME}.ko").read_bytes()
+    return Built((folder / f"{NAME}.ko").read_bytes(), rows(path.read_text(), found.sets))
 
 
 def _run(*command: object) -> str:
@@ -133,13 +142,16 @@ def _stub(names: Iterable[str]) -> Iterator[str]:
     return (f"long {name}(void) {{ return 0; }}\n" for name in names)
 
 
-def load(guest: Guest, tree: Tree, folder: Path) -> None:
+def load(guest: Guest, tree: Tree, folder: Path) -> dict[str, Kfunc]:
     """Build the module of a tree and bring it into the guest, in the place of another tree's.
+
+    Gives its kernel functions by name.
 
     Raises BpfError where the guest does not take it, CalledProcessError where it is not built.
     """
     path = source(tree)
     assert path is not None
-    image = built(guest, path, folder)
+    made = built(guest, path, folder)
     remove(guest.there, NAME)
-    insert(guest.there, image)
+    insert(guest.there, made.image)
+    return made.kfuncs

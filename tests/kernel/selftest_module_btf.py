@@ -6,6 +6,7 @@ become vmlinux's; what remains is what pahole would write for the module.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,11 +16,17 @@ from anybpf.btf import types as t
 from anybpf.btf.elf import find_section
 from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
+from anybpf.proto.kfuncs import Kfunc, KfuncSet
 
 PERCPU = ".data..percpu"
 #: as the lists name kinds
 KINDS = {"func": uapi.BTF_KIND_FUNC, "struct": uapi.BTF_KIND_STRUCT}
 NAMED = (t.Int, t.Composite, t.AnyEnum, t.Typedef, t.Float)
+#: in the source: what is registered for which programs, and the set behind it
+REGISTERED = re.compile(r"register_btf_kfunc_id_set\(BPF_PROG_TYPE_(\w+),\s*&(\w+)\)")
+BEHIND = re.compile(r"btf_kfunc_id_set\s+(\w+)\s*=\s*\{[^}]*\.set\s*=\s*&(\w+)")
+#: program types that share the functions of another
+ALSO = {"TRACING": ("TRACEPOINT", "PERF_EVENT", "LSM")}
 ID = struct.Struct("<I")
 SET = struct.Struct("<2I")
 
@@ -36,6 +43,8 @@ class Module:
         self._new: dict[int, int] = {}
         self._order: list[int] = []
         self._made: Btf | None = None
+        #: set -> function -> flags, once there are ids
+        self.sets: dict[str, dict[str, int]] = {}
 
     def _section(self, name: str) -> bytes:
         found = find_section(self._image, name)
@@ -128,8 +137,11 @@ class Module:
         blank = self._section(".BTF_ids")
         made, words = b"", self._words()
         for word in words:
-            if word == "set":
-                made += _sorted_set(list(self._pairs(words, blank, len(made))))
+            kind, _, name = word.partition(" ")
+            if kind == "set":
+                pairs = dict(self._pairs(words, blank, len(made)))
+                self.sets[name] = pairs
+                made += _sorted_set([(self._id(word), flags) for word, flags in pairs.items()])
             else:
                 made += ID.pack(self._id(word))
         return made.ljust(len(blank), b"\0")
@@ -137,19 +149,41 @@ class Module:
     def _words(self) -> Iterator[str]:
         return iter(self._section(".ids").decode().split("\0")[:-1])
 
-    def _pairs(self, words: Iterator[str], blank: bytes, start: int) -> Iterator[tuple[int, int]]:
-        """The ids and flags of a set that begins at `start`."""
+    def _pairs(self, words: Iterator[str], blank: bytes, start: int) -> Iterator[tuple[str, int]]:
+        """The functions and flags of a set that begins at `start`."""
         at = start + SET.size
         for word in words:
             if word == "end":
                 return
-            yield self._id(word), SET.unpack_from(blank, at)[1]
+            yield word, SET.unpack_from(blank, at)[1]
             at += SET.size
 
     def _id(self, word: str) -> int:
         kind, name = word.split()
         assert self._made is not None
         return self._made.find(name, KINDS[kind])
+
+
+def rows(source: str, sets: dict[str, dict[str, int]]) -> dict[str, Kfunc]:
+    """The kernel functions of a module by name, with the program types that may call them."""
+    behind = dict(BEHIND.findall(source))
+    types: dict[str, list[str]] = {}
+    for kind, name in REGISTERED.findall(source):
+        types.setdefault(behind[name], []).append(kind)
+    found: dict[str, Kfunc] = {}
+    for name, kinds in types.items():
+        row = _kfunc_set(name, kinds)
+        for word, flags in sets[name].items():
+            function = word.split()[1]
+            found[function] = Kfunc(function, "", (), flags, (row,), "")
+    return found
+
+
+def _kfunc_set(name: str, kinds: list[str]) -> KfuncSet:
+    if "UNSPEC" in kinds:
+        return KfuncSet(name, (), ())
+    every = [word for kind in kinds for word in (kind, *ALSO.get(kind, ()))]
+    return KfuncSet(name, tuple(getattr(uapi, f"BPF_PROG_TYPE_{word}") for word in every), ())
 
 
 def _sorted_set(pairs: list[tuple[int, int]]) -> bytes:

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from anybpf import toolchain, uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import BpfError
+from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.build import exit_insn, mov64_imm
 from anybpf.isa.insn import encode
 from anybpf.libbpf.object import Object
 from anybpf.syscall.attr import SIZE
+from anybpf.toolchain import CompileError
 from anybpf.toolchain.headers import INCLUDE
 from kernel.both_verifiers import Both, Fields, put
 from kernel.selftest_compare import Outcome, compare
-from kernel.selftest_sources import Tree
+from kernel.selftest_maps import resize
+from kernel.selftest_renames import definitions
+from kernel.selftest_sources import SELFTESTS, Tree
+from kernel.selftest_targets import Target, Targets, targets
+from kernel.verdicts import GUEST, kernel_btf
 
-#: no map of the comparison takes more memory than this
-MAX_MAP_BYTES = 1 << 21
 RETURN_0 = (mov64_imm(0, 0), exit_insn())
 FLAG_TAG = "comment:test_prog_flags="
-INCLUDES = ("tools/lib", "tools/include/uapi")
+INCLUDES = ("tools/lib", "tools/include/uapi", f"{SELFTESTS}/libarena/include")
 #: our headers have the helpers' prototypes, which a kernel's build makes
 OPTIONS = (f"-I{INCLUDE / 'bpf'}", "-Wno-everything", "-DENABLE_ATOMICS_TESTS")
 
@@ -39,15 +44,30 @@ def sources(tree: Tree) -> list[Path]:
     return sorted(tree.selftests.glob("progs/*.c"))
 
 
-def compiled(tree: Tree, source: Path, folder: Path) -> Path:
-    """The object of a source, kept in `folder`; raises CompileError."""
-    made = folder / (source.stem + ".o")
-    if not made.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = made.with_suffix(".part")
-        toolchain.compile_file(source, part, options=[*tree.includes(folder, INCLUDES), *OPTIONS],
-                               prefer="own", warn=lambda said: None)
-        part.rename(made)
+def compiled(tree: Tree, source: Path, folder: Path, *, richer: bool = False) -> Path:
+    """The object of a source, kept in `folder`; raises CompileError.
+
+    It is made with the running kernel's types; where that fails, and where `richer` is asked for,
+    with those of the guest, if it is the guest that is compared with.
+    """
+    usual, other = folder / f"{source.stem}.o", folder / "guest" / f"{source.stem}.o"
+    if GUEST is None:
+        return usual if usual.exists() else _compile(tree, source, usual)
+    found = next((path for path in (other, usual) if path.exists()), None)
+    if found is None or (richer and found == usual):
+        return _compile(tree, source, other)
+    return found
+
+
+def _compile(tree: Tree, source: Path, made: Path) -> Path:
+    made.parent.mkdir(parents=True, exist_ok=True)
+    part = made.with_suffix(f".part{os.getpid()}")
+    toolchain.compile_file(
+        source, part, prefer="own", warn=lambda said: None, btf=kernel_btf(),
+        options=[*tree.includes(made.parent, INCLUDES), *OPTIONS,
+                 *definitions(tree.name, source.stem),
+                 "-idirafter", str(tree.path / "tools/include")])
+    part.rename(made)
     return made
 
 
@@ -59,6 +79,8 @@ class Judge(Both):
     limit: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     flags: dict[str, int] = field(default_factory=dict)
+    #: what a program is called in its outcome
+    labels: dict[str, str] = field(default_factory=dict)
     #: called before a program is compared: False leaves it out
     wanted: Callable[[str], bool] = lambda name: True
 
@@ -70,7 +92,7 @@ class Judge(Both):
         if cmd not in _ALLOWED:
             raise BpfError(errno.EPERM, "not in this comparison")
         if cmd == uapi.BPF_MAP_CREATE:
-            _resize(attr)
+            resize(attr)
         try:
             return super().bpf(cmd, attr)
         except BpfError:
@@ -83,8 +105,9 @@ class Judge(Both):
         if not fields["log_level"]:
             name = self._name(fields)
             put(attr, prog_flags=fields["prog_flags"] | self.flags.get(name, 0))
-            if self.wanted(name):
-                self.outcomes.append(compare(self, self.source, name, attr, self.limit))
+            called = self.labels.get(name, name)
+            if self.wanted(called):
+                self.outcomes.append(compare(self, self.source, called, attr, self.limit))
         return self._stand_in()
 
     def _stand_in(self) -> int:
@@ -113,27 +136,6 @@ _ALLOWED = frozenset({
     uapi.BPF_BTF_GET_FD_BY_ID})
 
 
-def _resize(attr: bytearray) -> None:
-    """Fewer entries where a map would take much memory, some where the test sets how many.
-
-    Verdicts rarely depend on them.
-    """
-    fields = Fields(attr)
-    entries, kind = fields["max_entries"], fields["map_type"]
-    each = 1 if kind in _RINGS else max(8, fields["key_size"] + fields["value_size"])
-    if not entries and kind not in _WITHOUT_ENTRIES:
-        put(attr, max_entries=4096 if kind in _RINGS else 4)
-    if kind != uapi.BPF_MAP_TYPE_ARENA and entries > 1 and entries * each > MAX_MAP_BYTES:
-        put(attr, max_entries=1 << 16 if kind in _RINGS else max(2, MAX_MAP_BYTES // each))
-
-
-_RINGS = frozenset({uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF})
-_WITHOUT_ENTRIES = frozenset({
-    uapi.BPF_MAP_TYPE_SK_STORAGE, uapi.BPF_MAP_TYPE_INODE_STORAGE, uapi.BPF_MAP_TYPE_TASK_STORAGE,
-    uapi.BPF_MAP_TYPE_CGRP_STORAGE, uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
-    uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE})
-
-
 def test_flags(btf: Btf | None) -> dict[str, int]:
     """The load flags that functions ask for by tags."""
     flags: dict[str, int] = {}
@@ -150,34 +152,71 @@ def _flag(word: str) -> int:
     return int(word, 0) if word[0].isdigit() else int(getattr(uapi, word))
 
 
-def outcomes(path: Path, source: str, limit: int,
+class Source(NamedTuple):
+    """An object whose programs are compared, and how others of its tree are found."""
+
+    path: Path
+    name: str
+    find: Callable[[str], Path]
+
+
+def outcomes(source: Source, limit: int,
              wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Outcome]:
     """How both judge the programs of an object. An object that does not load gives one outcome."""
-    judge = Judge(source=source, limit=limit, wanted=wanted)
-    failure = _load(judge, path, None)
-    if failure:
+    judge = Judge(source=source.name, limit=limit, wanted=wanted)
+    aims = Targets(judge, source.find)
+    try:
+        yield from _each(judge, source, aims)
+    finally:
+        aims.close()
+
+
+def _each(judge: Judge, source: Source, aims: Targets) -> Iterator[Outcome]:
+    names = [name for name in Object.open(source.path).programs if _any_wanted(judge, source, name)]
+    single = [(name, target) for name in names for target in targets(source.name, name)[1:]]
+    if _load(judge, source, aims, dict.fromkeys(names)):
         judge.outcomes.clear()
-        for name in filter(wanted, Object.open(path).programs):
-            failure = _load(judge, path, name)
-            if failure:
-                yield Outcome(source, name, "", crash=f"not loaded: {failure}")
+        single += [(name, None) for name in names]
+    for name, target in single:
+        failure = _load(judge, source, aims, {name: target})
+        if failure:
+            yield Outcome(source.name, label(source.name, name, target), "",
+                          crash=f"not loaded: {failure}")
     yield from judge.outcomes
 
 
-def _load(judge: Judge, path: Path, only: str | None) -> str:
-    """Why the loader gave up, or nothing; with `only`, that program alone.
+def _any_wanted(judge: Judge, source: Source, name: str) -> bool:
+    several = targets(source.name, name) or (None,)
+    return any(judge.wanted(label(source.name, name, target)) for target in several)
+
+
+def label(source: str, name: str, target: Target | None) -> str:
+    """A program's name, with what it attaches to where that is not one thing."""
+    known = targets(source, name)
+    if len(known) < 2:
+        return name
+    chosen = target or known[0]
+    return f"{name} for {chosen.function} of {chosen.program} in {chosen.object}"
+
+
+def _load(judge: Judge, source: Source, aims: Targets, some: dict[str, Target | None]) -> str:
+    """Why the loader gave up, or nothing; `some` programs with their targets (None: the first).
 
     What a section's name does not tell is taken for a tc program, as most of these are.
     """
-    opened = Object.open(path)
+    opened = Object.open(source.path)
     judge.flags = test_flags(opened.btf)
     for name, program in opened.programs.items():
-        program.autoload = only is None or name == only
+        program.autoload = name in some
         if program.type == uapi.BPF_PROG_TYPE_UNSPEC:
             program.type = uapi.BPF_PROG_TYPE_SCHED_CLS
     try:
+        for name, target in some.items():
+            judge.labels[name] = label(source.name, name, target)
+            for chosen in (target,) if target else targets(source.name, name)[:1]:
+                aims.aim(opened, name, chosen)
         opened.load(judge)
-    except (BpfError, NotImplementedError) as error:
+    except (BpfError, LoadError, CompileError, NotSupported) as error:
         return str(error).splitlines()[0]
     finally:
         opened.close()

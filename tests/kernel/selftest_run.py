@@ -23,12 +23,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import oracle
-from anybpf.errors import BpfError, LoadError
+from anybpf.errors import BpfError, LoadError, NotSupported
+from anybpf.libbpf.object import Object
 from anybpf.toolchain import CompileError
+from conftest import embedded, package_files
+from guest.modules import Modules
 from kernel import selftest_module
-from kernel.both_verifiers import Both
+from kernel.both_verifiers import MODULE_KFUNCS, Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
-from kernel.selftest_progs import compiled, outcomes, sources
+from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
 from kernel.selftest_tables import Replay, Table, tables
 from kernel.verdicts import GUEST, kernel_btf
@@ -37,6 +40,8 @@ FOLDER = Path("build/selftests")
 CHUNK = 40
 #: stands for all programs of an object that was not made
 ALL = "*"
+#: what stands in the place of a tree for Debian's package
+TOOLS = "libbpf-tools"
 
 
 class Wanted(NamedTuple):
@@ -77,14 +82,28 @@ def object_outcomes(tree: Tree, limit: int, wanted: Wanted, source: Path) -> lis
 
 
 def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Outcome]:
+    def find(name: str) -> Path:
+        return compiled(tree, source.with_stem(name), FOLDER / tree.name)
+
     try:
-        path = compiled(tree, source, FOLDER / tree.name)
-        return list(outcomes(path, source.stem, limit,
-                             partial(wanted.program, tree.name, source.stem)))
+        given = Source(_readable(tree, source), source.stem, find)
+        return list(outcomes(given, limit, partial(wanted.program, tree.name, source.stem)))
     except CompileError as error:
         return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
-    except (LoadError, NotImplementedError) as error:
+    except (LoadError, NotSupported) as error:
         return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
+    except Exception as error:                        # a fault of ours hides no other object
+        return [Outcome(source.stem, ALL, "", crash=f"{type(error).__name__}: {error}")]
+
+
+def _readable(tree: Tree, source: Path) -> Path:
+    """The object of a source: with the guest's types if it uses what the host's lack."""
+    path = compiled(tree, source, FOLDER / tree.name)
+    try:
+        Object.open(path).close()
+    except LoadError:
+        return compiled(tree, source, FOLDER / tree.name, richer=True)
+    return path
 
 
 def _short(error: Exception) -> str:
@@ -112,7 +131,7 @@ def workers(jobs: int) -> Iterator[Map]:
 
 def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     """Both kinds of a tree's selftests."""
-    _bring_module(tree)
+    bring_module(tree)
     tests = [test for test in tables(tree, FOLDER / f"tables-{tree.name}")
              if wanted.source(tree.name, test.file)
              and wanted.program(tree.name, test.file, test.name)]
@@ -121,15 +140,37 @@ def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     yield from chain.from_iterable(each(partial(object_outcomes, tree, limit, wanted), paths))
 
 
-def _bring_module(tree: Tree) -> None:
+def run_tools(limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
+    """The programs that Debian's libbpf-tools carry."""
+    if GUEST is not None:
+        Modules(GUEST.kernel).load(GUEST.there, "ext4")
+    folder = FOLDER / TOOLS
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in embedded(package_files("libbpf-tools", "/sbin/")):
+        (folder / f"{name}.o").write_bytes(data)
+    paths = [path for path in sorted(folder.glob("*.o")) if wanted.source(TOOLS, path.stem)]
+    yield from chain.from_iterable(each(partial(tool_outcomes, limit, wanted), paths))
+
+
+def tool_outcomes(limit: int, wanted: Wanted, path: Path) -> list[Outcome]:
+    """Programs of a tool."""
+    given = Source(path, path.stem, lambda name: path.with_stem(name))
+    found = outcomes(given, limit, partial(wanted.program, TOOLS, path.stem))
+    return [replace(one, tree=TOOLS) for one in found]
+
+
+def bring_module(tree: Tree) -> None:
     """The test module of the tree into the guest, if it is the guest that is asked."""
     if GUEST is None:
         return
     owner = selftest_module.owner(tree, trees())
     try:
-        selftest_module.load(GUEST, owner, FOLDER / f"module-{owner.name}")
+        made = selftest_module.load(GUEST, owner, FOLDER / f"module-{owner.name}")
     except (subprocess.CalledProcessError, BpfError) as error:
         print(f"no test module: {error}")
+        return
+    MODULE_KFUNCS.clear()
+    MODULE_KFUNCS.update(made)
 
 
 class Run(NamedTuple):
@@ -169,15 +210,22 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     wanted = Wanted(missing(given.missing) if given.missing else None, given.only)
-    chosen = [tree for tree in trees() if given.tree in ("", tree.name)]
     with workers(given.jobs) as each:
-        found = [replace(one, oracle=oracle.chosen()) for tree in chosen
-                 for one in run(tree, given.limit, wanted, each)]
+        runs: list[Callable[[int, Wanted, Map], Iterator[Outcome]]] = [
+            partial(run, tree) for tree in trees() if given.tree in ("", tree.name)]
+        if given.tree in ("", TOOLS):
+            runs.append(run_tools)
+        found = [told(replace(one, oracle=oracle.chosen())) for each_run in runs
+                 for one in each_run(given.limit, wanted, each)]
     Run(release(), found).write(given.output)
-    for one in found:
-        if one.difference or (one.crash and one.asked):
-            print(one.tree, one.source, one.name, one.kernel, one.ours or "-",
-                  one.difference or one.crash)
+
+
+def told(one: Outcome) -> Outcome:
+    """Print what differs, as it comes."""
+    if one.difference or (one.crash and one.asked):
+        print(one.tree, one.source, one.name, one.kernel, one.ours or "-",
+              one.difference or one.crash, flush=True)
+    return one
 
 
 if __name__ == "__main__":

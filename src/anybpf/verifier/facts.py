@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anybpf.btf.relo_cands import Target
     from anybpf.btf.types import FuncProto
     from anybpf.isa.insn import Insn
+    from anybpf.proto.kfuncs import Kfunc
 
 
 FD_SIZE = 4
@@ -231,6 +232,8 @@ class Facts:
     bound: int = 0
     #: the descriptors that are types; it may raise BpfError for what is none
     btfs: Mapping[int, TypesFacts] = field(default_factory=dict)
+    #: rows of kernel functions by name that `proto.kfuncs` does not have: those of other modules
+    kfuncs: Mapping[str, Kfunc] = field(default_factory=dict)
     #: the function, hook or tracepoint that is attached to: its number in the types of the program
     #: or module below, or in the kernel's
     attach_btf_id: int = 0

@@ -144,14 +144,19 @@ def _described(env: Env, btf: Btf, idx: int, number: int) -> Kfunc:
     if func.name in METADATA:
         raise Reject(EINVAL, "metadata kfuncs require device-bound program", idx)
     _check_model(btf, func, proto, idx)
-    row = rows.BY_NAME.get(func.name)
+    row = _row(env, func.name)
     return Kfunc(number, func.name, btf, proto.type, proto.params,
                  row.flags if row is not None else 0,
                  _is_allowed(env, btf, number, func.name))
 
 
+def _row(env: Env, name: str) -> rows.Kfunc | None:
+    """What is known of a function beside its prototype."""
+    return env.facts.kfuncs.get(name) or rows.BY_NAME.get(name)
+
+
 def _is_allowed(env: Env, btf: Btf, number: int, name: str) -> bool:
-    row = rows.BY_NAME.get(name)
+    row = _row(env, name)
     hook = env.target.hook if env.target is not None else None
     return (row is not None and _is_registered(btf, number)
             and row.callable_from(env.facts.type, env.facts.attach_type, hook))

@@ -215,6 +215,8 @@ def _result(made: Call) -> None:
     kfunc = made.kfunc
     found = kfunc.btf.type(kfunc.btf.resolve(kfunc.ret))
     env, r0 = made.env, made.env.regs[0]
+    if kfunc.flags & rows.KF_ACQUIRE and kfunc.name not in _NEW and not _is_struct(kfunc, found):
+        raise env.reject(EINVAL, "acquire kernel function does not return PTR_TO_BTF_ID")
     if isinstance(found, (t.Int, t.AnyEnum)):
         if kfunc.name in _LOCKERS:
             mark_known_scalar(r0, 0)
@@ -240,6 +242,16 @@ def _result(made: Call) -> None:
         graph.disown(env, r0)
     if fields.may_hold_lock(r0) and not r0.id:
         r0.id = env.new_id()
+
+
+#: references to objects of the program, whose type its call says
+_NEW = frozenset({"bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_refcount_acquire_impl"})
+
+
+def _is_struct(kfunc: Kfunc, found: t.Type) -> bool:
+    """A pointer to a struct or union (btf_type_is_struct_ptr)."""
+    return isinstance(found, t.Ptr) and isinstance(
+        kfunc.btf.type(kfunc.btf.resolve(found.type)), t.Composite)
 
 
 def _pointer(made: Call, target_id: int, target: t.Type) -> None:
