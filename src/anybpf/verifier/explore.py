@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from errno import E2BIG, EFAULT
 
-from anybpf.errors import NotSupported
+from anybpf.errors import Bug
 from anybpf.verifier import backtrack, consts
 from anybpf.verifier.decoded import decode
 from anybpf.verifier.entry import function_state, main_state
@@ -116,7 +116,7 @@ def _tell(env: Env) -> None:
 def start(env: Env) -> None:
     """Walk the main function, then the global functions that are called (do_check_subprogs)."""
     if env.view is None and env.target is None:
-        raise NotSupported(f"{env.prog.name} programs in the verifier")
+        raise Bug(f"a {env.prog.name} program without a context")
     env.decoded = decode(env.insns)
     live = LiveStack(env)
     if env.exception_callback:
