@@ -48,7 +48,7 @@ TYPES = {
     "bpf_fs_kfunc_set_ids": "lsm",
     "fs_kfunc_set_ids": "lsm",
     "fsverity_set_ids": "lsm",
-    "bpf_sk_iter_kfunc_ids": "tracing",
+    "bpf_sk_iter_kfunc_ids": "tracing lsm",
     "test_sk_check_kfunc_ids": f"{TRACING} sched_cls syscall",
     "hid_bpf_pseudo_kfunc_ids": "struct_ops",
 }
@@ -66,6 +66,7 @@ FLAGS = dict.fromkeys(("bpf_list_front", "bpf_list_back", "bpf_rbtree_root", "bp
     "bpf_kfree_skb": ("RELEASE",), "bpf_qdisc_skb_drop": ("RELEASE",),
     "bpf_qdisc_bstats_update": ("TRUSTED_ARGS",),
     "hid_bpf_get_data": ("RET_NULL",),
+    "scx_bpf_dsq_move_set_slice": ("RCU",), "scx_bpf_dsq_move_set_vtime": ("RCU",),
     "hid_bpf_allocate_context": ("ACQUIRE", "RET_NULL", "SLEEPABLE"),
     "hid_bpf_release_context": ("RELEASE", "SLEEPABLE"),
     "hid_bpf_hw_request": ("SLEEPABLE",), "hid_bpf_hw_output_report": ("SLEEPABLE",),

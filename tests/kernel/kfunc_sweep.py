@@ -26,6 +26,9 @@ struct trees { struct bpf_spin_lock lock; struct bpf_rb_root root __contains(nod
 struct works { u64 n; struct bpf_wq work; struct bpf_task_work later; };
 struct locks { u64 n; struct bpf_res_spin_lock lock; };
 struct plain { u64 a; u64 b; };
+struct task_struct;
+struct bpf_crypto_ctx;
+struct kept { struct task_struct __kptr *task; struct bpf_crypto_ctx __kptr *cipher; };
 int main(u64 *ctx);
 static int cb(u64 a, u64 b, u64 c);
 """
@@ -34,6 +37,7 @@ lists ARRAY 4 24 1 value=struct_lists
 trees ARRAY 4 24 1 value=struct_trees
 works ARRAY 4 32 1 value=struct_works
 locks ARRAY 4 16 1 value=struct_locks
+kept ARRAY 4 16 1 value=struct_kept
 text ARRAY 4 16 1 rdonly_prog content=25642025730000 frozen
 """
 
@@ -55,7 +59,17 @@ class Kind(NamedTuple):
         found = re.search(r"attach=(\w+)", self.words)
         return attach.BY_NAME[found[1]].type if found else 0
 
+    @property
+    def hook(self) -> tuple[str, str] | None:
+        """The struct and the member that the program stands in for."""
+        found = re.search(r"target=(\w+)\.(\w+)", self.words)
+        return (found[1], found[2]) if found else None
 
+    def may_call(self, row: Kfunc) -> bool:
+        return row.callable_from(self.type, self.attach, self.hook)
+
+
+NULL = "if r0 == 0 goto out"
 _TASK = ("r0 = *(u64 *)(r6 + 8)",)
 KINDS = (
     Kind("syscall sleepable"),
@@ -67,7 +81,7 @@ KINDS = (
         ("file system of the task", (*_TASK, "r0 = *(u64 *)(r0 + {task_struct.fs})")),
         ("cgroups of the task", (*_TASK, "r0 = *(u64 *)(r0 + {task_struct.cgroups})",
                                  "r0 = *(u64 *)(r0 + {css_set.dfl_cgrp})")))),
-    Kind("sched_cls"),
+    Kind("sched_cls", (("socket", ("r0 = *(u64 *)(r6 + 168)", NULL)),)),
     Kind("xdp"),
     Kind("lsm guest sleepable attach=lsm_mac target=bpf_lsm_file_open", (
         ("file", ("r0 = *(u64 *)(r6 + 0)",)),
@@ -87,6 +101,16 @@ KINDS = (
     Kind("kprobe attach=trace_kprobe_session"),
     Kind("kprobe"),
     Kind("netfilter attach=netfilter"),
+    Kind("struct_ops target=tcp_congestion_ops.ssthresh", (
+        ("socket", ("r0 = *(u64 *)(r6 + 0)",)),)),
+    Kind("struct_ops guest target=Qdisc_ops.enqueue", (
+        ("packet", ("r0 = *(u64 *)(r6 + 0)",)), ("qdisc", ("r0 = *(u64 *)(r6 + 8)",)),
+        ("free list", ("r0 = *(u64 *)(r6 + 16)",)))),
+    Kind("struct_ops guest target=Qdisc_ops.dequeue", (
+        ("qdisc", ("r0 = *(u64 *)(r6 + 0)",)),)),
+    Kind("struct_ops guest target=sched_ext_ops.enqueue", (
+        ("task of the context", ("r0 = *(u64 *)(r6 + 0)",)),)),
+    Kind("struct_ops guest sleepable target=sched_ext_ops.init"),
 )
 #: what is put before the kernel as the map of a work queue: 6.18 looks at the map's special fields
 #: without asking whether it has any, takes all kinds of things for a map, and falls over
@@ -97,7 +121,6 @@ HARMLESS = frozenset({
     "place for an iterator"})
 #: where the arguments wait on the stack
 SLOTS = (-208, -216, -224, -232, -240)
-NULL = "if r0 == 0 goto out"
 
 
 class Offer(NamedTuple):
@@ -188,6 +211,9 @@ OFFERS: dict[str, Offer] = {
                             "call bpf_ct_release", ("bpf_xdp_ct_alloc",)),
     "state": Offer(("r1 = r6", *_at(-64, 2), "r3 = 28", "call bpf_xdp_get_xfrm_state", NULL),
                    "call bpf_xdp_xfrm_state_release", ("bpf_xdp_get_xfrm_state",)),
+    "task of a map": Offer(("r0 = kept.value ll", "r0 = *(u64 *)(r0 + 0)", NULL)),
+    "task of a map or null": Offer(("r0 = kept.value ll", "r0 = *(u64 *)(r0 + 0)")),
+    "cipher of a map": Offer(("r0 = kept.value ll", "r0 = *(u64 *)(r0 + 8)", NULL)),
     "scheduler's mask": Offer(("call scx_bpf_get_online_cpumask",), "call scx_bpf_put_cpumask",
                               ("scx_bpf_get_online_cpumask",)),
     "kernel context": Offer(("r1 = r6", "call bpf_cast_to_kern_ctx"),
@@ -198,15 +224,18 @@ OFFERS: dict[str, Offer] = {
 }
 #: struct that an argument points to -> what is right there
 STRUCTS = {
-    "task_struct": "task", "cgroup": "cgroup", "cgroup_subsys_state": "cgroup",
-    "bpf_cpumask": "mask", "cpumask": "mask", "bpf_key": "key", "bpf_crypto_ctx": "cipher",
+    "task_struct": "task|task of the context", "cgroup": "cgroup", "cgroup_subsys_state": "cgroup",
+    "bpf_cpumask": "mask", "cpumask": "mask", "bpf_key": "key",
+    "bpf_crypto_ctx": "cipher|cipher of a map",
     "nf_conn": "connection", "nf_conn___init": "new connection", "xfrm_state": "state",
     "bpf_dynptr": "dynptr", "bpf_list_head": "list", "bpf_list_node": "list node",
     "bpf_rb_root": "tree", "bpf_rb_node": "tree node", "bpf_wq": "work",
     "bpf_task_work": "task work", "bpf_res_spin_lock": "lock", "bpf_map": "map",
     "__sk_buff": "the context", "xdp_md": "the context", "file": "file", "path": "path",
-    "dentry": "dentry", "sock_common": "socket not null", "bpf_sock_addr_kern": "kernel context",
-    "bpf_sock_ops_kern": "kernel context", "sk_buff": "kernel context",
+    "dentry": "dentry", "sock_common": "socket not null|socket",
+    "bpf_sock_addr_kern": "kernel context",
+    "bpf_sock_ops_kern": "kernel context", "sk_buff": "packet|kernel context", "Qdisc": "qdisc",
+    "bpf_sk_buff_ptr": "free list", "sock": "socket", "tcp_sock": "socket",
 }
 SUFFIXES = {
     "__sz": "8", "__szk": "8", "__k": "1", "__ign": "0", "__prog": "0", "__str": "text",
@@ -284,7 +313,7 @@ def wanted(row: Kfunc) -> list[Wanted]:
 
 
 def right(row: Kfunc, number: int, arg: Wanted) -> str:
-    """What should stand there: a key of the offers."""
+    """What should stand there: keys of the offers, with `|` between them."""
     special = SPECIAL.get((row.name, number))
     if special:
         return special
@@ -303,7 +332,7 @@ def right(row: Kfunc, number: int, arg: Wanted) -> str:
 def offers(kind: Kind) -> dict[str, Offer]:
     """All that programs of a kind can offer."""
     found = {name: one for name, one in OFFERS.items() if all(
-        kfuncs.BY_NAME[call].callable_from(kind.type, kind.attach) and exists(call)
+        kind.may_call(kfuncs.BY_NAME[call]) and exists(call)
         for call in one.calls)}
     return found | {name: Offer(code) for name, code in kind.typed}
 
@@ -328,12 +357,14 @@ def exists(name: str) -> bool:
 
 
 def kinds_for(row: Kfunc) -> list[Kind]:
-    """Two kinds of programs that may call it: one that sleeps, one that does not."""
-    usable = [k for k in KINDS if row.callable_from(k.type, k.attach)
-              and (GUEST is not None or "guest" not in k.words)]
-    asleep = [k for k in usable if "sleepable" in k.words]
-    awake = [k for k in usable if "sleepable" not in k.words]
-    return asleep[:1] + awake[:1]
+    """Kinds of programs that may call it: one that sleeps, one that does not, and one for a struct
+    of the kernel; only those that have what it takes, if there are any."""
+    usable = [k for k in KINDS if k.may_call(row) and (GUEST is not None or "guest" not in k.words)]
+    usable = [k for k in usable if set(rights(row, k)) <= set(offers(k))] or usable
+    asleep = [k for k in usable if "sleepable" in k.words][:1]
+    awake = [k for k in usable if "sleepable" not in k.words][:1]
+    last = [k for k in usable if k.hook and k not in awake][:1]
+    return asleep + awake + last
 
 
 class Call(NamedTuple):
@@ -391,7 +422,7 @@ def _begin(call: Call) -> list[str]:
     """An iterator of the function's kind is begun."""
     stem = call.row.name.rpartition("_")[0]
     row = kfuncs.BY_NAME[f"{stem}_new"]
-    new = Call(call.kind, row, rights(row))
+    new = Call(call.kind, row, rights(row, call.kind))
     there = offers(call.kind)
     if any(name not in there for name in new.args):
         return []
@@ -401,14 +432,17 @@ def _begin(call: Call) -> list[str]:
     return [*lines[:], *section[0], f"call {row.name}"]
 
 
-def rights(row: Kfunc) -> tuple[str, ...]:
-    return tuple(right(row, number, arg) for number, arg in enumerate(wanted(row)))
+def rights(row: Kfunc, kind: Kind) -> tuple[str, ...]:
+    """What the arguments should be: of several things the first that there is."""
+    there = offers(kind)
+    words = [right(row, number, arg).split("|") for number, arg in enumerate(wanted(row))]
+    return tuple(next((name for name in names if name in there), names[0]) for names in words)
 
 
 def calls(row: Kfunc, kind: Kind) -> Iterator[tuple[str, Call]]:
     """The function's programs, by name."""
     around = next((section for name, section in NEEDS.items() if row.name.startswith(name)), "")
-    good = Call(kind, row, rights(row), around)
+    good = Call(kind, row, rights(row, kind), around)
     yield "as it should be", good
     yield "nothing given back", good._replace(undo=False)
     for section in ("", *AROUND):

@@ -179,7 +179,7 @@ def helper_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every helper of a program type."""
     for row in helpers.HELPERS:
         helper = helpers.proto_for(row.id, case.prog.type, case.attach)
-        if access.grant(row.id, case.prog.type, case.attach) is not None:
+        if access.grant(row.id, case.prog.type, case.attach, target=case.target) is not None:
             yield from helper_programs(case, maps, helper)
         else:
             yield Program(case, PROLOGUE + call(row.id) + EXIT, helper.name)
@@ -189,7 +189,7 @@ def map_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     """Every helper that takes a map with every map."""
     for row in helpers.HELPERS:
         helper = helpers.proto_for(row.id, case.prog.type, case.attach)
-        if access.grant(row.id, case.prog.type, case.attach) is None:
+        if access.grant(row.id, case.prog.type, case.attach, target=case.target) is None:
             continue
         for number, arg in enumerate(helper.args):
             if kinds.base(arg.kind) != kinds.ARG_CONST_MAP_PTR:
@@ -237,7 +237,7 @@ def pointers(case: Case, maps: Maps) -> dict[str, bytes]:
         "arena's variable": map_fd(7, maps.fds["arena"], value=True),
         "record or null": map_fd(1, maps.fds["ring"]) + mov(2, 16) + mov(3, 0) + call(131) + to_r7,
     }
-    if access.grant(LOOKUP, case.prog.type, case.attach) is not None:
+    if access.grant(LOOKUP, case.prog.type, case.attach, target=case.target) is not None:
         for name in ("devices", "xsks", "socks", "socks_hash"):
             found[name] = looked_up(maps, name) + NOT_NULL + to_r7
     at = packet(case, 7)
@@ -268,7 +268,7 @@ def context_pointers(case: Case) -> dict[str, bytes]:
     if view.context == "__sk_buff" and "sk" in view.shows:
         sock = slot(LDX[8], 7, 6, 168) + slot(0x55, 7, off=2) + EXIT + copy(1, 7)
         for number in (95, 96):
-            if access.grant(number, case.prog.type, case.attach) is not None:
+            if access.grant(number, case.prog.type, case.attach, target=case.target) is not None:
                 found[f"socket of {number}"] = sock + call(number) + copy(7, 0)
                 found[f"socket of {number} not null"] = (sock + call(number) + NOT_NULL
                                                              + copy(7, 0))
@@ -361,7 +361,7 @@ def effect_sweep(case: Case, maps: Maps) -> Iterator[Program]:
     checked = packet(case, 7)
     before = PROLOGUE + (pointers(case, maps)["packet"] if checked else copy(7, 6))
     for row in helpers.HELPERS:
-        if access.grant(row.id, case.prog.type, case.attach) is None:
+        if access.grant(row.id, case.prog.type, case.attach, target=case.target) is None:
             continue
         helper = helpers.proto_for(row.id, case.prog.type, case.attach)
         code = b"".join(right(case, maps, helper, arg, i) for i, arg in enumerate(helper.args, 1))

@@ -69,11 +69,16 @@ BY_TAG = {one.name: one for one in SPECIALS if one.pointer}
 #: what BPF_BTF_LOAD looks for, and what is looked for in the value of a map
 LOADED = frozenset(one.name for one in SPECIALS if one.loaded)
 MAP_VALUE = frozenset(BY_NAME.keys() | BY_TAG.keys()) - {"bpf_list_node", "bpf_rb_node"}
-#: kernel structs that the kernel can destroy, so that a `kptr` may own them
-DESTROYED = frozenset({
-    "bpf_cpumask", "bpf_crypto_ctx", "cgroup", "prog_test_member", "prog_test_ref_kfunc",
-    "task_struct",
-})  # fmt: skip
+#: kernel structs that the kernel can destroy if it has this function: a `kptr` may own them
+DESTROYED = {
+    "bpf_cpumask": "bpf_cpumask_release_dtor",
+    "bpf_crypto_ctx": "bpf_crypto_ctx_release_dtor",
+    "cgroup": "bpf_cgroup_release_dtor",
+    "prog_test_member": "bpf_kfunc_call_memb_release_dtor",
+    "prog_test_ref_kfunc": "bpf_kfunc_call_test_release_dtor",
+    "sk_buff": "bpf_kfree_skb",
+    "task_struct": "bpf_task_release_dtor",
+}
 LOCKS = {"bpf_spin_lock", "bpf_res_spin_lock"}
 NODES = {"bpf_list_node", "bpf_rb_node"}
 ROOTS = {one.name for one in SPECIALS if one.node}
@@ -293,9 +298,21 @@ class Finder:
         if self.kernel is None:
             return field
         found = self.kernel.find(name, uapi.BTF_KIND_STRUCT)
-        if found and field.special.name == "kptr" and name not in DESTROYED:
+        if found and field.special.name == "kptr" and not self._is_destroyed(name):
             raise BadFields(errno.ENOENT)
         return field._replace(kernel_type=found)
+
+    def _is_destroyed(self, name: str) -> bool:
+        """The kernel has the function; where its types tell of none, only packets are not."""
+        if name not in DESTROYED:
+            return False
+        there = self._destroyers
+        return DESTROYED[name] in there or (not there and name != "sk_buff")
+
+    @cached_property
+    def _destroyers(self) -> frozenset[str]:
+        return frozenset(name for name in DESTROYED.values() if self.kernel is not None
+                         and self.kernel.find(name, uapi.BTF_KIND_FUNC))
 
     def _nested(
         self, type_id: int, struct: t.Struct, offset: int, count: int, level: int

@@ -63,11 +63,13 @@ from anybpf.proto.kinds import (
 
 
 class Arg(NamedTuple):
-    """One argument: its kind, and for fixed-size memory its bytes, for a BTF pointer its struct."""
+    """One argument: its kind, and for fixed-size memory its bytes, for a BTF pointer its struct:
+    the name, or the number in the kernel's types."""
 
     kind: int
     size: int = 0
     btf: str = ""
+    btf_id: int = 0
 
 
 class Does:

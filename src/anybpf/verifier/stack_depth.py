@@ -5,7 +5,7 @@ What the rewrites of loops add to it is told in the log, and no more checked.
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES, EINVAL
+from errno import E2BIG, EACCES, EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.isa.insn import is_pseudo_call, is_pseudo_func
@@ -111,9 +111,13 @@ def _called(env: Env, idx: int) -> int:
     if not (is_pseudo_call(insn) or is_pseudo_func(insn)):
         return -1
     called = env.subprog_at(idx + insn.imm + 1)
+    subprog = env.subprogs[called]
+    if not subprog.is_async_callback:
+        return called
+    if subprog.has_tail_call:
+        raise Reject(EFAULT, "verifier bug: subprog has tail_call and async cb", idx)
     # a callback that runs later does so on a stack of its own
-    later = env.subprogs[called].is_async_callback and is_pseudo_func(insn)
-    return -1 if later else called
+    return -1 if is_pseudo_func(insn) else called
 
 
 def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int, bool]]) -> None:

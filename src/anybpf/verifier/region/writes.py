@@ -33,17 +33,13 @@ def _refusal(btf: Btf, writes: Writes, struct: t.Struct, off: int,
         return texts.other, 0
     if texts.outside and off + size > struct.size:
         return texts.outside, struct.size
-    for start, end, inside in _ranges(btf, struct, places):
-        if off == start or (inside and start <= off < end):
+    if not places:
+        return (None if off + size <= struct.size else texts.beyond), struct.size
+    for place in places:
+        start, end = _range(btf, struct, place)
+        if off == start or (place.inside and start <= off < end):
             return (None if off + size <= end else texts.beyond), end
     return texts.field, 0
-
-
-def _ranges(btf: Btf, struct: t.Struct,
-            places: tuple[Place, ...]) -> list[tuple[int, int, bool]]:
-    if not places:
-        return [(0, struct.size, True)]
-    return [(*_range(btf, struct, place), place.inside) for place in places]
 
 
 def _range(btf: Btf, struct: t.Struct, place: Place) -> tuple[int, int]:

@@ -66,16 +66,16 @@ def check(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
     if exchanged is not None:
         kptr.check_match(env, reg, regno, *exchanged)
         return
-    _check_struct(env, reg, regno, arg.btf or "sock_common", release and helper != _SK_RELEASE)
+    wanted = arg.btf_id or btf_ptr.struct_id(env, arg.btf or "sock_common")
+    _check_struct(env, reg, regno, wanted, release and helper != _SK_RELEASE)
 
 
-def _check_struct(env: Env, reg: Reg, regno: int, wanted: str, strict: bool) -> None:
-    btf = btf_ptr.types_of(reg)
-    match = btf_walk.matches(btf, reg.btf_id, reg.off, btf_ptr.kernel(env),
-                             btf_ptr.struct_id(env, wanted), strict)
+def _check_struct(env: Env, reg: Reg, regno: int, wanted: int, strict: bool) -> None:
+    btf, kernel = btf_ptr.types_of(reg), btf_ptr.kernel(env)
+    match = btf_walk.matches(btf, reg.btf_id, reg.off, kernel, wanted, strict)
     if not match.good:
-        name = btf.type(reg.btf_id).name
-        raise env.reject(EACCES, f"{match.said}R{regno} is of type {name} but {wanted} is expected")
+        name, other = btf.type(reg.btf_id).name, kernel.type(wanted).name
+        raise env.reject(EACCES, f"{match.said}R{regno} is of type {name} but {other} is expected")
 
 
 #: how deep structs of nothing but numbers may be nested

@@ -10,7 +10,7 @@ from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import regtype, subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
-from anybpf.verifier.region import btf_ptr, ctx
+from anybpf.verifier.region import ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
 from anybpf.verifier.step import args, dynptr, regs
@@ -101,9 +101,8 @@ def _check_trusted(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     env = walk.env
     if regs.is_zero(reg) and arg.nullable:
         return
-    name = btf_ptr.kernel(env).type(arg.type_id).name
     null = PTR_MAYBE_NULL if arg.nullable else 0
-    wanted = Arg(kinds.ARG_PTR_TO_BTF_ID | kinds.PTR_TRUSTED | null, btf=name)
+    wanted = Arg(kinds.ARG_PTR_TO_BTF_ID | kinds.PTR_TRUSTED | null, btf_id=arg.type_id)
     args.check_kind(env, "", reg, number + 1, wanted)
     args.check_offset(env, reg, number + 1, wanted)
 

@@ -334,11 +334,13 @@ def _cast_to_context(made: Call) -> None:
 
 def _rdonly_cast(made: Call) -> None:
     """Any address taken for that of a struct."""
-    env, number = made.env, made.constant or 0
+    env, told = made.env, made.constant or 0
+    # 32 bits of it name the type
+    number = told & uapi.U32
     btf, r0 = btf_ptr.kernel(env), made.env.regs[0]
     if number >= len(btf):
         raise env.reject(EINVAL,
-                         f"Unknown type ID {bits.s64(number)} passed to kfunc bpf_rdonly_cast")
+                         f"Unknown type ID {bits.s64(told)} passed to kfunc bpf_rdonly_cast")
     found = btf.type(number)
     if isinstance(found, t.Composite):
         btf_ptr.point(env, r0, btf, number, kinds.PTR_UNTRUSTED)
