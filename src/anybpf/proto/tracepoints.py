@@ -117,3 +117,6 @@ NULLABLE: dict[str, tuple[int, ...]] = {
     "xfs_map_blocks_alloc": (4,),
     "xfs_map_blocks_found": (4,),
 }
+
+# of the selftests' module, which running kernels do not have but know of
+NULLABLE["bpf_testmod_test_raw_tp_null_tp"] = (0,)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import contexts, hooks, progs, tracepoints
 from anybpf.verifier import attach_prog, fmodel, kfuncs, struct_ops
 from anybpf.verifier.env import Env
@@ -119,6 +119,9 @@ def _traced(env: Env, named: Named, program: ProgramFacts, function: FunctionFac
 
 def inherit(env: Env, program: ProgramFacts) -> None:
     """From here on an extension is judged as the program is that it extends."""
+    if program.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
+        # it looks for what the function gives in types that are not there, and faults
+        raise NotSupported("extensions of struct_ops programs, which Linux does not survive")
     env.extends = program
     env.facts = replace(env.facts, type=program.type, attach_type=program.attach_type)
     env.prog_type = program.type
