@@ -41,6 +41,8 @@ TIME = re.compile(r"verification time \d+ usec")
 MODULE_KFUNCS: dict[str, Kfunc] = {}
 #: and of structs of functions
 MODULE_OPS: dict[str, StructOps] = {}
+#: and their types
+MODULE_TYPES: list[Btf] = []
 
 
 class Answer(NamedTuple):
@@ -219,7 +221,7 @@ class Both:
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
             btfs=self.modules, kfuncs=MODULE_KFUNCS,
             struct_ops=STRUCT_OPS | MODULE_OPS, symbols=kernel_symbols(),
-            kernel_btf=self.types_of_kernel, records=None,
+            kernel_btf=self.types_of_kernel, modules=tuple(MODULE_TYPES), records=None,
             funcs=tuple(self._funcs(fields)), lines=tuple(self._lines(fields)),
             btf=self.types.get(fields["prog_btf_fd"]))
 
@@ -264,7 +266,8 @@ class Both:
 
     def created(self, fields: Fields, fd: int) -> None:
         btf = self.types.get(fields["btf_fd"])
-        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel)
+        special = value_fields(btf, fields["btf_value_type_id"], self.types_of_kernel,
+                               MODULE_TYPES)
         inner = self.maps.get(fields["inner_map_fd"])
         size = fields["value_size"]
         self.maps[fd] = MapFacts(

@@ -31,12 +31,18 @@ BEHIND = re.compile(r"btf_kfunc_id_set\s+(\w+)\s*=\s*\{[^}]*\.set\s*=\s*&(\w+)")
 OPERATIONS = re.compile(r"struct bpf_struct_ops \w+ = \{([^}]*)\}")
 STUBS = re.compile(r"static struct \w+ (\w+) = \{([^}]*)\}")
 MEMBER, NAME = re.compile(r"\.(\w+)\s*="), re.compile(r'\.name = "(\w+)"')
+VERIFIED = re.compile(r"\.verifier_ops = &(\w+)")
+#: and what says that its programs have the helpers of all programs
+WITH_HELPERS = re.compile(
+    r"struct bpf_verifier_ops (\w+) = \{[^}]*\.get_func_proto\s*=\s*bpf_base_func_proto")
 STUB = re.compile(r"\.cfi_stubs = &(\w+)")
 #: a struct whose further members get their functions as the module begins
 WIDE, TRAMPOLINES = "bpf_testmod_ops", frozenset(f"tramp_{n}" for n in range(1, 41))
 NO_WRITES = Writes({}, Texts("only read is supported"))
 #: what programs for a struct may write, and behind which of them code of the module's runs
 WRITES = {"bpf_testmod_st_ops": Writes({"st_ops_args": ()}, Texts())}
+#: members that are verified with a stack of their own, where its checks ask for one
+PRIVATE = {"bpf_testmod_ops3": ("test_1",)}
 EPILOGUES = {"bpf_testmod_st_ops": ("test_epilogue", "test_pro_epilogue")}
 #: program types that share the functions of another
 ALSO = {"TRACING": ("TRACEPOINT", "PERF_EVENT", "LSM")}
@@ -195,12 +201,14 @@ def rows(source: str, sets: dict[str, dict[str, int]]) -> dict[str, Kfunc]:
 def operations(source: str) -> dict[str, StructOps]:
     """The structs of functions that a module registers, by name."""
     stubs = {name: frozenset(MEMBER.findall(body)) for name, body in STUBS.findall(source)}
+    with_helpers = set(WITH_HELPERS.findall(source))
     found = {}
     for body in OPERATIONS.findall(source):
         name = NAME.findall(body)[0]
         members = stubs[STUB.findall(body)[0]] | (TRAMPOLINES if name == WIDE else frozenset())
-        found[name] = StructOps(name, members, WRITES.get(name, NO_WRITES),
-                                epilogues=EPILOGUES.get(name, ()))
+        found[name] = StructOps(
+            name, members, WRITES.get(name, NO_WRITES), epilogues=EPILOGUES.get(name, ()),
+            base=VERIFIED.findall(body)[0] in with_helpers, private=PRIVATE.get(name, ()))
     return found
 
 

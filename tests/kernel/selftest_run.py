@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import oracle
+from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError, NotSupported
+from anybpf.libbpf.kernel_btf import KernelBtf
 from anybpf.libbpf.object import Object
 from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
-from guest.modules import Modules
+from guest.backend import Guest
 from kernel import selftest_module
-from kernel.both_verifiers import MODULE_KFUNCS, MODULE_OPS, Both
+from kernel.both_verifiers import MODULE_KFUNCS, MODULE_OPS, MODULE_TYPES, Both, module_types
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
 from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
@@ -142,8 +144,6 @@ def run(tree: Tree, limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
 
 def run_tools(limit: int, wanted: Wanted, each: Map) -> Iterator[Outcome]:
     """The programs that Debian's libbpf-tools carry."""
-    if GUEST is not None:
-        Modules(GUEST.kernel).load(GUEST.there, "ext4")
     folder = FOLDER / TOOLS
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in embedded(package_files("libbpf-tools", "/sbin/")):
@@ -172,6 +172,14 @@ def bring_module(tree: Tree) -> None:
     for rows, more in ((MODULE_KFUNCS, made.kfuncs), (MODULE_OPS, made.struct_ops)):
         rows.clear()
         rows.update(more)
+    MODULE_TYPES[:] = _modules_types(GUEST)
+
+
+def _modules_types(guest: Guest) -> Iterator[Btf]:
+    """Those of all modules that are there."""
+    known = KernelBtf(guest)
+    yield from [module_types(guest, known.fd_of(one)) for one in known.modules]
+    known.close()
 
 
 class Run(NamedTuple):

@@ -310,7 +310,8 @@ class Case:
 
     def _fields(self, value_type: str) -> tuple[Field, ...]:
         """The special fields of values."""
-        return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types())
+        return value_fields(self.types.parsed(), self.types.ids[value_type], kernel_types(),
+                            tuple(self.modules.values()))
 
     # -- types, functions, lines
 
@@ -354,6 +355,7 @@ class Case:
         return Facts(self.prog_type, self.attach, gpl=self.gpl, flags=self.flags,
                      sleepable=bool(self.flags & uapi.BPF_F_SLEEPABLE),
                      maps=self._map_facts(fds), cpus=cpus, kernel_btf=kernel_types(),
+                     modules=tuple(self.modules.values()),
                      symbols=kernel_symbols() if has_types() else None,
                      attach_btf_id=self.target, attach_module=self.module_types(),
                      attach_prog=self._attached_facts(fds, cpus),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -73,6 +73,7 @@ MAP_VALUE = frozenset(BY_NAME.keys() | BY_TAG.keys()) - {"bpf_list_node", "bpf_r
 DESTROYED = {
     "bpf_cpumask": "bpf_cpumask_release_dtor",
     "bpf_crypto_ctx": "bpf_crypto_ctx_release_dtor",
+    "bpf_testmod_ctx": "bpf_testmod_ctx_release_dtor",
     "cgroup": "bpf_cgroup_release_dtor",
     "prog_test_member": "bpf_kfunc_call_memb_release_dtor",
     "prog_test_ref_kfunc": "bpf_kfunc_call_test_release_dtor",
@@ -99,6 +100,8 @@ class Field(NamedTuple):
     node_member: str = ""
     #: a pointer's target in the kernel's BTF, 0 if only the program knows the struct
     kernel_type: int = 0
+    #: the BTF of the module that has it, if one has
+    module: Btf | None = None
 
 
 class BadFields(Exception):
@@ -178,15 +181,17 @@ def parse_fields(btf: Btf, type_id: int, finder: Finder | None = None) -> list[F
     return fields
 
 
-def value_fields(btf: Btf | None, type_id: int, kernel: Btf | None = None) -> tuple[Field, ...]:
+def value_fields(btf: Btf | None, type_id: int, kernel: Btf | None = None,
+                 modules: Sequence[Btf] = ()) -> tuple[Field, ...]:
     """The special members of a map's value, if it is a struct (or data section).
 
-    Those that make no sense are none, as in the kernel.
+    Those that make no sense are none, as in the kernel. `modules` are the BTFs of its modules.
     """
     if btf is None or not type_id:
         return ()
     try:
-        return tuple(parse_fields(btf, btf.resolve(type_id), Finder(btf, MAP_VALUE, kernel)))
+        finder = Finder(btf, MAP_VALUE, kernel, modules)
+        return tuple(parse_fields(btf, btf.resolve(type_id), finder))
     except BadFields:
         return ()
 
@@ -203,15 +208,15 @@ class Finder:
     """Looks for the special members called `wanted` in the structs of one BTF.
 
     `kernel` is the BTF of the kernel, which says whether a pointer's target is one of its structs;
-    without it none is.
+    without it none is. `modules` have further ones.
     """
 
-    def __init__(
-        self, btf: Btf, wanted: frozenset[str] = LOADED, kernel: Btf | None = None
-    ) -> None:
+    def __init__(self, btf: Btf, wanted: frozenset[str] = LOADED, kernel: Btf | None = None,
+                 modules: Sequence[Btf] = ()) -> None:
         self.btf = btf
         self.wanted = wanted
         self.kernel = kernel
+        self.modules = modules
         self._steps = MAX_STEPS
 
     def whole(self, type_id: int, made: t.Struct | t.Datasec) -> list[Field]:
@@ -297,15 +302,27 @@ class Finder:
         name = self.btf.type(field.value_type).name
         if self.kernel is None:
             return field
-        found = self.kernel.find(name, uapi.BTF_KIND_STRUCT)
-        if found and field.special.name == "kptr" and not self._is_destroyed(name):
+        found, module = self._kernel_struct(name)
+        owned = field.special.name == "kptr"
+        if found and owned and not self._is_destroyed(name, module):
             raise BadFields(errno.ENOENT)
-        return field._replace(kernel_type=found)
+        return field._replace(kernel_type=found, module=module)
 
-    def _is_destroyed(self, name: str) -> bool:
-        """The kernel has the function; where its types tell of none, only packets are not."""
+    def _kernel_struct(self, name: str) -> tuple[int, Btf | None]:
+        """The kernel's struct, or else that of the first module which has one; 0: none has."""
+        for types in (self.kernel, *self.modules):
+            found = types.find(name, uapi.BTF_KIND_STRUCT) if types is not None else 0
+            if found:
+                return found, None if types is self.kernel else types
+        return 0, None
+
+    def _is_destroyed(self, name: str, module: Btf | None) -> bool:
+        """The struct's owner has the function; where the kernel's types tell of none, only packets
+        are not."""
         if name not in DESTROYED:
             return False
+        if module is not None:
+            return bool(module.find(DESTROYED[name], uapi.BTF_KIND_FUNC))
         there = self._destroyers
         return DESTROYED[name] in there or (not there and name != "sk_buff")
 

@@ -180,7 +180,8 @@ class Offline:
             attr["max_entries"] or 1,               # a tool will say how many; veristat says one
             attr["map_flags"], attr.name("map_name"), map_address(fd),
             inner=self._maps.get(attr["inner_map_fd"]),
-            fields=value_fields(btf, attr["btf_value_type_id"], self.types),
+            fields=value_fields(btf, attr["btf_value_type_id"], self.types,
+                                tuple(self.modules.values())),
             has_btf=btf is not None, btf=btf)
         return fd
 

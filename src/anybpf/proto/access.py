@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.proto import helpers, hooks
+from anybpf.proto import helpers, hooks, struct_ops
 from anybpf.proto.helpers import Helper
 
 # bits of what a loader may hold: CAP_BPF, CAP_PERFMON, more than both, and what may end the system
@@ -198,7 +198,8 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
             targets=tuple(hooks.WITH_SOCKET))),
     # struct bpf_dummy_ops has no helpers at all
     uapi.BPF_PROG_TYPE_STRUCT_OPS: (
-        *(grant._replace(targets=(*_CONGESTION, "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops"))
+        *(grant._replace(targets=(*_CONGESTION, "sched_ext_ops", "Qdisc_ops", "hid_bpf_ops",
+                                 struct_ops.BASE))
           for grant in _BASE),
         *(grant._replace(targets=_CONGESTION)
           for grant in (_COARSE, _SK_STORAGE, _grant("tcp_send_ack"))),

@@ -13,6 +13,8 @@ from anybpf.proto import writes
 from anybpf.proto.writes import Writes
 
 VALUE_PREFIX = "bpf_struct_ops_"
+#: the target of programs that have the helpers of all programs (bpf_base_func_proto)
+BASE = "struct_ops"
 
 
 class StructOps(NamedTuple):
@@ -33,9 +35,15 @@ class StructOps(NamedTuple):
     """
     own_helpers: tuple[str, ...] = ()
     """Members with helpers of their own; they count as targets `NAME.MEMBER`, not `NAME`."""
+    base: bool = False
+    """Programs have the helpers of all programs; for structs that `access.GRANTS` does not name."""
+    private: tuple[str, ...] = ()
+    """Members for which a stack of the program's own is asked (priv_stack_requested)."""
 
     def target(self, member: str) -> str:
         """What `access.Grant.targets` calls programs for the member."""
+        if self.base:
+            return BASE
         return f"{self.name}.{member}" if member in self.own_helpers else self.name
 
 

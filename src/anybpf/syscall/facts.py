@@ -40,7 +40,8 @@ class Maps(dict[int, MapFacts]):
         """Raises BpfError for what is no map."""
         found = self._state.object(fd, MapObject)
         if found.id not in self._facts:
-            self._facts[found.id] = map_facts(found, kernel_types(self._state))
+            self._facts[found.id] = map_facts(
+                found, kernel_types(self._state), module_types(self._state))
         self.objects[fd] = found
         self[fd] = self._facts[found.id]
         return self[fd]
@@ -71,13 +72,13 @@ class Types(dict[int, TypesFacts]):
             return False
 
 
-def map_facts(map: MapObject, kernel: Btf | None) -> MapFacts:
+def map_facts(map: MapObject, kernel: Btf | None, modules: Sequence[Btf] = ()) -> MapFacts:
     """One map as the verifier sees it."""
     native = map.map
     return MapFacts(
         map.type, native.key_size, native.value_size, native.max_entries, native.flags, map.name,
         map_address(map.id), _content(map), map.frozen, map.inner,
-        special_fields(map, kernel), map.btf is not None, map.exclusive,
+        special_fields(map, kernel, modules), map.btf is not None, map.exclusive,
         btf=map.btf.object.btf if map.btf is not None else None)
 
 
@@ -89,14 +90,22 @@ def _content(map: MapObject) -> bytes | None:
     return bytes(map.map.lookup(bytes(map.map.key_size)))
 
 
-def special_fields(map: MapObject, kernel: Btf | None) -> tuple[Field, ...]:
+def special_fields(map: MapObject, kernel: Btf | None,
+                   modules: Sequence[Btf]) -> tuple[Field, ...]:
     """Locks, timers and the like in the map's value."""
-    return value_fields(map.btf.object.btf, map.btf.value, kernel) if map.btf is not None else ()
+    if map.btf is None:
+        return ()
+    return value_fields(map.btf.object.btf, map.btf.value, kernel, modules)
 
 
 def kernel_types(state: State) -> Btf | None:
     """The kernel's own types, if it has any."""
     return next((one.btf for one in state.btfs if one.name == VMLINUX), None)
+
+
+def module_types(state: State) -> tuple[Btf, ...]:
+    """The types of the kernel's modules."""
+    return tuple(one.btf for one in state.btfs if one.kernel and one.name != VMLINUX)
 
 
 class Surroundings:
@@ -119,6 +128,7 @@ class Surroundings:
         self._fd_array = made.fd_array
         return replace(made, gpl=prog.gpl, maps=self.maps, btfs=Types(state),
                        cpus=state.kernel.ncpus, kernel_btf=kernel_types(state),
+                       modules=module_types(state),
                        digest=lambda insns: digest(encode(insns)))
 
     # -- what memory and descriptors hold (verifier.attr.Around)

@@ -10,7 +10,7 @@ from anybpf.errors import ENOTSUPP, BpfError, NotSupported
 from anybpf.maps import MapAttr, create
 from anybpf.proto.maps import BY_TYPE
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.facts import kernel_types, map_facts
+from anybpf.syscall.facts import kernel_types, map_facts, module_types
 from anybpf.syscall.fds import CAN_READ, CAN_WRITE
 from anybpf.syscall.map_btf import TypedMap, check_map_btf
 from anybpf.syscall.names import object_name
@@ -130,7 +130,7 @@ def _create(state: State, attr: Attr, flags: int) -> MapObject:
     btf = _map_btf(state, attr)
     if btf is not None and (offset := _lock_of_checked(state, native, flags, btf)) >= 0:
         native = _native(state, attr, flags, inner, name, offset)
-    like = map_facts(inner, kernel_types(state)) if inner else None
+    like = map_facts(inner, kernel_types(state), module_types(state)) if inner else None
     map = MapObject(state, native, name, btf, _exclusive(state, attr), like)
     state.kernel.add_map(native)
     return map
@@ -142,7 +142,8 @@ def _lock_of_checked(state: State, native: Map, flags: int, btf: MapBtf) -> int:
     Raises the kernel's error where types and map do not fit.
     """
     typed = TypedMap(BY_TYPE[native.type], btf.object.btf, btf.key, btf.value, native.key_size,
-                     native.value_size, native.max_entries, flags, kernel_types(state))
+                     native.value_size, native.max_entries, flags, kernel_types(state),
+                     module_types(state))
     check_map_btf(typed)
     return next((f.offset for f in typed.fields if f.special.name == "bpf_spin_lock"), -1)
 

@@ -34,11 +34,13 @@ class TypedMap(NamedTuple):
     flags: int = 0
     #: the kernel's own types
     kernel: Btf | None = None
+    #: those of its modules
+    modules: tuple[Btf, ...] = ()
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """Locks, timers and the like in the value."""
-        return value_fields(self.btf, self.value, self.kernel)
+        return value_fields(self.btf, self.value, self.kernel, self.modules)
 
 
 def _size(btf: Btf, type_id: int) -> int:
@@ -92,7 +94,7 @@ def _check_uptr(map: TypedMap, field: Field) -> None:
 
 def _has_record(map: TypedMap, type_id: int) -> bool:
     """Whether BPF_BTF_LOAD found special members in the struct."""
-    return bool(parse_fields(map.btf, type_id, Finder(map.btf, LOADED, map.kernel)))
+    return bool(parse_fields(map.btf, type_id, Finder(map.btf, LOADED, map.kernel, map.modules)))
 
 
 # -- map types

@@ -250,6 +250,8 @@ class Facts:
     cpus: int = 1
     #: the kernel's types, which kernel functions and typed pointers need; or None
     kernel_btf: Btf | None = None
+    #: those of its modules
+    modules: tuple[Btf, ...] = ()
     #: the program's own types, or None
     btf: Btf | None = None
     records: Records | None = None

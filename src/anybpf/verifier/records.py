@@ -9,10 +9,11 @@ from anybpf.btf.parse import Btf
 
 
 @lru_cache(maxsize=256)
-def fields_of(btf: Btf, type_id: int, kernel: Btf | None = None) -> tuple[Field, ...]:
+def fields_of(btf: Btf, type_id: int, kernel: Btf | None = None,
+              modules: tuple[Btf, ...] = ()) -> tuple[Field, ...]:
     """The special members of a struct, in order; none if it has none."""
     try:
-        return tuple(parse_fields(btf, type_id, Finder(btf, LOADED, kernel)))
+        return tuple(parse_fields(btf, type_id, Finder(btf, LOADED, kernel, modules)))
     except BadFields:
         return ()
 

@@ -50,7 +50,9 @@ def has_private_stacks(env: Env) -> bool:
     """The JIT gives large frames a stack of their own (bpf_enable_priv_stack)."""
     if env.extends is not None or any(subprog.has_tail_call for subprog in env.subprogs):
         return False
-    facts = env.facts
+    facts, target = env.facts, env.target
+    if target is not None and target.ops is not None and target.name in target.ops.private:
+        return True
     traced = (facts.type == uapi.BPF_PROG_TYPE_TRACING
               and facts.attach_type != uapi.BPF_TRACE_ITER)
     return traced or facts.type in _PRIVATE_TYPES

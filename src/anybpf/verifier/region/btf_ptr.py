@@ -78,7 +78,7 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
 
 def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
     """Locks, nodes and the like are not for loads and stores."""
-    for one in records.fields_of(btf, reg.btf_id, env.facts.kernel_btf):
+    for one in records.fields_of(btf, reg.btf_id, env.facts.kernel_btf, env.facts.modules):
         if off < one.offset + one.special.size and one.offset < off + size:
             raise env.reject(EACCES, f"direct access to {one.special.word} is disallowed")
 

@@ -35,7 +35,7 @@ USER = "uptr"
 def target(env: Env, field: Field, btf: Btf | None) -> tuple[Btf, int]:
     """The struct that the pointer points to; `btf` are the types of its owner."""
     if field.kernel_type:
-        return btf_ptr.kernel(env), field.kernel_type
+        return field.module or btf_ptr.kernel(env), field.kernel_type
     if btf is None:
         raise Bug("a map with typed pointers and without types")
     return btf, field.value_type
@@ -130,7 +130,8 @@ def check_destination(env: Env, reg: Reg, regno: int) -> tuple[Field, Btf | None
     """The pointer that bpf_kptr_xchg() writes to (process_kptr_func)."""
     if reg.kind & MEM_ALLOC:
         btf: Btf | None = btf_ptr.types_of(reg)
-        fields = records.fields_of(btf_ptr.types_of(reg), reg.btf_id, env.facts.kernel_btf)
+        fields = records.fields_of(btf_ptr.types_of(reg), reg.btf_id, env.facts.kernel_btf,
+                                   env.facts.modules)
     elif reg.map is not None:
         if not reg.map.has_btf:
             raise env.reject(EINVAL, f"map '{reg.map.name}' has to have BTF in order to use "

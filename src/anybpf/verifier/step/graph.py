@@ -46,7 +46,7 @@ def owner_fields(env: Env, reg: Reg) -> tuple[tuple[Field, ...], Btf | None]:
     """The special members of what the register points into."""
     if reg.kind & KIND_MASK == kinds.PTR_TO_BTF_ID:
         btf = btf_ptr.types_of(reg)
-        return records.fields_of(btf, reg.btf_id, env.facts.kernel_btf), btf
+        return records.fields_of(btf, reg.btf_id, env.facts.kernel_btf, env.facts.modules), btf
     if reg.map is None:
         raise Bug("special members of no map")
     return reg.map.fields, reg.map.btf
@@ -196,7 +196,7 @@ def _check_percpu(env: Env, btf: Btf, number: int, made: t.Struct) -> None:
     if not btf_args.is_plain_data(env, btf, made):
         raise env.reject(EINVAL,
                          "bpf_percpu_obj_new type ID argument must be of a struct of scalars")
-    if records.fields_of(btf, number, env.facts.kernel_btf):
+    if records.fields_of(btf, number, env.facts.kernel_btf, env.facts.modules):
         raise env.reject(EINVAL,
                          "bpf_percpu_obj_new type ID argument must not contain special fields")
 
