@@ -45,6 +45,13 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
         CASES: ("random-a state in a loop that was forgotten counts until the loop is left",)},
     "struct bpf_map has no members for security modules": {
         CASES: ("maps-members of structs of other maps",)},
+    "connection tracking, XFS and KVM are modules, or not there": {
+        CASES: ("kernel_types-argument that points to a union",
+                "kernel_types-argument that points to anything",
+                "kernel_types-mark of a connection",
+                "kernel_types-mark of a connection by 64 bits",
+                "kernel_types-part of a connection's mark",
+                "kernel_types-another member of a connection", "netfilter-netfilter ct lookup")},
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},
 }
 

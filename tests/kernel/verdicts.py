@@ -166,7 +166,8 @@ def kernel_btf() -> Btf:
 
 
 @cache
-def _modules() -> KernelBtf:
+def _types_with(module: str) -> KernelBtf:
+    """The kernel's types, with those of a module that has been loaded."""
     return KernelBtf(LINUX)
 
 
@@ -175,6 +176,7 @@ def kernel_module(name: str) -> Btf:
     """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
     if GUEST is not None:
         Modules(GUEST.kernel).load(GUEST.there, name)
+        kernel_symbols.cache_clear()
     found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
     if found is None:
         raise KeyError(name)
@@ -184,7 +186,8 @@ def kernel_module(name: str) -> Btf:
 def module_fd(name: str) -> int:
     """A descriptor of a module's types, which stays open."""
     kernel_module(name)
-    return _modules().fd_of(next(one for one in _modules().modules if one.name == name))
+    types = _types_with(name)
+    return types.fd_of(next(one for one in types.modules if one.name == name))
 
 
 def read_kernel_file(path: str) -> str:
