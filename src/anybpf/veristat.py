@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from anybpf import uapi
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError, NotSupported, error_name, error_text
 from anybpf.libbpf import log_fixup
@@ -67,21 +68,54 @@ class Result(NamedTuple):
 
 def verify(source: Source | Object, *, program: str | None = None, log_level: int = 0,
            btf: Btf | None = None, cpus: int | None = None,
-           host: Host | None = None, modules: Mapping[str, Btf] | None = None) -> list[Result]:
+           host: Host | None = None, modules: Mapping[str, Btf] | None = None,
+           attach_prog: tuple[Source | Object, str] | None = None) -> list[Result]:
     """Verify all programs of an object, or one; the object is not loaded, and stays as it is.
 
     `source` is what `Object.open` takes, or an `Object` whose settings (variables, sizes, types)
     then count. `btf` has the kernel's types, such as `anybpf.btf.kernel.load_vmlinux()`; without
     any, programs with CO-RE are a `load-error`. `cpus` is the number of the kernel's CPUs (default:
     of this machine); `host` is a kernel to ask for its version, configuration and symbols.
-    `modules` has the types of its modules by name, each `Btf(data, base=btf)`.
+    `modules` has the types of its modules by name, each `Btf(data, base=btf)`. `attach_prog` is an
+    object and one of its programs: what extensions (`SEC("freplace/...")`) replace a function of;
+    other programs that name one of its functions attach to it, too.
 
-    Raises LoadError (malformed), OSError (cannot be read), KeyError (no such program).
+    Raises LoadError (malformed, or the program to attach to is not accepted), OSError (cannot be
+    read), KeyError (no such program).
     """
     obj = source if isinstance(source, Object) else Object.open(source)
     chosen = [obj.programs[program]] if program is not None else list(obj.programs.values())
     backend = Offline(btf, cpus or os.cpu_count() or 1, log_level, host, modules=modules or {})
-    return [_verify_one(obj, one, backend) for one in chosen]
+    target = _target(*attach_prog, backend) if attach_prog is not None else None
+    return [_attached(obj, one, backend, target) for one in chosen]
+
+
+class _Target(NamedTuple):
+    """A program that others attach to: its descriptor and the names of its functions."""
+
+    fd: int
+    functions: frozenset[str]
+
+
+def _target(source: Source | Object, name: str, backend: Offline) -> _Target:
+    obj = source if isinstance(source, Object) else Object.open(source)
+    found = _verify_one(obj, obj.programs[name], backend)
+    verdict = backend.outcomes[-1].verdict if found.accepted else None
+    if verdict is None:
+        raise LoadError(f"program '{name}', which is attached to: {found.verdict}: {found.message}")
+    return _Target(backend.outcomes[-1].fd, frozenset(one.name for one in verdict.functions))
+
+
+def _attached(obj: Object, program: Program, backend: Offline, target: _Target | None) -> Result:
+    """The same with something to attach to, if the program can."""
+    if target is None or not (program.type == uapi.BPF_PROG_TYPE_EXT
+                              or program.attach_target in target.functions):
+        return _verify_one(obj, program, backend)
+    before, program.attach_prog_fd = program.attach_prog_fd, target.fd
+    try:
+        return _verify_one(obj, program, backend)
+    finally:
+        program.attach_prog_fd = before
 
 
 def _verify_one(obj: Object, program: Program, backend: Offline) -> Result:

@@ -356,10 +356,15 @@ def exists(name: str) -> bool:
     return bool(kernel_btf().find(name, uapi.BTF_KIND_FUNC)) or name in places()
 
 
+def here() -> list[Kind]:
+    """The kinds of programs that the kernel lets anybody load."""
+    return [kind for kind in KINDS if GUEST is not None or "guest" not in kind.words]
+
+
 def kinds_for(row: Kfunc) -> list[Kind]:
     """Kinds of programs that may call it: one that sleeps, one that does not, and one for a struct
     of the kernel; only those that have what it takes, if there are any."""
-    usable = [k for k in KINDS if k.may_call(row) and (GUEST is not None or "guest" not in k.words)]
+    usable = [kind for kind in here() if kind.may_call(row)]
     usable = [k for k in usable if set(rights(row, k)) <= set(offers(k))] or usable
     asleep = [k for k in usable if "sleepable" in k.words][:1]
     awake = [k for k in usable if "sleepable" not in k.words][:1]
@@ -499,7 +504,10 @@ def _struct(line: str) -> str:
 
 
 def sweep(row: Kfunc) -> Iterator[Case]:
-    """All programs about one kernel function."""
+    """All programs about one kernel function: who may call it, and how."""
+    for kind in here():
+        lines = (f"call {row.name}", "r0 = 0", "exit")
+        yield case(f"{row.name} alone in {kind.words}", kind, lines)
     for kind in kinds_for(row):
         for name, call in calls(row, kind):
             lines = program(call)

@@ -63,3 +63,15 @@ def test_one_program() -> None:
     assert found.log.startswith("func#0 @0\n")
     with pytest.raises(KeyError):
         anybpf.verify("demo/firewall.bpf.o", program="nobody")
+
+
+def test_programs_that_attach_to_a_program(build: Build) -> None:
+    path = build("replaced.bpf.c")
+    found = by_name(anybpf.verify(path, attach_prog=(path, "caller")))
+    assert [one.verdict for one in found.values()] == ["accept", "accept", "reject", "accept"]
+    assert found["misfit"].message == "misfit() has 2 args while replaceable() has 1 args"
+    alone = by_name(anybpf.verify(path))
+    assert alone["replacement"].verdict == "load-error"
+    assert "attach program FD is not set" in alone["replacement"].message
+    with pytest.raises(anybpf.LoadError, match="'misfit', which is attached to: load-error"):
+        anybpf.verify(path, attach_prog=(path, "misfit"))

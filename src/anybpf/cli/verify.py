@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from anybpf.errors import reading
 
 if TYPE_CHECKING:
     from anybpf.btf.parse import Btf
+    from anybpf.libbpf.object import Object
     from anybpf.libbpf.offline import Host
     from anybpf.veristat import Result
 
@@ -32,16 +34,20 @@ COLOURS = {"accept": "green", "reject": "red", "unsupported": "yellow", "load-er
                    "4 statistics; bits that may be added.")
 @click.option("--btf", metavar="FILE", help="The kernel's types (default: the running kernel's, "
                                             "else the few built in).")
+@click.option("--attach-prog", metavar="OBJ:NAME", default=None,
+              help="The program, of this or another object, that extensions (freplace) replace a "
+                   "function of, or whose functions are traced.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with all numbers; "
                                               "the log if --log-level asks for it.")
-def verify(obj: str, prog: str | None, log_level: int, btf: str | None, as_json: bool) -> None:
+def verify(obj: str, prog: str | None, log_level: int, btf: str | None, attach_prog: str | None,
+           as_json: bool) -> None:
     """Say what the kernel's verifier says of each program of OBJ, an object file or a C source.
 
     Nothing is loaded and no kernel is needed. For each program: the verdict, how many instructions
     the verifier looked at, how many states it kept, and the time it took; for a refused one the
     source line and the kernel's message. Exit code 1: not all programs are accepted.
     """
-    results = verified(obj, prog, log_level, btf)
+    results = verified(obj, prog, log_level, btf, attach_prog)
     if as_json:
         click.echo(json.dumps([described(r, log_level) for r in results], indent=2))
     else:
@@ -50,11 +56,22 @@ def verify(obj: str, prog: str | None, log_level: int, btf: str | None, as_json:
         raise click.exceptions.Exit(1)
 
 
-def verified(path: str, prog: str | None, log_level: int, btf: str | None) -> list[Result]:
+def verified(path: str, prog: str | None, log_level: int, btf: str | None,
+             attach_prog: str | None = None) -> list[Result]:
     """The results for the file at `path`."""
+    from anybpf.veristat import verify
+
+    opened = _opened(path, prog)
+    target = _target(attach_prog) if attach_prog is not None else None
+    types, host = kernel(btf)
+    return verify(opened, program=prog, log_level=log_level, btf=types, host=host,
+                  cpus=possible_cpus(), attach_prog=target)
+
+
+def _opened(path: str, prog: str | None) -> Object:
+    """The object, which has the program that is asked for."""
     from anybpf.libbpf.object import Object
     from anybpf.libbpf.read import object_name_of
-    from anybpf.veristat import verify
 
     data = files.object_bytes(path)
     with reading(path):
@@ -62,9 +79,15 @@ def verified(path: str, prog: str | None, log_level: int, btf: str | None) -> li
     if prog is not None and prog not in opened.programs:
         names = ", ".join(opened.programs) or "none"
         raise click.UsageError(f"no program '{prog}'; the object has: {names}")
-    types, host = kernel(btf)
-    return verify(opened, program=prog, log_level=log_level, btf=types, host=host,
-                  cpus=possible_cpus())
+    return opened
+
+
+def _target(word: str) -> tuple[Object, str]:
+    """The object and program that `OBJ:NAME` means."""
+    path, colon, name = word.rpartition(":")
+    if not colon or not os.path.isfile(path):
+        raise click.UsageError(f"--attach-prog is OBJ:NAME, an object and its program: {word}")
+    return _opened(path, name), name
 
 
 def kernel(choice: str | None) -> tuple[Btf, Host | None]:

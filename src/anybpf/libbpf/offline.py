@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -23,6 +24,7 @@ from anybpf.isa.insn import decode
 from anybpf.libbpf import bpf
 from anybpf.libbpf.kernel_btf import ModuleBtf
 from anybpf.proto.progs import GPL_COMPATIBLE
+from anybpf.uapi_structs import STRUCTS
 from anybpf.verifier import Facts, MapFacts, Options, Verdict, verify
 from anybpf.verifier.attr import facts
 from anybpf.verifier.facts import ProgramFacts, TypesFacts, map_address
@@ -35,6 +37,8 @@ _SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 _FIRST_FD = 100
 #: the number of the first module's types; 1 is the kernel's own
 _FIRST_MODULE = 2
+#: programs' types have the program's descriptor on top of this
+_FIRST_TYPES = 1 << 20
 #: where user space is said to have mapped an arena
 _USER_MEMORY = 0x7F00_0000_0000
 
@@ -88,6 +92,7 @@ class Outcome:
     name: str
     facts: Facts
     insns: int
+    fd: int
     verdict: Verdict | None = None
     unsupported: NotSupported | None = None
 
@@ -113,6 +118,8 @@ class Offline:
         self._btfs: dict[int, TypesFacts] = {}
         self._numbers = count(_FIRST_FD)
         self._checked: dict[bytes, BadBtf | Btf] = {}
+        #: accepted programs, which others may attach to
+        self._programs: dict[int, ProgramFacts] = {}
 
     # -- the backend protocol
 
@@ -213,26 +220,32 @@ class Offline:
         self._btfs[fd] = TypesFacts(known)
         return fd
 
-    def _module_types(self, attr: Fields) -> int:
-        """A descriptor of a module's types."""
-        found = next((m for m in self.kernel_modules() if m.id == attr["start_id"]), None)
-        if found is None:
+    def _types_by_id(self, attr: Fields) -> int:
+        """A descriptor of a module's types, or of a program's."""
+        number = attr["start_id"]
+        known = {m.id: TypesFacts(m.btf, m.name) for m in self.kernel_modules()}
+        known |= {_FIRST_TYPES + fd: TypesFacts(program.btf)
+                  for fd, program in self._programs.items() if program.btf is not None}
+        if number not in known:
             raise BpfError(errno.ENOENT)
         fd = next(self._numbers)
-        self._btfs[fd] = TypesFacts(found.btf, found.name)
+        self._btfs[fd] = known[number]
         return fd
 
     def _prog_load(self, attr: Fields) -> int:
         """Whatever the verdict is, the loader gets a descriptor and goes on."""
         insns = decode(ctypes.string_at(attr["insns"], 8 * attr["insn_cnt"]))
         facts = self._facts(attr)
-        outcome = Outcome(attr.name("prog_name"), facts, len(insns))
+        fd = next(self._numbers)
+        outcome = Outcome(attr.name("prog_name"), facts, len(insns), fd)
         self.outcomes.append(outcome)
         try:
             outcome.verdict = verify(insns, facts, Options(self.log_level))
         except NotSupported as error:
             outcome.unsupported = error
-        return next(self._numbers)
+        if outcome.verdict is not None and outcome.verdict.accepted:
+            self._programs[fd] = ProgramFacts.of(facts, outcome.verdict)
+        return fd
 
     def _facts(self, attr: Fields) -> Facts:
         licence = ctypes.string_at(attr["license"])
@@ -253,7 +266,9 @@ class Offline:
     def attached(self, fd: int) -> Btf | ProgramFacts:
         if fd in self._btfs and self._btfs[fd].module:
             return self._btfs[fd].btf
-        raise NotSupported("attaching to programs in a verification")
+        if fd not in self._programs:
+            raise BpfError(errno.EINVAL)
+        return self._programs[fd]
 
     def target(self) -> Target | None:
         if self.types is None:
@@ -269,8 +284,18 @@ class Offline:
     def _no_more(self, attr: Fields) -> int:
         raise BpfError(errno.ENOENT)
 
-    def _no_info(self, attr: Fields) -> int:
-        raise BpfError(ENOTSUPP)
+    def _info(self, attr: Fields) -> int:
+        """The number of a program's types, and types themselves: of nothing else."""
+        fd, at = attr["info.bpf_fd"], attr["info.info"]
+        program = self._programs.get(fd)
+        if program is not None:
+            number = _FIRST_TYPES + fd if program.btf is not None else 0
+            _put(at, "bpf_prog_info", "btf_id", number)
+        elif fd in self._btfs:
+            _put_types(at, bytes(self._btfs[fd].btf.data))
+        else:
+            raise BpfError(ENOTSUPP)
+        return 0
 
 
 _COMMANDS: dict[int, Callable[[Offline, Fields], int]] = {
@@ -281,9 +306,24 @@ _COMMANDS: dict[int, Callable[[Offline, Fields], int]] = {
     uapi.BPF_PROG_LOAD: Offline._prog_load,
     uapi.BPF_PROG_BIND_MAP: Offline._nothing,
     uapi.BPF_BTF_GET_NEXT_ID: Offline._no_more,
-    uapi.BPF_BTF_GET_FD_BY_ID: Offline._module_types,
-    uapi.BPF_OBJ_GET_INFO_BY_FD: Offline._no_info,
+    uapi.BPF_BTF_GET_FD_BY_ID: Offline._types_by_id,
+    uapi.BPF_OBJ_GET_INFO_BY_FD: Offline._info,
 }
+
+
+def _put(address: int, struct: str, member: str, value: int) -> None:
+    """Write a number of four bytes into a structure in memory."""
+    offset = next(m.offset for m in STRUCTS[struct].members if m.name == member)
+    ctypes.memmove(address + offset, value.to_bytes(4, sys.byteorder), 4)
+
+
+def _put_types(address: int, data: bytes) -> None:
+    """struct bpf_btf_info: the bytes where its first member says, as many as there is room for."""
+    room = int.from_bytes(ctypes.string_at(address + 8, 4), sys.byteorder)
+    into = int.from_bytes(ctypes.string_at(address, 8), sys.byteorder)
+    if into:
+        ctypes.memmove(into, data, min(room, len(data)))
+    _put(address, "bpf_btf_info", "btf_size", len(data))
 
 
 def _checked(data: bytes, kernel: Btf | None) -> BadBtf | Btf:

@@ -101,3 +101,21 @@ def test_what_fails_before_the_verifier(build: Build) -> None:
     (0, "0 us"), (999, "999 us"), (1234, "1.23 ms"), (123456, "123 ms"), (2500000, "2.5 s")])
 def test_times(microseconds: int, text: str) -> None:
     assert time_text(microseconds) == text
+
+
+def test_programs_that_attach_to_a_program(build: Build) -> None:
+    path = build("replaced.bpf.c")
+    code, output = run("--attach-prog", f"{path}:caller", "--prog", "replacement", path)
+    assert code == 0
+    assert " accept " in output
+    code, output = run("--attach-prog", f"{path}:caller", "--prog", "misfit", path)
+    assert code == 1
+    assert "misfit() has 2 args while replaceable() has 1 args" in output
+
+
+@pytest.mark.parametrize("word", ["caller", "{path}:none", "missing.o:caller", "{path}"])
+def test_what_is_attached_to_must_be_there(build: Build, word: str) -> None:
+    path = build("replaced.bpf.c")
+    code, output = run("--attach-prog", word.format(path=path), path)
+    assert code == 2
+    assert ("--attach-prog is OBJ:NAME" in output or "no program 'none'" in output)

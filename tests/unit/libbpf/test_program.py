@@ -158,3 +158,19 @@ def test_an_extension_replaces_a_function(build: Build, linux: Any) -> None:
         with obj:
             info = obj.programs["replacement"].info()
             assert info["type"] == uapi.BPF_PROG_TYPE_EXT
+
+
+def test_a_machine_takes_what_attaches_to_its_programs(build: Build) -> None:
+    machine = pytest.importorskip("anybpf.machine").Machine()
+    path = build("replaced.bpf.c")
+    with machine, Object.open(path).load(machine) as target:
+        for name, fits in (("replacement", True), ("misfit", False), ("traced", True)):
+            obj = Object.open(path)
+            for one in obj.programs.values():
+                one.autoload = one.name == name
+            obj.programs[name].set_attach_target(program=target.programs["caller"])
+            if fits:
+                obj.load(machine).close()
+                continue
+            with pytest.raises(VerifierError, match="has 2 args while"):
+                obj.load(machine)
