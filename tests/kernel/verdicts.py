@@ -166,12 +166,6 @@ def kernel_btf() -> Btf:
 
 
 @cache
-def _types_with(module: str) -> KernelBtf:
-    """The kernel's types, with those of a module that has been loaded."""
-    return KernelBtf(LINUX)
-
-
-@cache
 def kernel_module(name: str) -> Btf:
     """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
     if GUEST is not None:
@@ -183,11 +177,12 @@ def kernel_module(name: str) -> Btf:
     return Btf(found.btf.data, base=kernel_btf())
 
 
+@cache
 def module_fd(name: str) -> int:
     """A descriptor of a module's types, which stays open."""
     kernel_module(name)
-    types = _types_with(name)
-    return types.fd_of(next(one for one in types.modules if one.name == name))
+    known = KernelBtf(LINUX)
+    return known.fd_of(next(one for one in known.modules if one.name == name))
 
 
 def read_kernel_file(path: str) -> str:
