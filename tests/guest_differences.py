@@ -54,7 +54,7 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
                 "kernel_types-mark of a connection",
                 "kernel_types-mark of a connection by 64 bits",
                 "kernel_types-part of a connection's mark",
-                "kernel_types-another member of a connection", "netfilter-netfilter ct lookup")},
+                "kernel_types-another member of a connection")},
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},
 }
 
