@@ -166,25 +166,23 @@ def kernel_btf() -> Btf:
 
 
 @cache
-def _modules() -> KernelBtf:
-    return KernelBtf(LINUX)
-
-
-@cache
 def kernel_module(name: str) -> Btf:
     """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
     if GUEST is not None:
         Modules(GUEST.kernel).load(GUEST.there, name)
+        kernel_symbols.cache_clear()
     found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
     if found is None:
         raise KeyError(name)
     return Btf(found.btf.data, base=kernel_btf())
 
 
+@cache
 def module_fd(name: str) -> int:
     """A descriptor of a module's types, which stays open."""
     kernel_module(name)
-    return _modules().fd_of(next(one for one in _modules().modules if one.name == name))
+    known = KernelBtf(LINUX)
+    return known.fd_of(next(one for one in known.modules if one.name == name))
 
 
 def read_kernel_file(path: str) -> str:
