@@ -43,6 +43,9 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
         CASES: ("jump-what 32-bit comparisons teach",)},
     "a forgotten state in a loop keeps its place until the loop is left": {
         CASES: ("random-a state in a loop that was forgotten counts until the loop is left",)},
+    "what an arena's pointer is added to is a number": {
+        CASES: tuple(f"user_memory-{how} arena" for how in (
+            "r known +=", "r known -=", "w unknown -=", "r ctx +=", "r map +=", "w fp -="))},
     "struct bpf_map has no members for security modules": {
         CASES: ("maps-members of structs of other maps",)},
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},

@@ -24,6 +24,8 @@ from anybpf.libbpf.kernel_btf import module_name
 from anybpf.linux import Linux
 from anybpf.proto.kfuncs import Kfunc
 from anybpf.proto.progs import GPL_COMPATIBLE
+from anybpf.proto.struct_ops import BY_NAME as STRUCT_OPS
+from anybpf.proto.struct_ops import StructOps
 from anybpf.syscall.attr import FIELDS
 from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
 from anybpf.verifier.attr import facts
@@ -37,6 +39,8 @@ TIME = re.compile(r"verification time \d+ usec")
 
 #: rows of kernel functions of modules that were brought in for a comparison
 MODULE_KFUNCS: dict[str, Kfunc] = {}
+#: and of structs of functions
+MODULE_OPS: dict[str, StructOps] = {}
 
 
 class Answer(NamedTuple):
@@ -213,7 +217,8 @@ class Both:
         return replace(
             facts(fields, self), gpl=ctypes.string_at(fields["license"]) in GPL_COMPATIBLE,
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
-            btfs=self.modules, kfuncs=MODULE_KFUNCS, symbols=kernel_symbols(),
+            btfs=self.modules, kfuncs=MODULE_KFUNCS,
+            struct_ops=STRUCT_OPS | MODULE_OPS, symbols=kernel_symbols(),
             kernel_btf=self.types_of_kernel, records=None,
             funcs=tuple(self._funcs(fields)), lines=tuple(self._lines(fields)),
             btf=self.types.get(fields["prog_btf_fd"]))

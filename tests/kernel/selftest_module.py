@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from anybpf.btf.parse import Btf
 from anybpf.proto.kfuncs import Kfunc
+from anybpf.proto.struct_ops import StructOps
 from anybpf.toolchain import vmlinux
 from guest.backend import Guest
 from guest.modules import Modules, information, insert, remove
-from kernel.selftest_module_btf import Module, rows
+from kernel.selftest_module_btf import Module, operations, rows
 from kernel.selftest_sources import Tree
 
 NAME = "bpf_testmod"
@@ -56,10 +57,11 @@ def owner(tree: Tree, known: Sequence[Tree]) -> Tree:
 
 
 class Built(NamedTuple):
-    """A module's file, and its kernel functions."""
+    """A module's file, its kernel functions and its structs of functions."""
 
     image: bytes
     kfuncs: dict[str, Kfunc]
+    struct_ops: dict[str, StructOps]
 
 
 def built(guest: Guest, path: Path, folder: Path) -> Built:
@@ -79,7 +81,8 @@ def built(guest: Guest, path: Path, folder: Path) -> Built:
     (folder / "ids").write_bytes(found.ids())
     _run("objcopy", f"--update-section=.BTF={folder / 'types'}", "--remove-section=.ids",
          f"--update-section=.BTF_ids={folder / 'ids'}", whole, folder / f"{NAME}.ko")
-    return Built((folder / f"{NAME}.ko").read_bytes(), rows(path.read_text(), found.sets))
+    text = path.read_text()
+    return Built((folder / f"{NAME}.ko").read_bytes(), rows(text, found.sets), operations(text))
 
 
 def _run(*command: object) -> str:
@@ -142,10 +145,8 @@ def _stub(names: Iterable[str]) -> Iterator[str]:
     return (f"long {name}(void) {{ return 0; }}\n" for name in names)
 
 
-def load(guest: Guest, tree: Tree, folder: Path) -> dict[str, Kfunc]:
+def load(guest: Guest, tree: Tree, folder: Path) -> Built:
     """Build the module of a tree and bring it into the guest, in the place of another tree's.
-
-    Gives its kernel functions by name.
 
     Raises BpfError where the guest does not take it, CalledProcessError where it is not built.
     """
@@ -154,4 +155,4 @@ def load(guest: Guest, tree: Tree, folder: Path) -> dict[str, Kfunc]:
     made = built(guest, path, folder)
     remove(guest.there, NAME)
     insert(guest.there, made.image)
-    return made.kfuncs
+    return made

@@ -17,6 +17,8 @@ from anybpf.btf.elf import find_section
 from anybpf.btf.encode import BtfBuilder
 from anybpf.btf.parse import Btf
 from anybpf.proto.kfuncs import Kfunc, KfuncSet
+from anybpf.proto.struct_ops import StructOps
+from anybpf.proto.writes import Texts, Writes
 
 PERCPU = ".data..percpu"
 #: as the lists name kinds
@@ -25,6 +27,17 @@ NAMED = (t.Int, t.Composite, t.AnyEnum, t.Typedef, t.Float)
 #: in the source: what is registered for which programs, and the set behind it
 REGISTERED = re.compile(r"register_btf_kfunc_id_set\(BPF_PROG_TYPE_(\w+),\s*&(\w+)\)")
 BEHIND = re.compile(r"btf_kfunc_id_set\s+(\w+)\s*=\s*\{[^}]*\.set\s*=\s*&(\w+)")
+#: structs of functions, and functions that stand for their members
+OPERATIONS = re.compile(r"struct bpf_struct_ops \w+ = \{([^}]*)\}")
+STUBS = re.compile(r"static struct \w+ (\w+) = \{([^}]*)\}")
+MEMBER, NAME = re.compile(r"\.(\w+)\s*="), re.compile(r'\.name = "(\w+)"')
+STUB = re.compile(r"\.cfi_stubs = &(\w+)")
+#: a struct whose further members get their functions as the module begins
+WIDE, TRAMPOLINES = "bpf_testmod_ops", frozenset(f"tramp_{n}" for n in range(1, 41))
+NO_WRITES = Writes({}, Texts("only read is supported"))
+#: what programs for a struct may write, and behind which of them code of the module's runs
+WRITES = {"bpf_testmod_st_ops": Writes({"st_ops_args": ()}, Texts())}
+EPILOGUES = {"bpf_testmod_st_ops": ("test_epilogue", "test_pro_epilogue")}
 #: program types that share the functions of another
 ALSO = {"TRACING": ("TRACEPOINT", "PERF_EVENT", "LSM")}
 ID = struct.Struct("<I")
@@ -176,6 +189,18 @@ def rows(source: str, sets: dict[str, dict[str, int]]) -> dict[str, Kfunc]:
         for word, flags in sets[name].items():
             function = word.split()[1]
             found[function] = Kfunc(function, "", (), flags, (row,), "")
+    return found
+
+
+def operations(source: str) -> dict[str, StructOps]:
+    """The structs of functions that a module registers, by name."""
+    stubs = {name: frozenset(MEMBER.findall(body)) for name, body in STUBS.findall(source)}
+    found = {}
+    for body in OPERATIONS.findall(source):
+        name = NAME.findall(body)[0]
+        members = stubs[STUB.findall(body)[0]] | (TRAMPOLINES if name == WIDE else frozenset())
+        found[name] = StructOps(name, members, WRITES.get(name, NO_WRITES),
+                                epilogues=EPILOGUES.get(name, ()))
     return found
 
 

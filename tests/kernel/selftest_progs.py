@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 from anybpf import toolchain, uapi
 from anybpf.btf import types as t
+from anybpf.btf.dump import declaration
 from anybpf.btf.parse import Btf
 from anybpf.errors import BpfError, LoadError, NotSupported
 from anybpf.isa.build import exit_insn, mov64_imm
 from anybpf.isa.insn import encode
 from anybpf.libbpf.object import Object
 from anybpf.syscall.attr import SIZE
-from anybpf.toolchain import CompileError
+from anybpf.toolchain import CompileError, vmlinux
 from anybpf.toolchain.headers import INCLUDE
 from kernel.both_verifiers import Both, Fields, put
 from kernel.selftest_compare import Outcome, compare
@@ -62,13 +63,33 @@ def compiled(tree: Tree, source: Path, folder: Path, *, richer: bool = False) ->
 def _compile(tree: Tree, source: Path, made: Path) -> Path:
     made.parent.mkdir(parents=True, exist_ok=True)
     part = made.with_suffix(f".part{os.getpid()}")
+    prototypes = [] if GUEST is None else [f"-I{_with_prototypes(made.parent)}"]
     toolchain.compile_file(
         source, part, prefer="own", warn=lambda said: None, btf=kernel_btf(),
-        options=[*tree.includes(made.parent, INCLUDES), *OPTIONS,
+        options=[*prototypes, *tree.includes(made.parent, INCLUDES), *OPTIONS,
                  *definitions(tree.name, source.stem),
                  "-idirafter", str(tree.path / "tools/include")])
     part.rename(made)
     return made
+
+
+def _with_prototypes(folder: Path) -> Path:
+    """A folder with a vmlinux.h that declares kernel functions, too, as newer bpftool writes it."""
+    made = folder / "prototypes"
+    if not (made / vmlinux.NAME).exists():
+        made.mkdir(parents=True, exist_ok=True)
+        types = vmlinux.cached(kernel_btf(), folder) / vmlinux.NAME
+        (made / vmlinux.NAME).write_text("\n".join((
+            "#pragma once", f'#include "{types}"', "#ifndef BPF_NO_KFUNC_PROTOTYPES",
+            *_prototypes(kernel_btf()), "#endif", "")))
+    return made
+
+
+def _prototypes(btf: Btf) -> Iterator[str]:
+    for tag in btf.find_all("bpf_kfunc", uapi.BTF_KIND_DECL_TAG):
+        func = btf.expect(btf.expect(tag, t.DeclTag).type, t.Func)
+        yield (f"extern {declaration(btf, func.type, func.name)} "
+               '__attribute__((weak, section(".ksyms")));')
 
 
 @dataclass(eq=False)

@@ -29,7 +29,7 @@ from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
 from guest.modules import Modules
 from kernel import selftest_module
-from kernel.both_verifiers import MODULE_KFUNCS, Both
+from kernel.both_verifiers import MODULE_KFUNCS, MODULE_OPS, Both
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
 from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
@@ -169,8 +169,9 @@ def bring_module(tree: Tree) -> None:
     except (subprocess.CalledProcessError, BpfError) as error:
         print(f"no test module: {error}")
         return
-    MODULE_KFUNCS.clear()
-    MODULE_KFUNCS.update(made)
+    for rows, more in ((MODULE_KFUNCS, made.kfuncs), (MODULE_OPS, made.struct_ops)):
+        rows.clear()
+        rows.update(more)
 
 
 class Run(NamedTuple):

@@ -166,11 +166,6 @@ def kernel_btf() -> Btf:
 
 
 @cache
-def _modules() -> KernelBtf:
-    return KernelBtf(LINUX)
-
-
-@cache
 def kernel_module(name: str) -> Btf:
     """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
     if GUEST is not None:
@@ -181,10 +176,12 @@ def kernel_module(name: str) -> Btf:
     return Btf(found.btf.data, base=kernel_btf())
 
 
+@cache
 def module_fd(name: str) -> int:
     """A descriptor of a module's types, which stays open."""
     kernel_module(name)
-    return _modules().fd_of(next(one for one in _modules().modules if one.name == name))
+    known = KernelBtf(LINUX)
+    return known.fd_of(next(one for one in known.modules if one.name == name))
 
 
 def read_kernel_file(path: str) -> str:

@@ -34,6 +34,28 @@ ITERATORS: dict[str, dict[int, int]] = {
     "unix": {1: _OR_NULL},
 }
 
+#: tracepoint -> pointers that may be an error number instead, so that they are no pointers
+ERRORS: dict[str, tuple[int, ...]] = {
+    "cachefiles_lookup": (2,),
+    "mr_integ_alloc": (3,),
+}
+
+#: tracepoint of a module -> arguments that may be NULL; of others each may
+OF_MODULES: dict[str, tuple[int, ...]] = {
+    "cachefiles_io_error": (0,),
+    "cachefiles_lookup": (0,),
+    "cachefiles_mark_active": (0,),
+    "cachefiles_mark_failed": (0,),
+    "cachefiles_mark_inactive": (0,),
+    "cachefiles_ondemand_close": (0,),
+    "cachefiles_ondemand_fd_write": (0,),
+    "cachefiles_ondemand_open": (0,),
+    "cachefiles_ondemand_read": (0,),
+    "cachefiles_vfs_error": (0,),
+    "mr_integ_alloc": (),
+    "netfs_failure": (1,),
+}
+
 #: tracepoint -> arguments that may be NULL
 NULLABLE: dict[str, tuple[int, ...]] = {
     "break_lease_block": (1,),
@@ -95,3 +117,6 @@ NULLABLE: dict[str, tuple[int, ...]] = {
     "xfs_map_blocks_alloc": (4,),
     "xfs_map_blocks_found": (4,),
 }
+
+# of the selftests' module, which running kernels do not have but know of
+NULLABLE["bpf_testmod_test_raw_tp_null_tp"] = (0,)

@@ -19,7 +19,7 @@ from anybpf.proto.progs import BY_TYPE as PROGS
 from anybpf.proto.progs import fixed_attach
 from anybpf.syscall import attach_type
 from anybpf.syscall.attr import Attr
-from anybpf.syscall.facts import Surroundings
+from anybpf.syscall.facts import Surroundings, kernel_types
 from anybpf.syscall.log import Log
 from anybpf.syscall.memory import read_string
 from anybpf.syscall.names import is_gpl_compatible, object_name
@@ -61,11 +61,13 @@ class Source(NamedTuple):
 # -- what is checked before any instruction
 
 
-def _check_target(state: State, attr: Attr) -> None:
-    """The BTF or program that a program attaches to."""
+def _target(state: State, attr: Attr) -> BtfObject | ProgObject | None:
+    """The BTF or program that a program attaches to; None: the kernel's own types."""
     fd = attr["attach_prog_fd"]
     if not fd:
-        return
+        if attr["attach_btf_id"] and kernel_types(state) is None:
+            raise BpfError(EINVAL, "this kernel does not tell its types")
+        return None
     try:
         target = state.files[fd].object
     except BpfError:
@@ -74,6 +76,7 @@ def _check_target(state: State, attr: Attr) -> None:
         raise BpfError(ENOTSUPP, "attaching to BTF of user space")
     if not isinstance(target, (BtfObject, ProgObject)):
         raise BpfError(EINVAL, "attach_prog_fd is neither program nor BTF")
+    return target
 
 
 def _check_device(state: State, kind: int, attr: Attr) -> None:
@@ -100,8 +103,10 @@ def _check_attr(state: State, attr: Attr) -> int:
         refuse_token(state, attr["prog_token_fd"])
     if not 0 < attr["insn_cnt"] <= uapi.BPF_COMPLEXITY_LIMIT_INSNS:
         raise BpfError(E2BIG, "program of no or too many instructions")
-    _check_target(state, attr)
-    attach_type.check(kind, expected, attr["attach_btf_id"], bool(attr["attach_prog_fd"]))
+    target = _target(state, attr)
+    if isinstance(target, BtfObject) and not attr["attach_btf_id"]:
+        raise BpfError(EINVAL, "no attach_btf_id in the types of attach_btf_obj_fd")
+    attach_type.check(kind, expected, attr["attach_btf_id"], isinstance(target, ProgObject))
     return expected
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.btf import types as t
 from anybpf.btf.parse import Btf
-from anybpf.errors import LoadError
+from anybpf.errors import LoadError, NotSupported
 from anybpf.proto import contexts, hooks, progs, tracepoints
 from anybpf.verifier import attach_prog, fmodel, kfuncs, struct_ops
 from anybpf.verifier.env import Env
@@ -119,6 +119,9 @@ def _traced(env: Env, named: Named, program: ProgramFacts, function: FunctionFac
 
 def inherit(env: Env, program: ProgramFacts) -> None:
     """From here on an extension is judged as the program is that it extends."""
+    if program.type == uapi.BPF_PROG_TYPE_STRUCT_OPS:
+        # it looks for what the function gives in types that are not there, and faults
+        raise NotSupported("extensions of struct_ops programs, which Linux does not survive")
     env.extends = program
     env.facts = replace(env.facts, type=program.type, attach_type=program.attach_type)
     env.prog_type = program.type
@@ -159,8 +162,16 @@ def _tracepoint(env: Env, named: Named) -> Attachment:
     proto = btf.type(pointer.type) if isinstance(pointer, t.Ptr) else pointer
     if not isinstance(proto, t.FuncProto):
         raise _silently()
-    nullable = tracepoints.NULLABLE.get(name, ())
-    return Attachment(name, btf, proto, skipped=1, nullable=nullable, trusted=True)
+    return Attachment(name, btf, proto, skipped=1, nullable=_nullable(env, name, proto),
+                      errors=tracepoints.ERRORS.get(name, ()), trusted=True)
+
+
+def _nullable(env: Env, name: str, proto: t.FuncProto) -> tuple[int, ...]:
+    """Which arguments may be NULL: of modules' tracepoints that the kernel does not know, all."""
+    known = tracepoints.OF_MODULES | tracepoints.NULLABLE
+    if env.facts.attach_module is None:
+        return known.get(name, ())
+    return known.get(name, tuple(range(len(proto.params))))
 
 
 def _iterator(env: Env, named: Named) -> Attachment:

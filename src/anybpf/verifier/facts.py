@@ -279,6 +279,8 @@ class Attachment(NamedTuple):
     skipped: int = 0
     #: numbers of arguments that may be NULL
     nullable: tuple[int, ...] = ()
+    #: numbers of pointers that may be an error number instead
+    errors: tuple[int, ...] = ()
     #: numbers of arguments that are of another kind than their type says
     kinds: Mapping[int, int] = MappingProxyType({})
     #: arguments are valid and cannot go away

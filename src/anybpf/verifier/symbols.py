@@ -82,9 +82,9 @@ def _symbol(btf: Btf, number: int, found: t.Var | t.Func, index: int) -> Symbol:
 
 
 def _is_percpu(btf: Btf, number: int) -> bool:
-    section = btf.find(PERCPU, uapi.BTF_KIND_DATASEC)
-    return bool(section) and any(
-        var.type == number for var in btf.expect(section, t.Datasec).vars)
+    """Whether each CPU has its own; a module has a section besides vmlinux's."""
+    sections = (btf.expect(one, t.Datasec) for one in btf.find_all(PERCPU, uapi.BTF_KIND_DATASEC))
+    return any(var.type == number for section in sections for var in section.vars)
 
 
 def size_of(btf: Btf, type_id: int, index: int) -> int:

@@ -7,7 +7,7 @@ from functools import cache
 
 from anybpf import uapi
 from anybpf.btf import types as t
-from anybpf.proto import kfuncs
+from anybpf.proto import kfuncs, progs
 from anybpf.proto.kfuncs import Kfunc
 from kernel.fuzz.owned import RELEASE, release
 from kernel.fuzz.scoped import Scoped, Value, only
@@ -131,12 +131,6 @@ def walk(p: Scoped) -> None:
         p.emit(f"if r0 {p.pick('==', '>', 's<')} 0 goto +0")
 
 
-@cache
-def current() -> tuple[str, ...]:
-    """Helpers and kfuncs that give a pointer without taking one."""
-    return ("bpf_get_current_task_btf",)
-
-
 @only(wants="generic")
 def current_task(p: Scoped) -> None:
     """The task that runs."""
@@ -194,7 +188,7 @@ def any_kfunc(p: Scoped) -> None:
     kind = p.scene.words.split()[0]
     known = [k for k in callable_rows() if p.chance(0.02) or any(
         not s.prog_types or kind in _names(s.prog_types) for s in k.sets)]
-    for _ in range(12):
+    for _ in range(12 if known else 0):
         chosen = p.random.choice(known)
         if _possible(p, chosen):
             _call_row(p, chosen)
@@ -203,7 +197,6 @@ def any_kfunc(p: Scoped) -> None:
 
 @cache
 def _names(types: tuple[int, ...]) -> frozenset[str]:
-    from anybpf.proto import progs
     return frozenset(progs.BY_TYPE[number].name for number in types)
 
 

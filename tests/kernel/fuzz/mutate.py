@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from anybpf import uapi
 from anybpf.isa.insn import Insn, is_ld_imm64
 from kernel.fuzz.shrink import without
 from kernel.fuzz.world import Sample, with_types
@@ -46,8 +47,16 @@ def _other(r: random.Random, insn: Insn, all_: list[Insn]) -> Insn:
     return r.choice(all_)
 
 
+def _call(r: random.Random, insn: Insn, all_: list[Insn]) -> Insn:
+    """Another function that the program calls, with the same arguments."""
+    calls = [one for one in all_ if one.code == insn.code and one.src != uapi.BPF_PSEUDO_CALL]
+    if insn.code != uapi.BPF_JMP | uapi.BPF_CALL or insn.src == uapi.BPF_PSEUDO_CALL or not calls:
+        return _off(r, insn, all_)
+    return r.choice(calls)
+
+
 CHANGES: tuple[Change, ...] = (_dst, _src, _src, _off, _off, _imm, _imm, _operation, _operation,
-                               _class, _source, _other, _other)
+                               _class, _source, _other, _other, _call, _call)
 
 
 def mutated(of: Sample, seed: int) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.fuzz.scenes import MEMORY, OBJECTS, offset, size
+from kernel.fuzz.scenes import MEMORY, OBJECTS, offset
 from kernel.fuzz.scoped import Scoped, Value, only
 
 #: where objects hang: the map, the struct's node, the objects
@@ -140,6 +140,10 @@ def _members(p: Scoped) -> list[str]:
     return [name for name, has in KPTRS.items() if not has or has in p.scene.has or p.slip()]
 
 
+def _percpu(p: Scoped) -> list[str]:
+    return ["lone"] if "generic" in p.scene.has or p.slip() else []
+
+
 def kept(p: Scoped, value: Value, member: str = "") -> None:
     """Into a map; what was there comes out."""
     member = member or value.of
@@ -170,7 +174,7 @@ def _old(p: Scoped, member: str) -> None:
 @only(bars="locked")
 def take_out(p: Scoped) -> None:
     """A pointer leaves a map."""
-    member = p.pick(*_members(p), "lone")
+    member = p.pick(*_members(p), *_percpu(p))
     place = value_in(p, "vkptr")
     field_of(p, 1, place, member)
     p.emit("r2 = 0", "call bpf_kptr_xchg")
@@ -180,7 +184,7 @@ def take_out(p: Scoped) -> None:
 
 def look_in(p: Scoped) -> None:
     """A pointer in a map is read where it is."""
-    member, end = p.pick(*_members(p), "lone", "lone", "old"), p.label()
+    member, end = p.pick(*_members(p), *_percpu(p), *_percpu(p), "old"), p.label()
     place = value_in(p, "vkptr")
     p.arg(1, place)
     p.emit(f"r0 = *(u64 *)(r1 + {offset('vkptr', member)})")
@@ -230,10 +234,6 @@ def _unlock(p: Scoped, value: Value, label: str) -> None:
         p.call("bpf_res_spin_unlock" if label else "bpf_spin_unlock", value)
 
 
-def _root(p: Scoped, reg: int, value: Value, member: str) -> None:
-    field_of(p, reg, value, member)
-
-
 def _less(p: Scoped) -> str:
     def body(inner: Scoped) -> None:
         at = p.random.choice((0, -8, 24))
@@ -247,7 +247,7 @@ def hang_tree(p: Scoped, value: Value) -> None:
     tree = p.random.choice([name for name, of in TREES if of == value.of] or ["vtree"])
     place = value_in(p, tree)
     label, end = _lock(p, place), p.label()
-    _root(p, 1, place, "root")
+    field_of(p, 1, place, "root")
     p.arg(2, value)
     p.emit(f"r2 += {offset(value.of, 'tree')}")
     p.emit(f"r3 = {_less(p)} ll", "r4 = 0", "r5 = 0", "call bpf_rbtree_add_impl")
@@ -270,7 +270,7 @@ def hang_list(p: Scoped, value: Value) -> None:
     name = p.random.choice([name for name, of in LISTS if of == value.of] or ["vlist"])
     place = value_in(p, name)
     label = _lock(p, place)
-    _root(p, 1, place, "head")
+    field_of(p, 1, place, "head")
     p.arg(2, value)
     p.emit(f"r2 += {offset(value.of, 'link')}", "r3 = 0", "r4 = 0",
            f"call bpf_list_push_{p.pick('front', 'back')}_impl")
@@ -290,10 +290,10 @@ def from_list(p: Scoped) -> None:
     label, end = _lock(p, place), p.label()
     p.owed += 1
     if p.chance(0.3):
-        _root(p, 1, place, "head")
+        field_of(p, 1, place, "head")
         p.emit(f"call bpf_list_{p.pick('front', 'back')}")
         _peek(p, of, "link")
-    _root(p, 1, place, "head")
+    field_of(p, 1, place, "head")
     p.emit(f"call bpf_list_pop_{p.pick('front', 'back')}")
     got = p.keep("own", of)
     with p.inside("locked"):
@@ -335,15 +335,16 @@ def from_tree(p: Scoped) -> None:
     name, of = p.random.choice(TREES)
     place = value_in(p, name)
     label, none, end = _lock(p, place), p.label(), p.label()
-    _root(p, 1, place, "root")
+    field_of(p, 1, place, "root")
     p.emit(p.pick("call bpf_rbtree_first", "call bpf_rbtree_first", "call bpf_rbtree_root"),
            f"if r0 == 0 goto {none}")
     way = p.random.choice(("peek", "remove", "remove", "left", "acquire"))
     if way == "peek":
         _peek(p, of, "tree")
     elif way == "left":
-        p.arg(1, "r" + "0")
-        _swap_for_side(p, place)
+        p.emit("r2 = r0")
+        field_of(p, 1, place, "root")
+        p.emit(f"call bpf_rbtree_{p.pick('left', 'right')}")
         _peek(p, of, "tree")
     elif way == "acquire" and of == "shared":
         p.emit("r1 = r0", f"r1 += -{offset(of, 'tree')}", "r2 = 0",
@@ -352,7 +353,7 @@ def from_tree(p: Scoped) -> None:
         return
     elif way == "remove":
         p.emit("r2 = r0")
-        _root(p, 1, place, "root")
+        field_of(p, 1, place, "root")
         p.emit("call bpf_rbtree_remove")
         _taken(p, place, label, of, none, end, moved=True)
         return
@@ -361,13 +362,6 @@ def from_tree(p: Scoped) -> None:
     if label:
         p.emit(f"{label}:")
     p.drop(place)
-
-
-def _swap_for_side(p: Scoped, place: Value) -> None:
-    """The node left or right of the one in r1."""
-    p.emit("r2 = r1")
-    _root(p, 1, place, "root")
-    p.emit(f"call bpf_rbtree_{p.pick('left', 'right')}")
 
 
 def _taken(p: Scoped, place: Value, label: str, of: str, none: str, end: str,
@@ -415,8 +409,7 @@ def memory(p: Scoped) -> None:
     p.call("bpf_map_lookup_elem", f"{name} ll", "fp-4")
     if not p.slip():
         p.emit(f"if r0 == 0 goto {end}")
-    value = p.keep("memory", "8")
-    value.kind = "mem"
+    value = p.keep("mem", "8")
     p.block(2)
     p.arg(1, value)
     p.emit(p.pick("r1 = *(u64 *)(r1 + 0)", "*(u32 *)(r1 + 4) = 1", "*(u8 *)(r1 + 7) = r1"
@@ -459,4 +452,3 @@ def _peek_list(p: Scoped) -> None:
 LOCKED = (_plain_code, _peek_list, touch_any)
 OWNED = (new, new, new, from_list, from_tree, from_tree, take_out, look_in, look_in, store_old,
          locked, memory, touch_any)
-assert size("vlock") == 16

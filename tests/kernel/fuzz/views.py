@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from anybpf import uapi
 from kernel.fuzz.borrowed import _pointer
 from kernel.fuzz.owned import LOCKED, field_of, value_in
 from kernel.fuzz.scoped import Scoped, Value, only
-from verifier.cases import kernel_types
 
 _RODATA = "text.value ll"
 _TREES = ("hvtree", "vlist")
@@ -24,12 +22,15 @@ def dynptr(p: Scoped) -> None:
 
 
 def _of_memory(p: Scoped) -> None:
-    place, value = p.place("dynptr", 16), p.find("mem")
-    if value is None or not p.chance(0.5):
-        p.emit(f"r0 = {p.pick('one', 'array', 'inner')}.value ll")
+    place, found = p.place("dynptr", 16), p.find("mem")
+    value = found if found and p.chance(0.5) else None
+    if value is None:
+        p.emit(f"r0 = {p.pick('one', 'inner')}.value ll")
         value = p.keep("mem")
     p.call("bpf_dynptr_from_mem", value, p.random.choice((8, 8, 4, 16)), 0, place)
     _views(p)
+    if value is not found:
+        p.drop(value)
     p.drop(place)
 
 
@@ -328,11 +329,9 @@ def called_back(p: Scoped) -> None:
 def _round(p: Scoped) -> None:
     p.around.append("callback")
     p.emit("r6 = r2")
-    value = Value("ctx", "r6")
     p.emit(p.pick("r3 = *(u64 *)(r6 + 0)\nr3 += 1\n*(u64 *)(r6 + 0) = r3", "r0 = 1",
                   "*(u64 *)(r6 + 0) = 0"))
     p.block(3)
-    p.drop(value) if value in p.values else None
     p.emit("r0 = 0" if p.chance(0.7) else "call bpf_get_prandom_u32\nr0 &= 1", "exit")
 
 
@@ -492,11 +491,6 @@ def global_call(p: Scoped) -> None:
             return
         args = ("r6", 0)
     p.call(p.function(name, BODIES[name]), *args)
-
-
-def exists(name: str) -> bool:
-    """Whether the kernel has a function."""
-    return bool(kernel_types().find(name, uapi.BTF_KIND_FUNC))
 
 
 VIEWS = (dynptr, dynptr, dynptr, iterate, iterate, section, section, irq, resilient, branch,

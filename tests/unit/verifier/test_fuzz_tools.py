@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from anybpf import uapi
 from anybpf.isa.insn import Insn
+from kernel.fuzz import objects, scenes
+from kernel.fuzz.mutate import mutated
+from kernel.fuzz.scoped import Scoped
 from kernel.fuzz.shrink import shrink, without
 from kernel.fuzz.world import sample, with_types
 
@@ -48,3 +53,28 @@ def test_functions_that_nothing_calls_have_no_types():
     assert of.funcs == ((0, "main"), (2, "f_number"))
     assert with_types(of._replace(insns=of.insns[1:], funcs=((0, "main"), (1, "f_number")))).funcs \
         == ((0, "main"),)
+
+
+def _typed(seed: int) -> Scoped:
+    made = Scoped(random.Random(seed), scenes.SCENES[seed % len(scenes.SCENES)],
+                  objects.PROFILES[seed % len(objects.PROFILES)])
+    made.text(5)
+    return made
+
+
+def test_typed_programs_are_the_same_every_time():
+    assert all(_typed(seed).lines == _typed(seed).lines for seed in range(20))
+
+
+def test_typed_programs_give_up_what_they_keep():
+    for made in map(_typed, range(60)):
+        assert not made.values
+        assert not made.owed
+        assert not made.around
+        assert sorted(made.free) == ["r7", "r8", "r9"]
+
+
+def test_calls_are_exchanged():
+    of = sample("call 5\ncall 7\nexit", uapi.BPF_PROG_TYPE_XDP)
+    found = {tuple(insn.imm for insn in mutated(of, seed).insns) for seed in range(100)}
+    assert {(7, 7, 0), (5, 5, 0)} <= found

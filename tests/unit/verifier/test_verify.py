@@ -10,6 +10,7 @@ from errno import EACCES, EINVAL
 import pytest
 
 from anybpf import uapi
+from anybpf.btf.fields import BY_TAG, Field
 from anybpf.errors import NotSupported
 from anybpf.isa.asm import Pseudo, assemble
 from anybpf.isa.insn import Insn
@@ -73,6 +74,12 @@ def test_callbacks_need_their_records() -> None:
     assert (verdict.errno, verdict.message) == (EINVAL, "missing btf func_info")
     funcs = (FuncInfo(0, "main"), FuncInfo(10, "cb"))
     assert ask(CALLBACK, Facts(FILTER, funcs=funcs)).accepted
+
+
+def test_members_that_name_types_need_the_types() -> None:
+    member = Field(BY_TAG["kptr"], 0, value_type=3)
+    with pytest.raises(ValueError, match="btf"):
+        MapFacts(uapi.BPF_MAP_TYPE_ARRAY, fields=(member,))
 
 
 def test_source_lines() -> None:

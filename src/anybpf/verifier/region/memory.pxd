@@ -7,3 +7,4 @@ from anybpf.verifier.state cimport Reg, mark_unknown
 
 @cython.locals(env=Env, reg=Reg)
 cpdef access(Access what)
+cpdef access_arena(Access what)

@@ -180,6 +180,10 @@ def _pointer(env: Env, target: Attachment, number: int, found: t.Ptr) -> _Value:
         raise _Invalid(f"func '{name}' arg{number} type {made.kind_name} is not a struct")
     env.log.write(f"func '{name}' arg{number} has btf_id {type_id} type {made.kind_name} "
                   f"'{made.name or '(anon)'}'\n")
+    if number in target.errors:
+        # the kernel ends no line here
+        env.log.write(f"marking pointer arg{number} as scalar as it may encode error")
+        return _Value()
     return _Value(kinds.PTR_TO_BTF_ID | _flags(target, number, found), type_id)
 
 

@@ -21,6 +21,8 @@ cpdef step(Walk walk, Decoded insn)
 cdef _unary(Env env, Decoded insn)
 @cython.locals(dst=Reg, src=Reg, wide=cython.bint)
 cdef _move(Env env, Decoded insn)
+@cython.locals(dst=Reg)
+cdef _cast_address(Env env, Decoded insn)
 cdef _move64(Env env, Decoded insn, Reg dst, Reg src)
 @cython.locals(one=uint64_t)
 cdef bint _fits_signed(Reg reg, int width) noexcept
