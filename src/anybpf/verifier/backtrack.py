@@ -93,8 +93,8 @@ class Wanted:
 
 
 def _bug(env: Env, text: str) -> Reject:
-    """The kernel's walk back, too, loses its way where a tail call or a load from the packet ends
-    a function: it takes the function's instructions for its caller's."""
+    """The kernel's walk back, too, loses its way where a load from the packet ends a function: it
+    takes the function's instructions for its caller's."""
     return env.reject(EFAULT, f"verifier bug: {text}")
 
 
@@ -311,6 +311,8 @@ class _Walk:
                 raise _Unknown                      # the loader has found no such function
             wanted.clear(0)
             self._no_arguments("backtracking call")
+            if not insn.src and insn.imm == uapi.BPF_FUNC_tail_call and subsequent != idx + 1:
+                self._enter()
         elif insn.op == uapi.BPF_EXIT:
             self._into_callee(subsequent)
         elif insn.uses_reg and insn.op not in (uapi.BPF_JA, uapi.BPF_JCOND):
@@ -347,14 +349,19 @@ class _Walk:
         if subsequent >= 0 and env.aux[subsequent].calls_callback:
             wanted.regs[wanted.frame] &= ~ARGUMENTS
         self._no_arguments("backtracking exit")
-        if wanted.frame == MAX_FRAMES - 1:
-            raise _bug(env, f"subprog enter from frame {wanted.frame}")
         returned = (subsequent > 0 and env.decoded[subsequent - 1].is_pseudo_call
                     and wanted.has(0))
         wanted.clear(0)
-        wanted.frame += 1
+        self._enter()
         if returned:
             wanted.set(0)
+
+    def _enter(self) -> None:
+        """What comes before is in the function that returned here, or ended in another way."""
+        wanted = self.wanted
+        if wanted.frame == MAX_FRAMES - 1:
+            raise _bug(self.env, f"subprog enter from frame {wanted.frame}")
+        wanted.frame += 1
 
     def _ld(self, insn: Decoded) -> None:
         if not self.wanted.has(insn.dst):

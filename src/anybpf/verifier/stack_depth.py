@@ -27,6 +27,8 @@ MAY_GOTO_STACK, LOOP_STACK = 16, 24
 #: the context, for what the kernel does behind a program
 EPILOGUE_STACK = 8
 
+#: what is taken out where it goes to the next instruction
+_JUMPS = (MAY_GOTO, uapi.BPF_JMP | uapi.BPF_JA)
 _PRIVATE_TYPES = frozenset({
     uapi.BPF_PROG_TYPE_KPROBE, uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_PERF_EVENT,
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT})
@@ -142,11 +144,12 @@ def _check_throws(env: Env, number: int, called_back: bool, seen: set[tuple[int,
 
 def extra(env: Env) -> None:
     """Add what the rewritten program takes (do_misc_fixups, optimize_bpf_loop)."""
+    kept = _kept_may_gotos(env)
     for subprog in env.subprogs:
         body = range(subprog.start, subprog.end)
         if any(_inlined_loop(env, idx) for idx in body):
             subprog.stack_depth += LOOP_STACK
-        if any(_kept_may_goto(env, idx) for idx in body):
+        if any(idx in kept for idx in body):
             subprog.stack_depth += MAY_GOTO_STACK
     if _has_epilogue(env):
         env.subprogs[0].stack_depth += EPILOGUE_STACK
@@ -162,10 +165,28 @@ def _inlined_loop(env: Env, idx: int) -> bool:
     return env.aux[idx].loop_inline >= 0
 
 
-def _kept_may_goto(env: Env, idx: int) -> bool:
-    """A `may_goto` that is reached and goes two ways."""
+def _kept_may_gotos(env: Env) -> frozenset[int]:
+    """Each `may_goto` that is reached and goes two ways, once jumps to the next instruction are
+    taken out (opt_remove_nops); with one that goes, the one before may go, too."""
+    if not any(insn.code == MAY_GOTO for insn in env.insns):
+        return frozenset()
+    left = [idx for idx in range(len(env.insns)) if env.aux[idx].seen]
+    at = 0
+    while at < len(left):
+        insn = env.insns[left[at]]
+        after = left[at + 1] if at + 1 < len(left) else len(env.insns)
+        if insn.code not in _JUMPS or not left[at] < left[at] + 1 + insn.off <= after:
+            at += 1
+            continue
+        del left[at]
+        if insn.code == MAY_GOTO:
+            at = max(at - 1, 0)
+    return frozenset(idx for idx in left if _goes_two_ways(env, idx))
+
+
+def _goes_two_ways(env: Env, idx: int) -> bool:
     insn = env.insns[idx]
-    return (insn.code == MAY_GOTO and env.aux[idx].seen and insn.off != 0
+    return (insn.code == MAY_GOTO and insn.off != 0
             and env.aux[idx + 1].seen and env.aux[idx + 1 + insn.off].seen)
 
 

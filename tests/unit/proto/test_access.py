@@ -39,12 +39,6 @@ def test_by_capability() -> None:
     assert access.helper(uapi.BPF_FUNC_loop, XDP, caps=0) is None
 
 
-def test_by_sleeping() -> None:
-    number, lsm = uapi.BPF_FUNC_ima_inode_hash, uapi.BPF_PROG_TYPE_LSM
-    assert access.helper(number, lsm, sleepable=True)
-    assert access.helper(number, lsm, sleepable=False) is None
-
-
 def test_the_answer_is_the_variant() -> None:
     number = uapi.BPF_FUNC_sk_assign
     tc, lookup = access.helper(number, TC), access.helper(number, uapi.BPF_PROG_TYPE_SK_LOOKUP)

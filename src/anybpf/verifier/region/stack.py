@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL
 
 from anybpf import uapi
+from anybpf.bits import s32
 from anybpf.proto import kinds
 from anybpf.verifier import backtrack, fastcall, log, regtype
 from anybpf.verifier.consts import (
@@ -77,6 +78,8 @@ def check_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, write: boo
 def _out_of_bounds(env: Env, errno: int, reg: Reg, regno: int, off: int, size: int,
                    write: bool) -> Reject:
     word = " write to" if write else " read from"
+    # the kernel counts in an int, and a type's size may be more
+    size = s32(size)
     if not reg.vm:
         return env.reject(errno, f"invalid{word} stack R{regno} off={reg.smin + off} size={size}")
     bits = log.offset_text(reg.vv, reg.vm)

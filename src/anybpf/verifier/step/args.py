@@ -279,7 +279,8 @@ def _key(call: Call, reg: Reg, regno: int, arg: Arg) -> None:
     if call.map is None:
         raise call.env.reject(EACCES, "invalid map_ptr to access map->key")
     memory(call, regno, call.map.key_size, False, False, False)
-    if call.map.type in _ELIDE_NULL:
+    # an inner map may have fewer elements than the one that is known of it
+    if call.map.type in _ELIDE_NULL and not call.map.flags & uapi.BPF_F_INNER_MAP:
         call.key = _constant_key(call.env, reg, call.map.key_size)
 
 

@@ -10,7 +10,6 @@ from anybpf.proto.kinds import PTR_MAYBE_NULL
 from anybpf.verifier import regtype, subprogs
 from anybpf.verifier.env import Env
 from anybpf.verifier.facts import FuncArg
-from anybpf.verifier.region import ctx
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import Reg
 from anybpf.verifier.step import args, dynptr, regs
@@ -53,8 +52,7 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     if arg.kind in _TYPED:
         _TYPED[arg.kind](walk, number, reg, arg)
         return
-    if reg.kind not in args.AT_OFFSET:
-        ctx.check_unmoved(env, reg, regno)
+    args.check_offset(env, reg, regno, _ANY)
     if arg.kind == "ctx":
         if reg.kind != kinds.PTR_TO_CTX:
             raise env.reject(EINVAL, f"arg#{number} expects pointer to ctx")
@@ -107,5 +105,7 @@ def _check_trusted(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     args.check_offset(env, reg, number + 1, wanted)
 
 
+#: whatever is passed
+_ANY = Arg(0)
 _TYPED = {"untrusted": _anything, "untrusted_btf": _anything, "arena": _check_arena,
           "dynptr": _check_dynptr, "trusted_btf": _check_trusted}
