@@ -13,7 +13,6 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from anybpf import uapi
-from anybpf.btf import types as t
 from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import Target
@@ -27,7 +26,7 @@ from anybpf.proto.progs import GPL_COMPATIBLE
 from anybpf.proto.struct_ops import BY_NAME as STRUCT_OPS
 from anybpf.proto.struct_ops import StructOps
 from anybpf.syscall.attr import FIELDS
-from anybpf.verifier import Facts, FuncInfo, LineInfo, MapFacts, Options, verify
+from anybpf.verifier import Facts, MapFacts, Options, verify
 from anybpf.verifier.attr import facts
 from anybpf.verifier.facts import ProgramFacts, TypesFacts
 from kernel.verdicts import kernel_btf, kernel_symbols, lacking
@@ -221,23 +220,7 @@ class Both:
             maps=self.maps, cpus=self.kernel.num_possible_cpus, lacks=lacking(),
             btfs=self.modules, kfuncs=MODULE_KFUNCS,
             struct_ops=STRUCT_OPS | MODULE_OPS, symbols=kernel_symbols(),
-            kernel_btf=self.types_of_kernel, modules=tuple(MODULE_TYPES), records=None,
-            funcs=tuple(self._funcs(fields)), lines=tuple(self._lines(fields)),
-            btf=self.types.get(fields["prog_btf_fd"]))
-
-    def _funcs(self, fields: Fields) -> Iterator[FuncInfo]:
-        btf = self.types.get(fields["prog_btf_fd"])
-        for insn, type_id in fields.records("func_info", "<2I"):
-            assert btf is not None
-            func = btf.type(type_id)
-            assert isinstance(func, t.Func)
-            yield FuncInfo(insn, func.name, func.linkage == uapi.BTF_FUNC_GLOBAL, type_id)
-
-    def _lines(self, fields: Fields) -> Iterator[LineInfo]:
-        btf = self.types.get(fields["prog_btf_fd"])
-        for insn, file, line, where in fields.records("line_info", "<4I"):
-            assert btf is not None
-            yield LineInfo(insn, btf.string(file), where >> 10, btf.string(line))
+            kernel_btf=self.types_of_kernel, modules=tuple(MODULE_TYPES))
 
     # -- what memory and descriptors hold (anybpf.verifier.attr.Around)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anybpf.linux import Linux
+from kernel import selftest_known
 from kernel.selftest_compare import LONG, TOO_LONG, Outcome
 from kernel.selftest_run import ALL, FOLDER, TOOLS, Run
 from kernel.selftest_sources import ABSENT, trees
@@ -111,8 +112,9 @@ def section(found: Set, *, detailed: bool = True) -> Iterator[str]:
     yield ""
     if not detailed:
         return
-    yield from counted("Not supported", (o.unsupported for o in found.outcomes if o.unsupported))
-    yield from counted("Not made", (_reason(o) for o in found.outcomes if not o.asked))
+    yield from counted("Not supported", (
+        (o.unsupported, o.source) for o in found.outcomes if o.unsupported))
+    yield from counted("Not made", ((_reason(o), o.source) for o in found.outcomes if not o.asked))
     yield from differing(found.outcomes)
 
 
@@ -126,16 +128,16 @@ def _reason(outcome: Outcome) -> str:
     return outcome.crash
 
 
-def counted(title: str, words: Iterator[str]) -> Iterator[str]:
-    count = Counter(words)
-    if not count:
+def counted(title: str, found: Iterator[tuple[str, str]]) -> Iterator[str]:
+    """How many programs for each reason, and of which sources."""
+    pairs = list(found)
+    if not pairs:
         return
     yield f"{title}:"
     yield ""
-    for word, number in count.most_common(40):
-        yield f"* {number}: {word}"
-    if len(count) > 40:
-        yield f"* {sum(n for _, n in count.most_common()[40:])}: others"
+    for why, number in Counter(why for why, _ in pairs).most_common():
+        names = dict.fromkeys(source for other, source in pairs if other == why)
+        yield f"* {number}: {why} ({', '.join(f'`{name}`' for name in names)})"
     yield ""
 
 
@@ -147,13 +149,36 @@ def differing(outcomes_: list[Outcome]) -> Iterator[str]:
         yield "None differs."
         yield ""
         return
-    yield "Different:"
-    yield ""
-    for o in bad:
+    yield from explained(bad)
+    unknown = [o for o in bad if not _known(o)]
+    if unknown:
+        yield "Different:"
+        yield ""
+    for o in unknown:
         verdict = "" if o.same_verdict else f" kernel {o.kernel}, here {o.ours};"
         first = " / ".join(line.strip() for line in o.difference.splitlines())
         yield f"* `{o.source}`: {o.name}:{verdict} `{first[:300].replace('`', '')}`"
+    if unknown:
+        yield ""
+
+
+def explained(bad: list[Outcome]) -> Iterator[str]:
+    """Those whose kernel is known to be older than what the verifier follows."""
+    reasons = dict.fromkeys(filter(None, map(_known, bad)))
+    if not reasons:
+        return
+    yield "Different, where the guest's older kernel is not like the reference yet:"
     yield ""
+    for why in reasons:
+        names = [f"`{o.source}`: {o.name}" + (f" ({o.kernel} there, here {o.ours})"
+                                              if not o.same_verdict else "")
+                 for o in bad if _known(o) == why]
+        yield f"* {why}: {', '.join(names)}"
+    yield ""
+
+
+def _known(one: Outcome) -> str:
+    return selftest_known.reason(one.source, one.name, one.oracle)
 
 
 def report(here: Run, there: Run | None, limit: int) -> str:

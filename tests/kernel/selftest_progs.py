@@ -27,7 +27,7 @@ from anybpf.toolchain import CompileError, vmlinux
 from anybpf.toolchain.headers import INCLUDE
 from kernel.both_verifiers import Both, Fields, put
 from kernel.selftest_compare import Outcome, compare
-from kernel.selftest_maps import resize
+from kernel.selftest_maps import LEFT_OUT, resize
 from kernel.selftest_renames import definitions
 from kernel.selftest_sources import SELFTESTS, Tree
 from kernel.selftest_targets import Target, Targets, targets
@@ -227,6 +227,9 @@ def _load(judge: Judge, source: Source, aims: Targets, some: dict[str, Target | 
     """
     opened = Object.open(source.path)
     judge.flags = test_flags(opened.btf)
+    for unwanted in LEFT_OUT.get(source.name, ()):
+        if unwanted in opened.maps:
+            opened.maps[unwanted].autocreate = False
     for name, program in opened.programs.items():
         program.autoload = name in some
         if program.type == uapi.BPF_PROG_TYPE_UNSPEC:

@@ -30,7 +30,8 @@ NO_RETURN = _names("""
 SECURITY = "security_"
 #: and others that say so (register_btf_fmodret_id_set): name -> may programs sleep there
 MODIFIABLE = {"bpf_fentry_test1": True, "bpf_modify_return_test": False,
-              "bpf_modify_return_test2": False, "bpf_modify_return_test_tp": False}
+              "bpf_modify_return_test2": False, "bpf_modify_return_test_tp": False,
+              "bpf_testmod_trampoline_count_test": False, "update_socket_protocol": False}
 
 #: hooks that are not for programs
 DISABLED = _names("""

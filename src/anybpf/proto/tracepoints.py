@@ -42,6 +42,7 @@ ERRORS: dict[str, tuple[int, ...]] = {
 
 #: tracepoint of a module -> arguments that may be NULL; of others each may
 OF_MODULES: dict[str, tuple[int, ...]] = {
+    "bpf_testmod_test_read": (),
     "cachefiles_io_error": (0,),
     "cachefiles_lookup": (0,),
     "cachefiles_mark_active": (0,),
