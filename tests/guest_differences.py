@@ -48,6 +48,13 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
             "r known +=", "r known -=", "w unknown -=", "r ctx +=", "r map +=", "w fp -="))},
     "struct bpf_map has no members for security modules": {
         CASES: ("maps-members of structs of other maps",)},
+    "connection tracking, XFS and KVM are modules, or not there": {
+        CASES: ("kernel_types-argument that points to a union",
+                "kernel_types-argument that points to anything",
+                "kernel_types-mark of a connection",
+                "kernel_types-mark of a connection by 64 bits",
+                "kernel_types-part of a connection's mark",
+                "kernel_types-another member of a connection")},
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},
 }
 

@@ -170,6 +170,7 @@ def kernel_module(name: str) -> Btf:
     """The types of a module, which is loaded where the kernel is the guest's. Raises KeyError."""
     if GUEST is not None:
         Modules(GUEST.kernel).load(GUEST.there, name)
+        kernel_symbols.cache_clear()
     found = next((one for one in KernelBtf(LINUX).modules if one.name == name), None)
     if found is None:
         raise KeyError(name)

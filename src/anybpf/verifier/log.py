@@ -280,4 +280,4 @@ def tnum_text(value: int, mask: int) -> str:
 
 def offset_text(value: int, mask: int) -> str:
     """The same in messages, where a constant is a number."""
-    return tnum_text(value, mask) if mask else signed(bits.s64(value))
+    return tnum_text(value, mask) if mask else unsigned(value)

@@ -128,13 +128,14 @@ def _check_trusted(call: Call, arg: Arg) -> None:
 
 
 def _note_reference(call: Call, arg: Arg) -> None:
-    if not arg.reg.ref:
+    ref = arg.reg.ref
+    if not ref:
         return
-    releases = call.kfunc.flags & rows.KF_RELEASE
+    releases = bool(call.kfunc.flags & rows.KF_RELEASE)
     if releases and call.ref:
         raise call.env.reject(EFAULT, "verifier bug: more than one arg with ref_obj_id "
-                                      f"R{arg.regno} {arg.reg.ref} {call.ref}")
-    call.ref = arg.reg.ref
+                                      f"R{arg.regno} {ref} {call.ref}")
+    call.ref = ref
     if releases:
         call.release = arg.regno
 
