@@ -39,10 +39,11 @@ def test_by_capability() -> None:
     assert access.helper(uapi.BPF_FUNC_loop, XDP, caps=0) is None
 
 
-def test_by_sleeping() -> None:
-    number, lsm = uapi.BPF_FUNC_ima_inode_hash, uapi.BPF_PROG_TYPE_LSM
-    assert access.helper(number, lsm, sleepable=True)
-    assert access.helper(number, lsm, sleepable=False) is None
+def test_by_target() -> None:
+    number, lsm = uapi.BPF_FUNC_setsockopt, uapi.BPF_PROG_TYPE_LSM
+    attach = uapi.BPF_LSM_CGROUP
+    assert access.helper(number, lsm, attach, target="bpf_lsm_socket_post_create")
+    assert access.helper(number, lsm, attach, target="bpf_lsm_file_open") is None
 
 
 def test_the_answer_is_the_variant() -> None:
