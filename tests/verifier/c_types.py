@@ -23,7 +23,7 @@ INTS = {
     "char": (1, uapi.BTF_INT_SIGNED), "bool": (1, uapi.BTF_INT_BOOL), "u8": (1, 0), "u16": (2, 0),
     "u32": (4, 0), "u64": (8, 0), "int": (4, uapi.BTF_INT_SIGNED), "s64": (8, uapi.BTF_INT_SIGNED),
     "long": (8, uapi.BTF_INT_SIGNED), "__u32": (4, 0), "__u64": (8, 0), "__u8": (1, 0),
-    "__u16": (2, 0),
+    "__u16": (2, 0), "__int128": (16, uapi.BTF_INT_SIGNED),
 }
 FLOATS = {"float": 4, "double": 8}
 #: structs that the kernel knows by name and size: (members' type and name ...)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import struct
 from array import array
-from functools import cmp_to_key
 from typing import NamedTuple
 
 from anybpf import bits, uapi
@@ -105,8 +104,8 @@ def _first(a: tuple[int, int], b: tuple[int, int]) -> int:
 def _sections(env: Env, head: Head, room: int) -> None:
     """The two sections lie side by side and fill the data."""
     total = 0
-    parts = [(head.type_off, head.type_len), (head.str_off, head.str_len)]
-    for offset, length in sorted(parts, key=cmp_to_key(_first)):
+    types, strings = (head.type_off, head.type_len), (head.str_off, head.str_len)
+    for offset, length in (types, strings) if _first(types, strings) < 0 else (strings, types):
         if offset > room:
             env.refuse(line="Invalid section offset")
         if total < offset:

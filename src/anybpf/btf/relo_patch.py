@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from anybpf import uapi
 from anybpf.bits import s32
-from anybpf.btf.relo_spec import in_kernel, refused, tell
+from anybpf.btf.relo_spec import bad, in_kernel, refused, tell
 from anybpf.btf.relo_value import Answer
 from anybpf.isa import insn as isa
 from anybpf.isa.insn import Insn
@@ -56,7 +56,8 @@ def _poison_one(insns: list[Insn], index: int, where: str) -> None:
 def _alu(insns: list[Insn], index: int, answer: Answer, where: str) -> None:
     insn = insns[index]
     if insn.code & uapi.BPF_X:
-        raise refused(where, f"insn #{index} (ALU/ALU64) takes a register")
+        # nobody logs this one
+        raise bad(f"{where}: insn #{index} (ALU/ALU64) takes a register")
     _expect(answer, index, "ALU/ALU64", insn.imm, where)
     tell("%s: patched insn #%d (ALU/ALU64) imm %d -> %d", where, index,
          insn.imm & uapi.U64, answer.new)

@@ -29,17 +29,14 @@ class Grant(NamedTuple):
     """`CAP_*` bits that the loader must hold, all of them."""
     attach: tuple[int, ...] = ()
     """Only under one of these expected attach types; empty: under any."""
-    sleepable: bool = False
-    """Only in sleepable programs."""
     config: str = ""
     """The kernel option without which the helpers are absent."""
     targets: tuple[str, ...] = ()
     """Only in programs attached to one of these functions; empty: to any."""
 
 
-def _grant(names: str, needs: int = 0, attach: tuple[int, ...] = (), sleepable: bool = False,
-           config: str = "") -> Grant:
-    return Grant(tuple(names.split()), needs, attach, sleepable, config)
+def _grant(names: str, needs: int = 0, attach: tuple[int, ...] = (), config: str = "") -> Grant:
+    return Grant(tuple(names.split()), needs, attach, config)
 
 
 _ANYONE = _grant("""
@@ -221,18 +218,17 @@ def _by_helper(prog_type: int) -> dict[int, tuple[Grant, ...]]:
 
 
 def grant(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CAPS,
-          sleepable: bool = True, target: str = "") -> Grant | None:
+          target: str = "") -> Grant | None:
     """What allows a program of this type to call helper `number`, or None: it may not."""
     return next((g for g in _by_helper(prog_type).get(number, ())
                  if (not g.attach or attach_type in g.attach) and g.needs & caps == g.needs
-                 and (sleepable or not g.sleepable)
                  and (not g.targets or target in g.targets)), None)
 
 
 def helper(number: int, prog_type: int, attach_type: int = 0, caps: int = ALL_CAPS,
-           sleepable: bool = True, target: str = "") -> Helper | None:
+           target: str = "") -> Helper | None:
     """Helper `number` as a program of this type calls it, or None: it may not."""
-    if grant(number, prog_type, attach_type, caps, sleepable, target) is None:
+    if grant(number, prog_type, attach_type, caps, target) is None:
         return None
     return helpers.proto_for(number, prog_type, attach_type)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from errno import E2BIG, EINVAL
 from typing import NamedTuple
 
+from anybpf import bits
 from anybpf.btf import types as t
 from anybpf.btf.ext import CoreRelo
 from anybpf.btf.ext import LineInfo as LineRecord
@@ -20,6 +21,7 @@ from anybpf.verifier.reject import Reject
 MAX_RECORD = 252
 _MAX_RECORDS = 0x7FFF_FFFF // 16
 _GLOBAL = 1
+_REGISTER_BYTES = 8
 
 
 class _Kind(NamedTuple):
@@ -111,7 +113,7 @@ def _functions(env: Env, btf: Btf, table: Table) -> Iterator[FuncInfo]:
             raise refuse(EINVAL, f"same or smaller insn offset ({here}) than previous func info "
                                  f"record ({before})", "")
         if not _is_function(btf, type_id):
-            raise refuse(EINVAL, f"invalid type id {type_id} in func info", "")
+            raise refuse(EINVAL, f"invalid type id {bits.s32(type_id)} in func info", "")
         before = here
         yield function(btf, here, type_id)
 
@@ -138,10 +140,11 @@ def _check_functions(env: Env) -> None:
         return
     if len(funcs) != len(env.subprogs):
         raise refuse(EINVAL, "number of funcs in func_info doesn't match number of subprogs")
-    if [f.insn for f in funcs] != [s.start for s in env.subprogs]:
-        raise refuse(EINVAL, "func_info BTF section doesn't match subprog layout in BPF program")
-    for subprog, info in zip(env.subprogs[1:], funcs[1:], strict=True):
-        for used, name in _early_ends(subprog):
+    for number, (subprog, info) in enumerate(zip(env.subprogs, funcs, strict=True)):
+        if info.insn != subprog.start:
+            raise refuse(EINVAL,
+                         "func_info BTF section doesn't match subprog layout in BPF program")
+        for used, name in _early_ends(subprog) if number else ():
             if used and not _returns_number(env.facts.btf, info):
                 raise refuse(EINVAL, f"{name} is only allowed in functions that return 'int'.")
 
@@ -152,13 +155,14 @@ def _early_ends(subprog: Subprog) -> tuple[tuple[bool, str], ...]:
 
 
 def _returns_number(btf: Btf | None, info: FuncInfo) -> bool:
-    """The function is known to give an integer or enum."""
+    """The function is known to give an enum, or an integer of a register's size at most."""
     if btf is None:
         return False
     func = btf.type(info.type_id)
     proto = btf.type(func.type) if isinstance(func, t.Func) else None
     given = btf.type(btf.resolve(proto.type)) if isinstance(proto, t.FuncProto) else None
-    return isinstance(given, t.AnyEnum | t.Int)
+    return isinstance(given, t.AnyEnum) or (
+        isinstance(given, t.Int) and given.size <= _REGISTER_BYTES)
 
 
 # -- lines

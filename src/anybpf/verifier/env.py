@@ -220,8 +220,7 @@ class Env:
                 and number in _OF_TRAMPOLINES:
             return None
         target = self.target.helpers if self.target is not None else ""
-        row = access.helper(number, facts.type, facts.attach_type, facts.caps, facts.sleepable,
-                            target)
+        row = access.helper(number, facts.type, facts.attach_type, facts.caps, target)
         return row if row is not None and row.name not in facts.lacks else None
 
     def update_peak(self) -> None:

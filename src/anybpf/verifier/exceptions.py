@@ -36,7 +36,19 @@ def find(env: Env) -> int:
         raise Reject(EINVAL, "exception callback type id not found in func_info")
     if not starts[-1]:
         raise Reject(EINVAL, "invalid exception callback insn_off in func_info: 0")
+    if starts[-1] >= 1 << 31:
+        # the kernel takes such a place for an errno
+        raise refused_place(starts[-1])
+    if starts[-1] >= len(env.insns):
+        raise Reject(EINVAL, "call to invalid destination")
     return starts[-1]
+
+
+def refused_place(place: int) -> Reject:
+    """The errno that an unsigned place is where it is taken for a signed number."""
+    made = Reject((1 << 32) - place, "")
+    made.logged = True
+    return made
 
 
 def check_call(env: Env, idx: int, called: int) -> None:

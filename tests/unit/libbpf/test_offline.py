@@ -10,7 +10,7 @@ from anybpf import uapi
 from anybpf.btf.builtin import builtin
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.asm import Pseudo, assemble
-from anybpf.isa.insn import encode
+from anybpf.isa.insn import Insn, encode
 from anybpf.libbpf import bpf
 from anybpf.libbpf.offline import Offline
 
@@ -55,10 +55,10 @@ def test_branches_on_constants_are_decided(content: bytes | None, processed: int
     assert outcome.verdict.insns == processed
 
 
-def test_what_is_not_modelled_is_kept_too() -> None:
+def test_what_cannot_be_judged_is_kept_too() -> None:
     backend = Offline()
-    bpf.prog_load(backend, attr("r0 = 0\nexit", prog_type=uapi.BPF_PROG_TYPE_LSM,
-                                expected_attach_type=uapi.BPF_LSM_MAC))
+    call = Insn(uapi.BPF_JMP | uapi.BPF_CALL, 0, uapi.BPF_PSEUDO_KFUNC_CALL, 0, 5)
+    bpf.prog_load(backend, attr("exit")._replace(insns=encode([call, *assemble("exit")])))
     assert backend.outcomes[0].verdict is None
     assert isinstance(backend.outcomes[0].unsupported, NotSupported)
 

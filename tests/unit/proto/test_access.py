@@ -39,6 +39,13 @@ def test_by_capability() -> None:
     assert access.helper(uapi.BPF_FUNC_loop, XDP, caps=0) is None
 
 
+def test_by_target() -> None:
+    number, lsm = uapi.BPF_FUNC_setsockopt, uapi.BPF_PROG_TYPE_LSM
+    attach = uapi.BPF_LSM_CGROUP
+    assert access.helper(number, lsm, attach, target="bpf_lsm_socket_post_create")
+    assert access.helper(number, lsm, attach, target="bpf_lsm_file_open") is None
+
+
 def test_the_answer_is_the_variant() -> None:
     number = uapi.BPF_FUNC_sk_assign
     tc, lookup = access.helper(number, TC), access.helper(number, uapi.BPF_PROG_TYPE_SK_LOOKUP)

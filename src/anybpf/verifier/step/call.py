@@ -169,6 +169,8 @@ def map_element_callback(callee: Frame, caller: Frame) -> None:
     if found.type not in _ITERABLE:
         raise Reject(ENOTSUPP, "callback function not allowed for map", callee.callsite)
     _element(callee, found)
+    # an inner map is known as the one that was looked up, but its elements are of no one
+    copy_reg(callee.regs[1], caller.regs[1])
     copy_reg(callee.regs[4], caller.regs[3])
     _called_back(callee)
 

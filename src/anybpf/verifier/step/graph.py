@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from errno import EFAULT, EINVAL
 
-from anybpf import uapi
+from anybpf import bits, uapi
 from anybpf.btf import types as t
 from anybpf.btf.fields import Field
 from anybpf.btf.parse import Btf
@@ -191,8 +191,8 @@ def new(call: Call) -> None:
 
 def _check_percpu(env: Env, btf: Btf, number: int, made: t.Struct) -> None:
     if made.size > MAX_PERCPU:
-        raise env.reject(EINVAL, f"bpf_percpu_obj_new type size ({made.size}) is greater than "
-                                 f"{MAX_PERCPU}")
+        raise env.reject(EINVAL, f"bpf_percpu_obj_new type size ({bits.s32(made.size)}) is "
+                                 f"greater than {MAX_PERCPU}")
     if not btf_args.is_plain_data(env, btf, made):
         raise env.reject(EINVAL,
                          "bpf_percpu_obj_new type ID argument must be of a struct of scalars")
