@@ -20,6 +20,7 @@ from typing import NamedTuple
 from anybpf.linux import Linux
 from kernel import selftest_known
 from kernel.selftest_compare import LONG, TOO_LONG, Outcome
+from kernel.selftest_progs import sources
 from kernel.selftest_run import ALL, FOLDER, TOOLS, Run
 from kernel.selftest_sources import ABSENT, trees
 
@@ -100,6 +101,24 @@ def numbers(outcomes_: list[Outcome]) -> Iterator[tuple[str, str]]:
     yield "same log of refusals (level 1)", share(
         sum(bool(o.level1) for o in refused), len(refused))
     yield "same log (level 2)", share(sum(bool(o.level2) for o in detailed), len(detailed))
+
+
+def left_out(every: list[Outcome]) -> Iterator[str]:
+    """What the last run did not come to."""
+    for tree in trees():
+        mine = [o for o in every if o.tree == tree.name]
+        names = [path.stem for path in sources(tree)]
+        # those without programs leave nothing; they were asked in this order
+        seen = {o.source for o in mine if not o.tables}
+        last = max((i for i, name in enumerate(names) if name in seen), default=-1)
+        missing = names[last + 1:]
+        if missing:
+            yield (f"Of {tree.name}, {len(missing)} of {len(names)} sources were not put before "
+                   f"the kernels in this run (`{missing[0]}` to `{missing[-1]}`).")
+            yield ""
+        if not any(o.oracle == "guest" for o in mine):
+            yield f"The guest's kernel was not asked for the programs of {tree.name} in this run."
+            yield ""
 
 
 def section(found: Set, *, detailed: bool = True) -> Iterator[str]:
@@ -199,6 +218,7 @@ def report(here: Run, there: Run | None, limit: int) -> str:
             "headers (`selftest_module.py`).", ""]
     lines += ["\"Not supported\" names what `NotSupported` named.", ""]
     every = list(together(here.outcomes, there.outcomes if there else []))
+    lines += left_out(every)
     lines += section(Set("all together", every), detailed=False)
     for found in sets(every):
         lines += section(found)

@@ -58,9 +58,9 @@ class Outcome:
 def compare(both: Both, source: str, name: str, attr: bytearray, limit: int = TOO_LONG) -> Outcome:
     """Ask both for the whole log, and for that of level 1 where the kernel refuses."""
     kernel = ask_kernel(both.kernel, attr, WHOLE)
-    if kernel.verdict == "ENOSPC":                      # no room for the log
+    fits = kernel.verdict != "ENOSPC"
+    if not fits:
         kernel = ask_kernel(both.kernel, attr, uapi.BPF_LOG_STATS)
-        limit = min(limit, LONG)
     outcome = Outcome(source, name, kernel.verdict)
     found = COUNTERS.search(kernel.log)
     if found is None:
@@ -69,7 +69,7 @@ def compare(both: Both, source: str, name: str, attr: bytearray, limit: int = TO
     outcome.processed = int(found[1])
     started = time.process_time()
     try:
-        _ask(both, attr, kernel, outcome, limit)
+        _ask(both, attr, kernel, outcome, limit, fits)
     except NotSupported as error:
         outcome.unsupported = error.feature
     except Exception as error:
@@ -78,13 +78,15 @@ def compare(both: Both, source: str, name: str, attr: bytearray, limit: int = TO
     return outcome
 
 
-def _ask(both: Both, attr: bytearray, kernel: Answer, outcome: Outcome, limit: int) -> None:
+def _ask(both: Both, attr: bytearray, kernel: Answer, outcome: Outcome, limit: int,
+         fits: bool) -> None:
+    """`fits`: there is room for the kernel's whole log."""
     if outcome.processed > limit:
         raise NotSupported(f"walks of more than {limit} instructions in this comparison")
     fields = Fields(attr)
     insns, facts = both.insns(fields), both.facts(fields)
     # the beginning of a long log may be gone
-    whole = outcome.processed <= LONG and len(kernel.log) < LOG_SIZE // 2
+    whole = fits and outcome.processed <= LONG and len(kernel.log) < LOG_SIZE // 2
     ours = ask_ours(insns, facts, WHOLE if whole else uapi.BPF_LOG_STATS)
     outcome.ours = ours.verdict
     outcome.counters = _counters(ours) == _counters(kernel)

@@ -12,17 +12,15 @@ GUEST: dict[str, tuple[str, ...]] = {
     "numbers are known when one bit may be set": (
         "bpf_dctcp", "bpf_flow", "find_vma", "security_bpf_map", "test_ctx",
         "test_libbpf_get_fd_by_id_opts"),
-    "linked registers and 32-bit comparisons share what is learnt otherwise": (
-        "cpumask_success", "dmabuf_iter", "exceptions_assert", "tcpsynbl", "test_verify_pkcs7_sig",
-        "user_ringbuf_success: test_user_ringbuf_protocol"),
+    "linked registers that are not read any more do not learn with the others": (
+        "cpumask_success", "dmabuf_iter", "exceptions_assert", "tcpsynbl",
+        "test_verify_pkcs7_sig"),
+    "32-bit comparisons narrow the 64-bit bounds": (
+        "user_ringbuf_success: test_user_ringbuf_protocol",),
     "packet loads in functions may leave the program": ("tailcall_bpf2bpf2",),
-    "the hook bdev_free_security is not among those with trusted arguments": ("lsm_bdev",),
-    "a number to which read-only untrusted memory is added is such memory": (
-        "mem_rdonly_untrusted: ldx_is_ok_commuted_addr",),
+    "the hook bdev_free_security is among those with untrusted arguments": ("lsm_bdev",),
     "references that must be given back are looked for among all arguments": (
         "struct_ops_multi_args",),
-    "calls that a program's type has not use all their registers": ("struct_ops_assoc_in_timer",),
-    "live slots of the stack are told in another order": ("res_spin_lock",),
 }
 _BY_PROGRAM = {name: reason for reason, names in GUEST.items() for name in names}
 

@@ -30,6 +30,7 @@ from anybpf.libbpf.object import Object
 from anybpf.toolchain import CompileError
 from conftest import embedded, package_files
 from guest.backend import Guest
+from guest.remote import GuestDied
 from kernel import selftest_module
 from kernel.both_verifiers import MODULE_KFUNCS, MODULE_OPS, MODULE_TYPES, Both, module_types
 from kernel.selftest_compare import TOO_LONG, Outcome, compare
@@ -40,6 +41,8 @@ from kernel.verdicts import GUEST, kernel_btf
 
 FOLDER = Path("build/selftests")
 CHUNK = 40
+#: what is said of sources that the guest's kernel does not survive
+DEADLY = "not judged: a fault of the guest's kernel, which stops its process"
 #: stands for all programs of an object that was not made
 ALL = "*"
 #: what stands in the place of a tree for Debian's package
@@ -94,6 +97,8 @@ def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Out
         return [Outcome(source.stem, ALL, "", crash=f"not compiled: {_short(error)}")]
     except (LoadError, NotSupported) as error:
         return [Outcome(source.stem, ALL, "", crash=f"not read: {_short(error)}")]
+    except GuestDied:
+        return [Outcome(source.stem, ALL, "", crash=DEADLY)]
     except Exception as error:                        # a fault of ours hides no other object
         return [Outcome(source.stem, ALL, "", crash=f"{type(error).__name__}: {error}")]
 

@@ -73,7 +73,7 @@ MAP_VALUE = frozenset(BY_NAME.keys() | BY_TAG.keys()) - {"bpf_list_node", "bpf_r
 DESTROYED = {
     "bpf_cpumask": "bpf_cpumask_release_dtor",
     "bpf_crypto_ctx": "bpf_crypto_ctx_release_dtor",
-    "bpf_testmod_ctx": "bpf_testmod_ctx_release_dtor",
+    "bpf_testmod_ctx": "bpf_testmod_ctx_release",
     "cgroup": "bpf_cgroup_release_dtor",
     "prog_test_member": "bpf_kfunc_call_memb_release_dtor",
     "prog_test_ref_kfunc": "bpf_kfunc_call_test_release_dtor",

@@ -228,10 +228,11 @@ def _pointer(env: Env, insn: Decoded, dst: Reg, pointer: Reg, number: Reg,
         mark_unknown(dst)
         return
     _check_movable(env, insn, pointer, number)
-    _become(dst, pointer, reversed_)
     if pointer.kind & kinds.KIND_MASK == kinds.PTR_TO_MEM and pointer.kind & kinds.PTR_UNTRUSTED:
-        # untrusted memory is read by loads that may fault, wherever they lead
+        # untrusted memory is read by loads that may fault, wherever they lead; a number to which
+        # it is added stays that number
         return
+    _become(dst, pointer, reversed_)
     _check_offset(env, number, pointer.kind)
     _check_offset(env, pointer, pointer.kind)
     ranges.unbounded32(dst)
