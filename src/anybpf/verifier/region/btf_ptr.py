@@ -6,7 +6,7 @@ are structs in the kernel's types (`task_struct__safe_rcu`).
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL
+from errno import EACCES, EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.btf.parse import Btf
@@ -66,6 +66,7 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
         writes.check(env, btf, reg.btf_id, off, size)
         return Found(btf_walk.SCALAR)
     if is_allocated(reg):
+        _check_owned(env, reg)
         _check_special(env, reg, btf, off, size)
     try:
         found = btf_walk.access(btf, reg.btf_id, off, size, is_allocated(reg))
@@ -74,6 +75,13 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     if found.what == btf_walk.POINTER:
         return found._replace(flags=_trust(env, reg, btf, found))
     return found
+
+
+def _check_owned(env: Env, reg: Reg) -> None:
+    """The object is held, borrowed, or kept by RCU: after the section it may be gone."""
+    if not reg.ref and not reg.kind & (kinds.NON_OWN_REF | MEM_RCU):
+        raise env.reject(EFAULT,
+                         "verifier bug: ref_obj_id for allocated object must be non-zero")
 
 
 def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
