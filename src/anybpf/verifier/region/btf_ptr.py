@@ -6,7 +6,7 @@ are structs in the kernel's types (`task_struct__safe_rcu`).
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL
+from errno import EACCES, EFAULT, EINVAL
 
 from anybpf import uapi
 from anybpf.btf.parse import Btf
@@ -66,6 +66,7 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
         writes.check(env, btf, reg.btf_id, off, size)
         return Found(btf_walk.SCALAR)
     if is_allocated(reg):
+        _check_held(env, reg)
         _check_special(env, reg, btf, off, size)
     try:
         found = btf_walk.access(btf, reg.btf_id, off, size, is_allocated(reg))
@@ -76,6 +77,12 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     return found
 
 
+def _check_held(env: Env, reg: Reg) -> None:
+    """Something keeps the object: a reference, a lock or an RCU section."""
+    if not reg.ref and not reg.kind & (kinds.NON_OWN_REF | MEM_RCU):
+        raise env.reject(EFAULT, "verifier bug: ref_obj_id for allocated object must be non-zero")
+
+
 def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
     """Locks, nodes and the like are not for loads and stores."""
     for one in records.fields_of(btf, reg.btf_id, env.facts.kernel_btf):
@@ -84,7 +91,7 @@ def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
 
 
 def _check_pointer(env: Env, reg: Reg, regno: int, name: str, off: int) -> None:
-    if not env.facts.gpl and not is_allocated(reg):
+    if not env.facts.gpl and btf_walk.is_kernel(types_of(reg), env.facts.kernel_btf):
         raise env.reject(EINVAL, f"Cannot access kernel 'struct {name}' from non-GPL compatible "
                                  "program")
     if off < 0:
