@@ -70,10 +70,6 @@ WAITS_FOR: dict[str, str] = {name: what for what, names in {
     "kptrs": "kptr_xchg",
 }.items() for name in names.split()}
 
-#: what is known of programs that attach by BTF
-BTF_TARGETS = {"tracing": "attach targets other than typed tracepoints and iterators, which are "
-                          "verified only"}
-
 Row = tuple[str, ...]
 
 
@@ -118,8 +114,6 @@ def program_state(prog: progs.Prog) -> str:
         + (["attached"] if has_hook(prog.type) else [])
     if ways:
         return f"{WORKS}: {', '.join(ways)}"
-    if prog.btf_target:
-        return waits(BTF_TARGETS.get(prog.name, "attach targets by BTF"))
     return verified("test run" if prog.test_run else "attach points")
 
 
