@@ -66,7 +66,7 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
         writes.check(env, btf, reg.btf_id, off, size)
         return Found(btf_walk.SCALAR)
     if is_allocated(reg):
-        _check_held(env, reg)
+        _check_owned(env, reg)
         _check_special(env, reg, btf, off, size)
     try:
         found = btf_walk.access(btf, reg.btf_id, off, size, is_allocated(reg))
@@ -77,10 +77,11 @@ def check(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool) -> F
     return found
 
 
-def _check_held(env: Env, reg: Reg) -> None:
-    """Something keeps the object: a reference, a lock or an RCU section."""
+def _check_owned(env: Env, reg: Reg) -> None:
+    """The object is held, borrowed, or kept by RCU: after the section it may be gone."""
     if not reg.ref and not reg.kind & (kinds.NON_OWN_REF | MEM_RCU):
-        raise env.reject(EFAULT, "verifier bug: ref_obj_id for allocated object must be non-zero")
+        raise env.reject(EFAULT,
+                         "verifier bug: ref_obj_id for allocated object must be non-zero")
 
 
 def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
