@@ -374,9 +374,10 @@ class Case:
 
 
 def map_symbols(fds: dict[str, int]) -> dict[str, Pseudo]:
-    """What `NAME ll` and `NAME.value ll` stand for."""
+    """What `NAME ll`, `NAME.value ll` and `NAME.types ll` (as if types were there) stand for."""
     return {name: Pseudo(uapi.BPF_PSEUDO_MAP_FD, fd) for name, fd in fds.items()} | {
-        f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in fds.items()}
+        f"{name}.value": Pseudo(uapi.BPF_PSEUDO_MAP_VALUE, fd) for name, fd in fds.items()} | {
+        f"{name}.types": Pseudo(uapi.BPF_PSEUDO_BTF_ID, 1, fd) for name, fd in fds.items()}
 
 
 def _no_bytes(offset: int, size: int) -> bytes:

@@ -92,7 +92,7 @@ def _check_special(env: Env, reg: Reg, btf: Btf, off: int, size: int) -> None:
 
 
 def _check_pointer(env: Env, reg: Reg, regno: int, name: str, off: int) -> None:
-    if not env.facts.gpl and not is_allocated(reg):
+    if not env.facts.gpl and btf_walk.is_kernel(types_of(reg), env.facts.kernel_btf):
         raise env.reject(EINVAL, f"Cannot access kernel 'struct {name}' from non-GPL compatible "
                                  "program")
     if off < 0:
