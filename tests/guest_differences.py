@@ -35,10 +35,24 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
                 "btf_info-packet loads in a function that returns a number",
                 "btf_info-packet loads in a function that returns a byte",
                 "effects-packet loads through what a callback is given",
-                "effects-packet loads in a function")},
+                "effects-packet loads in a function",
+                "callbacks-load from the packet in a callback",
+                "callbacks-load from the packet below a callback")},
     "what bpf_throw may not leave behind is said of bpf_throw": {
         CASES: ("exceptions-throw with an iterator", "exceptions-throw in a read section",
-                "exceptions-throw in a function with what its caller holds")},
+                "exceptions-throw in a function with what its caller holds",
+                "exceptions-reference held over a static function that throws")},
+    "elements of inner arrays are there, however small the array": {
+        CASES: ("maps-element of an inner array that may be smaller",)},
+    "a number becomes what is added to it": {
+        CASES: ("user_memory-number to which untrusted memory is added",)},
+    "unsigned bounds that cross say less of the low half": {
+        CASES: ("jump-unsigned bounds that cross bound the low half as well",
+                "jump-unsigned bounds that cross, with tests of the bounds")},
+    "a register is not told from another one when it is compared with itself": {
+        CASES: ("jump-a register against itself",)},
+    "objects that may be gone are not looked at, before it is asked whether they are written": {
+        CASES: ("kptrs-object in a map that may be 0 looked at after the section",)},
     "32-bit comparisons narrow the 64-bit bounds": {
         CASES: ("jump-what 32-bit comparisons teach",)},
     "a forgotten state in a loop keeps its place until the loop is left": {
@@ -58,6 +72,12 @@ DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "there is more than one CPU": {EFFECTS: ("get_smp_processor_id-sched_cls",)},
 }
 
+
+#: programs that make the guest's kernel fall over
+FATAL: dict[str, str] = {
+    f"{CASES}[kptrs-untrusted pointer in a map set to a register's number]":
+        "6.18.15 looks for the type of what has none to name it",
+}
 
 #: the same in the sweeps (tests/kernel/sweep_programs.py): names of programs
 SWEPT = (
@@ -80,5 +100,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
     reasons = {f"{file}[{name}]": reason for reason, files in DIFFERENCES.items()
                for file, names in files.items() for name in names}
     for item in items:
+        if item.nodeid in FATAL:
+            item.add_marker(pytest.mark.skip(reason=FATAL[item.nodeid]))
         if item.nodeid in reasons:
             item.add_marker(pytest.mark.xfail(reason=reasons[item.nodeid], strict=True))

@@ -39,8 +39,8 @@ def allowed(case: Case, license_text: str = "GPL") -> dict[int, bool]:
 
 def configured(case: Case, caps: int = access.ALL_CAPS) -> set[int]:
     """What our rows allow in every configuration of the kernel."""
-    grants = {h.id: access.grant(h.id, case.prog.type, case.attach, caps,
-                                 bool(case.flags), case.target) for h in helpers.HELPERS}
+    grants = {h.id: access.grant(h.id, case.prog.type, case.attach, caps, case.target)
+              for h in helpers.HELPERS}
     return {number for number, grant in grants.items() if grant and not grant.config}
 
 

@@ -40,6 +40,7 @@ class Bench:
         """The case's own maps and types exist."""
         calls = Calls(self.kernel)
         try:
+            case.load_modules()
             if self.names_matter(case):
                 self.forget_candidates(calls)
             yield Setup(case, calls, dict(self.fds))

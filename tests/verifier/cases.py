@@ -243,6 +243,10 @@ class Case:
         return {place: kernel_module(word.removeprefix(MODULE))
                 for place, word in enumerate(words) if word.startswith(MODULE)}
 
+    def load_modules(self) -> None:
+        """The kernel has the modules of the array before maps with pointers to their structs."""
+        assert all(types is not None for types in self.modules.values())
+
     def _module_symbols(self, source: str, fds: dict[str, int]) -> dict[str, Pseudo]:
         """Addresses of variables and functions of modules."""
         found = {}
