@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from anybpf import helpers, syscall, uapi
+from anybpf.btf import addresses
 from anybpf.btf.builtin import builtin
 from anybpf.core.kernel import Kernel
 from anybpf.errors import BpfError, NotSupported
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 _PERF_ATTR = struct.Struct("<IIQ")
 _PERF_TYPE_SOFTWARE = 1
 _PERF_COUNT_SW_BPF_OUTPUT = 10
-#: where kernel symbols are said to be
-_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
-_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 
 
 @cache
@@ -170,10 +168,7 @@ class Machine:
 
         Nothing lies there; they are the same in every Machine with this BTF.
         """
-        known = [one for one in (self._btf, *self._modules.values()) if one is not None]
-        found = {name: [i for types in known for kind in _SYMBOL_KINDS
-                        if (i := types.find(name, kind))] for name in names}
-        return {name: [_KERNEL_TEXT + 16 * ids[0]] for name, ids in found.items() if ids}
+        return addresses.made_up(names, (self._btf, *self._modules.values()))
 
     def mmap(self, fd: int, size: int, *, offset: int = 0, writable: bool = True) -> mmap.mmap:
         """mmap(2) of a map with BPF_F_MMAPABLE or a ring buffer; BpfError as the kernel's."""

@@ -10,6 +10,7 @@ import pytest
 from anybpf.linux import Linux
 from anybpf.machine import Machine
 from kernel.calls import Calls
+from kernel.sweeps import Maps
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +57,14 @@ def kernel(refused: str | None) -> Linux:
     if refused:
         pytest.skip(refused)
     return Linux()
+
+
+@pytest.fixture(scope="module")
+def maps() -> Iterator[Maps]:
+    """What the programs of sweeps use, in both verifiers."""
+    made = Maps()
+    yield made
+    made.close()
 
 
 @pytest.fixture

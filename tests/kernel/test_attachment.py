@@ -30,13 +30,6 @@ RESULTS = ("r0 = 0", "r0 = 1", "r0 = -1", "r0 = -4096", "w0 = -1", "r0 = r1", "r
 WORD = 8
 
 
-@pytest.fixture(scope="module")
-def maps() -> Iterator[Maps]:
-    made = Maps()
-    yield made
-    made.close()
-
-
 @cache
 def functions() -> list[str]:
     """The functions that the kernel's types name once."""

@@ -41,13 +41,6 @@ def opened(name: str) -> Object:
     return Object.open(data, name=name, btf=kernel_btf())
 
 
-@pytest.fixture(scope="module")
-def maps() -> Iterator[Maps]:
-    made = Maps()
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.__name__)
 def test_same_log(sweep: Callable[[Maps], Iterator[Program]], maps: Maps) -> None:
     step = max(SWEEPS[sweep] // int(os.environ.get("ANYBPF_SWEEP", "1")), 1)

@@ -34,13 +34,6 @@ SWEEPS: dict[Callable[[Case, Maps], Iterator[Program]], int] = {
 CASES = [*cases(), *SLEEPING, *TARGETED]
 
 
-@pytest.fixture(scope="module")
-def maps() -> Iterator[Maps]:
-    made = Maps()
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_same_log(case: Case, sweep: Callable[[Case, Maps], Iterator[Program]],

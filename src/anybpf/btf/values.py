@@ -276,7 +276,7 @@ def _put_text(enc: Encoder, made: t.Array, value: str, at: int, path: str) -> No
     enc.store(at, raw)
 
 
-def _members(btf: Btf, made: t.Composite, bit: int) -> dict[str, tuple[t.Member, int]]:
+def members(btf: Btf, made: t.Composite, bit: int = 0) -> dict[str, tuple[t.Member, int]]:
     """name -> (member, its struct's first bit), with the members of anonymous ones among them."""
     known: dict[str, tuple[t.Member, int]] = {}
     waiting, seen = [(made, bit)], 0
@@ -298,7 +298,7 @@ def _put_composite(enc: Encoder, made: t.Composite, value: object, at: int, path
         names = ", ".join(m.name for m in made.members if m.name)
         raise ValueMismatch(path, f"'{made.name or 'anonymous'}' takes a mapping of its members "
                                   f"({names}), not {type(value).__name__}")
-    known = _members(enc.btf, made, at * 8)
+    known = members(enc.btf, made, at * 8)
     for name in value:
         if name not in known:
             raise ValueMismatch(path, f"'{made.name or 'anonymous'}' has no member '{name}'")

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Protocol
 
 from anybpf import uapi
+from anybpf.btf import addresses
 from anybpf.btf.check import BadBtf, check
 from anybpf.btf.fields import value_fields
 from anybpf.btf.parse import Btf
@@ -31,9 +32,6 @@ from anybpf.verifier.facts import ProgramFacts, TypesFacts, map_address
 
 Addresses = dict[str, list[int]]
 
-#: where kernel symbols are said to be
-_KERNEL_TEXT = 0xFFFF_FFFF_8100_0000
-_SYMBOL_KINDS = (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR)
 _FIRST_FD = 100
 #: the number of the first module's types; 1 is the kernel's own
 _FIRST_MODULE = 2
@@ -147,14 +145,7 @@ class Offline:
         """Addresses of kernel symbols: the host's, or made up for those that BTF names."""
         wanted = list(names)
         found = self.host.symbol_addresses(wanted) if self.host else {}
-        return self._made_up(wanted) | found
-
-    def _made_up(self, names: Iterable[str]) -> Addresses:
-        """Addresses for what the kernel's types name, or its modules'."""
-        known = [one for one in (self.types, *self.modules.values()) if one is not None]
-        ids = {name: [i for types in known for kind in _SYMBOL_KINDS
-                      if (i := types.find(name, kind))] for name in names}
-        return {name: [_KERNEL_TEXT + 16 * some[0]] for name, some in ids.items() if some}
+        return addresses.made_up(wanted, (self.types, *self.modules.values())) | found
 
     def close(self, fd: int) -> None:
         self._maps.pop(fd, None)

@@ -96,7 +96,6 @@ _STACKS = _grant("perf_event_output get_stackid get_stack")
 _COOKIE = _grant("get_attach_cookie")
 _OVERRIDE = _grant("override_return", config="CONFIG_BPF_KPROBE_OVERRIDE")
 _ITER = (uapi.BPF_TRACE_ITER,)
-_TRAMPOLINE = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
 _TRACING = (*_TRACE, _STACKS, _SK_STORAGE, _grant(_SKC_NAMES), _grant("""
     skb_output xdp_output sock_from_file get_socket_cookie xdp_get_buff_len d_path"""))
 _SEQ = _grant("seq_printf seq_write seq_printf_btf", attach=_ITER)
@@ -183,8 +182,8 @@ GRANTS: dict[int, tuple[Grant, ...]] = {
         *_TRACING, _SEQ,
         _grant("setsockopt getsockopt", attach=_ITER)._replace(
             targets=("bpf_iter_tcp", "bpf_iter_unix")),
-        _grant("get_func_arg get_func_ret get_func_arg_cnt", attach=_TRAMPOLINE),
-        _COOKIE._replace(attach=(*_TRAMPOLINE, uapi.BPF_TRACE_RAW_TP))),
+        _grant("get_func_arg get_func_ret get_func_arg_cnt", attach=hooks.TRAMPOLINES),
+        _COOKIE._replace(attach=(*hooks.TRAMPOLINES, uapi.BPF_TRACE_RAW_TP))),
     uapi.BPF_PROG_TYPE_LSM: (
         *_TRACING, _SEQ, _grant("""
         inode_storage_get inode_storage_delete bprm_opts_set ima_inode_hash ima_file_hash"""),

@@ -145,7 +145,6 @@ BY_TYPE: dict[int, Prog] = {p.type: p for p in PROGS}
 BY_NAME: dict[str, Prog] = {p.name: p for p in PROGS}
 
 
-
 def fixed_attach(prog_type: int, expected: int) -> int:
     """The expected attach type, where 0 has the meaning it had before there were any."""
     row = BY_TYPE.get(prog_type)

@@ -21,8 +21,7 @@ MAX_ERRNO = 4095
 TRACEPOINT = "btf_trace_"
 ITERATOR = "bpf_iter_"
 #: tracing programs that may sleep
-_SLEEPERS = frozenset({uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN,
-                       uapi.BPF_TRACE_ITER})
+_SLEEPERS = frozenset({*hooks.TRAMPOLINES, uapi.BPF_TRACE_ITER})
 #: programs that run where the function returns
 _BEHIND = frozenset({uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN})
 #: the types of programs whose context another function's prototype tells

@@ -12,7 +12,7 @@ from anybpf.btf.parse import Btf
 from anybpf.btf.relo_cands import named
 from anybpf.btf.relo_spec import essential_name
 from anybpf.errors import LoadError, NotSupported
-from anybpf.proto import contexts, progs
+from anybpf.proto import contexts, hooks, progs
 from anybpf.verifier.facts import FuncArg
 
 MAX_ARGS = 5
@@ -26,15 +26,14 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "tracepoint": (), "syscall": (), "lirc_mode2": (),
 }
 #: the kernel's own struct is taken for its user's
-_PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
+PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
 _VOID_CONTEXTS = frozenset({
     uapi.BPF_PROG_TYPE_TRACEPOINT, uapi.BPF_PROG_TYPE_SYSCALL, uapi.BPF_PROG_TYPE_EXT})
 #: programs to whose `ctx` tag a pointer to 64-bit numbers is good, too
 _U64_CONTEXTS = frozenset({
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT, uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
     uapi.BPF_PROG_TYPE_LSM, uapi.BPF_PROG_TYPE_STRUCT_OPS})
-_U64_ATTACH = frozenset({uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT,
-                         uapi.BPF_MODIFY_RETURN})
+_U64_ATTACH = frozenset({*hooks.TRAMPOLINES, uapi.BPF_TRACE_RAW_TP})
 
 _tags: WeakKeyDictionary[Btf, dict[tuple[int, int], list[str]]] = WeakKeyDictionary()
 
@@ -81,7 +80,7 @@ def is_context(btf: Btf, type_id: int, prog_type: int) -> bool:
     found = btf.type(btf.resolve(type_id))
     if not isinstance(found, t.Composite) or not found.name:
         return False
-    return found.name in names or found.name in map(_PROJECTIONS.get, names)
+    return found.name in names or found.name in map(PROJECTIONS.get, names)
 
 
 def _context_names(prog_type: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from anybpf import uapi
 from anybpf.proto import contexts, kinds
 from anybpf.proto.contexts import SCALAR
+from kernel.fuzz.lines import Lines
 from kernel.fuzz.world import FUNCS, Sample, sample
 from kernel.verdicts import ATTACH, BY_BTF
 
@@ -87,7 +88,7 @@ RARE = tuple(_rare(number) for number in contexts.VIEWS
 RARELY = 0.2
 
 
-class Program:
+class Program(Lines):
     """One random program; `sample` after `make()`."""
 
     def __init__(self, seed: int, statements: int = 14) -> None:
@@ -133,19 +134,6 @@ class Program:
                 return
 
     # -- what statements use
-
-    def emit(self, *lines: str) -> None:
-        self.lines += lines
-
-    def label(self) -> str:
-        self.labels += 1
-        return f"L{self.labels}"
-
-    def chance(self, probability: float) -> bool:
-        return self.random.random() < probability
-
-    def pick(self, *choice: str) -> str:
-        return self.random.choice(choice)
 
     def number_reg(self) -> int:
         """A register that holds a number."""

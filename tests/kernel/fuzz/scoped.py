@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from kernel.fuzz.lines import Lines
 from kernel.fuzz.program import CONDITIONS, NUMBERS
 from kernel.fuzz.scenes import FUNCTIONS, Scene
 
@@ -37,7 +38,7 @@ class Value:
 
 
 @dataclass(eq=False)
-class Scoped:
+class Scoped(Lines):
     """One random program of the typed world."""
 
     random: random.Random
@@ -58,22 +59,9 @@ class Scoped:
 
     # -- lines
 
-    def emit(self, *lines: str) -> None:
-        self.lines += lines
-
-    def label(self) -> str:
-        self.labels += 1
-        return f"L{self.labels}"
-
-    def chance(self, probability: float) -> bool:
-        return self.random.random() < probability
-
     def slip(self) -> bool:
         """Whether something is forgotten here."""
         return self.chance(self.careless)
-
-    def pick(self, *choice: str) -> str:
-        return self.random.choice(choice)
 
     def number(self) -> int:
         return self.random.choice(NUMBERS) if self.chance(0.7) else self.random.randrange(64)

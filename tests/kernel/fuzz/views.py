@@ -335,12 +335,18 @@ def _round(p: Scoped) -> None:
     p.emit("r0 = 0" if p.chance(0.7) else "call bpf_get_prandom_u32\nr0 &= 1", "exit")
 
 
-def _element(p: Scoped) -> None:
+def _of_element(p: Scoped, kept: str, instead: str, statements: int) -> None:
+    """(map, key, value, ...): the register `kept` is r6 afterwards."""
     p.around.append("callback")
-    p.emit("r6 = r4", p.pick("r1 = *(u32 *)(r2 + 0)", "r1 = *(u64 *)(r3 + 0)",
-                             "*(u64 *)(r4 + 0) = 1", "r1 = 0"))
-    p.block(2)
+    p.emit(f"r6 = {kept}", p.pick("r1 = *(u32 *)(r2 + 0)", "r1 = *(u64 *)(r3 + 0)",
+                                  f"*(u64 *)({kept} + 0) = 1", instead))
+    p.block(statements)
     p.emit("r0 = 0", "exit")
+
+
+def _element(p: Scoped) -> None:
+    """(map, key, value, ctx)"""
+    _of_element(p, "r4", "r1 = 0", 2)
 
 
 def _record(p: Scoped) -> None:
@@ -405,11 +411,7 @@ def _work(p: Scoped, place: Value, which: str) -> None:
 
 def _element_later(p: Scoped) -> None:
     """(map, key, value) at another time."""
-    p.around.append("callback")
-    p.emit("r6 = r3", p.pick("r1 = *(u32 *)(r2 + 0)", "r1 = *(u64 *)(r3 + 0)",
-                             "*(u64 *)(r3 + 0) = 1", "r0 = 0"))
-    p.block(3)
-    p.emit("r0 = 0", "exit")
+    _of_element(p, "r3", "r0 = 0", 3)
 
 
 def _s_number(p: Scoped) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES
 
 from anybpf.btf import types as t
+from anybpf.btf import values
 from anybpf.btf.parse import Btf
 from anybpf.proto.writes import BY_TYPE, Place, Writes
 from anybpf.verifier.env import Env
@@ -43,39 +44,24 @@ def _refusal(btf: Btf, writes: Writes, struct: t.Struct, off: int,
 
 
 def _range(btf: Btf, struct: t.Struct, place: Place) -> tuple[int, int]:
-    start, size = member_at(btf, struct, place.path)
+    start, size = _member_at(btf, struct, place.path)
     if place.holds:
         name, _, path = place.holds.partition(".")
         held = btf.expect(btf.find(name, t.Struct.kind), t.Struct)
-        inner, size = member_at(btf, held, path)
+        inner, size = _member_at(btf, held, path)
         start += inner
     return start, start + size - place.short
 
 
-def member_at(btf: Btf, struct: t.Composite, path: str) -> tuple[int, int]:
+def _member_at(btf: Btf, struct: t.Composite, path: str) -> tuple[int, int]:
     """Where the member of this path lies, and its size; -1 and 0 where there is none."""
     at, made = 0, struct
     size = 0
     for name in path.split("."):
-        found = _member(btf, made, name)
-        if found is None:
+        if name not in (known := values.members(btf, made)):
             return -1, 0
-        off, type_id = found
-        at, size = at + off, btf.size_of(type_id)
-        inner = btf.type(btf.resolve(type_id))
+        found, bit = known[name]
+        at, size = at + (bit + found.bit_offset) // 8, btf.size_of(found.type)
+        inner = btf.type(btf.resolve(found.type))
         made = inner if isinstance(inner, t.Composite) else t.Struct("", 0)
     return at, size
-
-
-def _member(btf: Btf, struct: t.Composite, name: str) -> tuple[int, int] | None:
-    """Offset and type of a member; anonymous members are looked into."""
-    for one in struct.members:
-        if one.name == name:
-            return one.bit_offset // 8, one.type
-        inner = btf.type(btf.resolve(one.type))
-        if one.name or not isinstance(inner, t.Composite):
-            continue
-        found = _member(btf, inner, name)
-        if found is not None:
-            return one.bit_offset // 8 + found[0], found[1]
-    return None

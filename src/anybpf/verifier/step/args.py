@@ -185,10 +185,15 @@ def check_kind(env: Env, helper: str, reg: Reg, regno: int, arg: Arg,
 
 
 def check_offset(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
+    """The same of a helper's argument (check_func_arg_reg_off)."""
     wanted = arg.kind
     if wanted & kinds.KIND_MASK == kinds.ARG_PTR_TO_DYNPTR and reg.kind == kinds.PTR_TO_STACK:
         return
-    release = wanted & kinds.OBJ_RELEASE
+    check_moved(env, reg, regno, bool(wanted & kinds.OBJ_RELEASE))
+
+
+def check_moved(env: Env, reg: Reg, regno: int, release: bool = False) -> None:
+    """The pointer was not moved, where it must not be; `release`: it is given back."""
     if release and reg.off:
         raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
                                  "trusted arg to kfunc")

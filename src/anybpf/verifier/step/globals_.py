@@ -52,7 +52,7 @@ def _check(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     if arg.kind in _TYPED:
         _TYPED[arg.kind](walk, number, reg, arg)
         return
-    args.check_offset(env, reg, regno, _ANY)
+    args.check_moved(env, reg, regno)
     if arg.kind == "ctx":
         if reg.kind != kinds.PTR_TO_CTX:
             raise env.reject(EINVAL, f"arg#{number} expects pointer to ctx")
@@ -105,7 +105,5 @@ def _check_trusted(walk: Walk, number: int, reg: Reg, arg: FuncArg) -> None:
     args.check_offset(env, reg, number + 1, wanted)
 
 
-#: whatever is passed
-_ANY = Arg(0)
 _TYPED = {"untrusted": _anything, "untrusted_btf": _anything, "arena": _check_arena,
           "dynptr": _check_dynptr, "trusted_btf": _check_trusted}

@@ -17,10 +17,10 @@ from anybpf.proto import kfuncs as rows
 from anybpf.proto import kinds
 from anybpf.proto.helpers import HELPERS
 from anybpf.proto.kinds import KIND_MASK, PTR_MAYBE_NULL
-from anybpf.verifier import backtrack, btf_walk, regtype
+from anybpf.verifier import backtrack, btf_walk, prototypes, regtype
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
-from anybpf.verifier.region import btf_ptr, ctx, dynptrs, slots
+from anybpf.verifier.region import btf_ptr, dynptrs, slots
 from anybpf.verifier.region.slots import IterType
 from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import REF_RES_LOCK, REF_RES_LOCK_IRQ, Reg
@@ -83,7 +83,8 @@ def _check(call: Call, number: int) -> int:
         return 1
     if word in _FIRST:
         _FIRST[word](call, arg)
-    _check_offset(call, arg)
+    releases = bool(kfunc.flags & rows.KF_RELEASE and reg.ref)
+    args.check_moved(env, reg, arg.regno, releases)
     ARGS[word](call, arg)
     return 2 if word == "mem_size" else 1
 
@@ -140,18 +141,6 @@ def _note_reference(call: Call, arg: Arg) -> None:
         call.release = arg.regno
 
 
-def _check_offset(call: Call, arg: Arg) -> None:
-    """The pointer was not moved, where it must not be (check_func_arg_reg_off)."""
-    env, reg, regno = call.env, arg.reg, arg.regno
-    release = call.kfunc.flags & rows.KF_RELEASE and reg.ref
-    if release and reg.off:
-        raise env.reject(EINVAL, f"R{regno} must have zero offset when passed to release func or "
-                                 "trusted arg to kfunc")
-    if not release and reg.kind in args.AT_OFFSET:
-        return
-    ctx.check_unmoved(env, reg, regno, not release and btf_args.at_offset(reg.kind))
-
-
 # -- which kind of pointer
 
 
@@ -161,7 +150,7 @@ def classify(call: Call, arg: Arg) -> str:
     if kfunc.name in ("bpf_cast_to_kern_ctx", "bpf_session_is_return", "bpf_session_cookie"):
         return "ctx"
     arg.sized = _is_sized(call, number)
-    if _is_context(env, arg):
+    if prototypes.is_context(kfunc.btf, arg.target_id, env.prog_type):
         return "ctx"
     if kfunc.suffixed(number, "__nullable") and regs.is_zero(arg.reg) and not arg.sized:
         return "null"
@@ -190,17 +179,6 @@ def _is_sized(call: Call, number: int) -> bool:
                         (t.Int, t.AnyEnum))
     return (scalar and call.env.regs[number + 2].kind == kinds.SCALAR_VALUE
             and (kfunc.suffixed(number + 1, "__sz") or kfunc.suffixed(number + 1, "__szk")))
-
-
-#: struct that programs see -> the kernel's own, which is taken for it
-PROJECTIONS = {"__sk_buff": "sk_buff", "xdp_md": "xdp_buff"}
-
-
-def _is_context(env: Env, arg: Arg) -> bool:
-    """A pointer to the struct that is this program type's context (btf_is_prog_ctx_type)."""
-    name = env.view.context if env.view is not None else ""
-    return (bool(name) and isinstance(arg.target, t.Composite)
-            and arg.target.name in (name, PROJECTIONS.get(name)))
 
 
 def _plain(call: Call, arg: Arg) -> str:
@@ -407,7 +385,7 @@ def _check_typed(call: Call, arg: Arg, target: t.Type, target_id: int) -> None:
     given = btf.type(type_id)
     if match.good:
         return
-    if PROJECTIONS.get(target.name) == given.name:
+    if prototypes.PROJECTIONS.get(target.name) == given.name:
         env.log.write(match.said)
     else:
         raise env.reject(EINVAL, f"{match.said}kernel function {kfunc.name} args#{arg.number} "
