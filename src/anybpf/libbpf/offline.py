@@ -242,7 +242,8 @@ class Offline:
     def _facts(self, attr: Fields) -> Facts:
         licence = ctypes.string_at(attr["license"])
         return replace(facts(attr, self), gpl=licence in GPL_COMPATIBLE, maps=dict(self._maps),
-                       btfs=self._btfs, cpus=self.cpus, kernel_btf=self.types)
+                       btfs=self._btfs, cpus=self.cpus, kernel_btf=self.types,
+                       modules=tuple(self.modules.values()))
 
     # -- what memory and descriptors hold (verifier.attr.Around)
 

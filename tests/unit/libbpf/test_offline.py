@@ -8,6 +8,7 @@ import pytest
 
 from anybpf import uapi
 from anybpf.btf.builtin import builtin
+from anybpf.btf.encode import BtfBuilder
 from anybpf.errors import BpfError, NotSupported
 from anybpf.isa.asm import Pseudo, assemble
 from anybpf.isa.insn import Insn, encode
@@ -53,6 +54,14 @@ def test_branches_on_constants_are_decided(content: bytes | None, processed: int
     assert outcome.verdict is not None
     assert outcome.verdict.accepted
     assert outcome.verdict.insns == processed
+
+
+def test_the_verifier_is_told_the_modules() -> None:
+    kernel = builtin()
+    module = BtfBuilder(base=kernel).build()
+    backend = Offline(kernel, modules={"one": module})
+    bpf.prog_load(backend, attr("exit"))
+    assert backend.outcomes[0].facts.modules == (module,)
 
 
 def test_what_cannot_be_judged_is_kept_too() -> None:
