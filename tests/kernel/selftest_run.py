@@ -37,6 +37,7 @@ from kernel.selftest_compare import TOO_LONG, Outcome, compare
 from kernel.selftest_progs import Source, compiled, outcomes, sources
 from kernel.selftest_sources import Tree, trees
 from kernel.selftest_tables import Replay, Table, tables
+from kernel.selftest_targets import OLDER_NAMES
 from kernel.verdicts import GUEST, kernel_btf
 
 FOLDER = Path("build/selftests")
@@ -88,7 +89,10 @@ def object_outcomes(tree: Tree, limit: int, wanted: Wanted, source: Path) -> lis
 
 def _of_object(tree: Tree, limit: int, wanted: Wanted, source: Path) -> list[Outcome]:
     def find(name: str) -> Path:
-        return compiled(tree, source.with_stem(name), FOLDER / tree.name)
+        place = source.with_stem(name)
+        if not place.exists():
+            place = source.with_stem(OLDER_NAMES.get(name, name))
+        return compiled(tree, place, FOLDER / tree.name)
 
     try:
         given = Source(_readable(tree, source), source.stem, find)

@@ -137,6 +137,10 @@ TARGETS: dict[str, dict[str, tuple[Target, ...]]] = {
 }
 
 
+#: source -> what it is called in older trees
+OLDER_NAMES = {"dummy_st_ops_success": "dummy_st_ops"}
+
+
 def targets(source: str, program: str) -> tuple[Target, ...]:
     """What a program attaches to; nothing where its section says all."""
     rows = TARGETS.get(source, {})
