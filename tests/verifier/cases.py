@@ -15,8 +15,8 @@
 (`module.NAME.it` is the address of what is called so there), and `types` the program's own. A line
 `5 x STATEMENTS` stands for five, with 0 .. 4 for every `$`.
 `[accept]` may be followed by lines that the log has somewhere, in order, at level 2. A rejecting
-text may go over several lines; `attach_btf_id {target}` in it means the target's number. In
-between there may be
+text may go over several lines; `attach_btf_id {target}` in it means the target's number, `kfunc
+NAME#{id}` the function's. In between there may be
 
 * `[maps]`: the case's own maps, `NAME TYPE KEY_SIZE VALUE_SIZE ENTRIES WORD ...` each; words are
   map flags (`rdonly_prog`), `value=TYPE` (of `[types]`), `inner=NAME`, `content=HEX`, `frozen`,
@@ -115,6 +115,8 @@ MAPS = {
 #: descriptors that stand for the maps where there is no kernel
 FIRST_FD = 100
 LINE_SHIFT = 10
+#: the number of a kernel function in messages
+KFUNC_ID = re.compile(r"\b(kfunc \w+#)\d+")
 #: in the array of descriptors: types of a module, and of the program
 MODULE, OWN_TYPES = "module:", "types"
 #: kinds of types that programs attach to
@@ -203,7 +205,8 @@ class Case:
         return self.option("prog", "target").partition(".")[2]
 
     def anonymous(self, text: tuple[str, ...]) -> tuple[str, ...]:
-        """Without the target's number, which each kernel has its own of."""
+        """Without the numbers of targets and functions, which each kernel has its own of."""
+        text = tuple(KFUNC_ID.sub(r"\1{id}", line) for line in text)
         if not self.option("prog", "target"):
             return text
         return tuple(line.replace(f"attach_btf_id {self.target}", "attach_btf_id {target}")

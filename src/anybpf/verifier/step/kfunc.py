@@ -17,6 +17,7 @@ from anybpf.verifier import kfuncs, prototypes, ranges
 from anybpf.verifier.env import Env
 from anybpf.verifier.kfuncs import Kfunc
 from anybpf.verifier.region import btf_ptr, dynptrs, packet, slots
+from anybpf.verifier.reject import Reject
 from anybpf.verifier.state import (
     ACTIVE,
     DRAINED,
@@ -55,10 +56,7 @@ def call(walk: Walk, insn: Insn) -> int:
     if kfunc.name in _LOCKERS:
         _fail_to_lock(walk)
     kfunc_args.check(made)
-    _push_later(made)
-    if kfunc.name == graph.ADD:
-        calls.push_callback(walk, made.subprog, lambda callee, caller: graph.compare_callback(
-            env, callee, caller))
+    _push_callbacks(made)
     _sections(env, kfunc)
     _release(made)
     if kfunc.name in graph.PUSHES:
@@ -113,11 +111,19 @@ def _fail_to_lock(walk: Walk) -> None:
     ranges.sync(r0)
 
 
-def _push_later(made: Call) -> None:
-    """A function that the kernel will call some time."""
-    fill = _LATER.get(made.kfunc.name)
-    if fill is not None:
-        calls.push_async_callback(made.walk, made.subprog, fill, sleepable=True)
+def _push_callbacks(made: Call) -> None:
+    """A function that the kernel calls now, or some time."""
+    env, kfunc = made.env, made.kfunc
+    later = _LATER.get(kfunc.name)
+    try:
+        if later is not None:
+            calls.push_async_callback(made.walk, made.subprog, later, sleepable=True)
+        elif kfunc.name == graph.ADD:
+            calls.push_callback(made.walk, made.subprog, lambda callee, caller:
+                                graph.compare_callback(env, callee, caller))
+    except Reject as reject:
+        raise env.reject(reject.errno, f"{reject.text}\nkfunc {kfunc.name}#{kfunc.id} failed "
+                                       "callback verification") from None
 
 
 # -- sections in which not everything is allowed
